@@ -1,0 +1,1 @@
+//! The words of `core`, proven on whole stacks.
