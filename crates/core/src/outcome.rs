@@ -76,6 +76,12 @@ impl Outcome {
         }
     }
 
+    /// The same call, seen as of another class. What else is known of it stays.
+    #[must_use]
+    pub const fn with_class(self, class: Class) -> Self {
+        Self { class, ..self }
+    }
+
     /// The upstream has certainly not seen the request.
     #[must_use]
     pub const fn not_sent(self) -> Self {
@@ -117,6 +123,19 @@ impl Outcome {
     pub const fn with_cost(self, cost: Money) -> Self {
         Self {
             cost: Some(cost),
+            ..self
+        }
+    }
+
+    /// What is not known here, as it is known there: hint, word, usage and cost. Class and whether
+    /// it was sent stay.
+    #[must_use]
+    pub fn or(self, other: &Self) -> Self {
+        Self {
+            should_retry: self.should_retry.or(other.should_retry),
+            retry_after: self.retry_after.or(other.retry_after),
+            usage: self.usage.or(other.usage),
+            cost: self.cost.or(other.cost),
             ..self
         }
     }
