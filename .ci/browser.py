@@ -71,7 +71,7 @@ def main():
 
     chromium = shutil.which("chromium")
     if chromium is None:
-        sys.exit("chromium is not installed: run .ci/chromium")
+        sys.exit("chromium is not installed: `bash .ci/page` installs it")
     picture = TARGET / "ci" / "page.png"
     picture.parent.mkdir(parents=True, exist_ok=True)
     picture.unlink(missing_ok=True)

@@ -26,6 +26,8 @@ class Gateway:
         self.environment = {"PATH": os.environ["PATH"], **environment}
 
     def __enter__(self):
+        if not BINARY.is_file():
+            raise RuntimeError(f"{BINARY} is missing: cargo build --release -p gateway")
         self.folder = tempfile.TemporaryDirectory()
         folder = pathlib.Path(self.folder.name)
         command = [BINARY, "--listen", "127.0.0.1:0"]
