@@ -1,0 +1,429 @@
+use std::{
+    collections::VecDeque,
+    error::Error,
+    fmt,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use buttress_core::{Class, Completion, Fault, Outcome, Progress, Refused, Report};
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body as _, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use crate::{
+    BoxError, Meter,
+    tail::{End, Link, Tail},
+};
+
+pin_project! {
+    /// The one body of every stack: it knows how its call went, and tells whoever asked to know.
+    ///
+    /// [`TrackLayer`](crate::TrackLayer) makes it of the client's body, once, innermost. Layers
+    /// outside do not wrap it: they [attach](Tracked::attach) a completion, in place, and its type
+    /// stays the same from one end of a stack to the other. It reports to them, inner ones first,
+    /// when it has come to its end, failed or been dropped, and after the body inside is gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use buttress_core::Class;
+    /// use buttress_http::{Body, Tracked};
+    /// use bytes::Bytes;
+    /// use http_body_util::Full;
+    ///
+    /// let body: Body<Full<Bytes>> = Body::ready("hello");
+    /// assert_eq!(body.seen().class, Class::Success);
+    /// ```
+    #[project = BodyProj]
+    pub struct Body<B: http_body::Body> {
+        // Declared first, so that it is gone when the tail reports.
+        #[pin]
+        content: Content<B>,
+        tail: Tail,
+    }
+}
+
+/// A response body that a completion can be attached to.
+///
+/// [`Body`] is one. Layers ask for it through [`Http`](crate::Http).
+///
+/// ```
+/// use buttress_core::{Class, Completion, Outcome, Report};
+/// use buttress_http::{Body, Tracked};
+/// use bytes::Bytes;
+/// use http_body_util::Full;
+///
+/// struct Print;
+///
+/// impl Report for Print {
+///     fn report(&mut self, outcome: &Outcome) {
+///         println!("{}", outcome.class);
+///     }
+/// }
+///
+/// let mut body: Body<Full<Bytes>> = Body::new(Full::from("hello"));
+/// body.attach(Completion::new(Print));
+/// drop(body); // prints "cancelled": nobody read it
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "the response body `{Self}` is not tracked",
+    label = "nobody can tell when this body ends",
+    note = "put `TrackLayer` innermost, right around the client: it makes every body a tracked `buttress_http::Body`"
+)]
+pub trait Tracked {
+    /// Does `completion` when this body is over; at once, if it is over already.
+    fn attach<R: Report + Send + 'static>(&mut self, completion: Completion<R>);
+
+    /// What is known of the call so far. [`Success`](buttress_core::Class::Success) says: well so
+    /// far.
+    fn seen(&self) -> Outcome;
+}
+
+/// Why a [`Body`] broke off.
+///
+/// ```
+/// use buttress_core::{Reason, Refused};
+/// use buttress_http::BodyError;
+///
+/// let error: BodyError<std::io::Error> = Refused::new(Reason::IdleTimeout).into();
+/// assert_eq!(Refused::find(&error).unwrap().reason(), Reason::IdleTimeout);
+/// ```
+///
+/// It is an [`Error`] where the inner one is. A body whose error is a box should be given one
+/// that is not, innermost: `body.map_err(BodyError::<Infallible>::Layer)`.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum BodyError<E> {
+    /// The body inside failed.
+    Inner(E),
+    /// A layer cut it short.
+    Refused(Refused),
+    /// A layer that made another stream of it failed.
+    Layer(BoxError),
+}
+
+pin_project! {
+    #[project = ContentProj]
+    #[project_replace = ContentOwned]
+    enum Content<B: http_body::Body> {
+        Live { #[pin] body: B },
+        // What peek read already: some frames, and how it goes on.
+        Held { frames: Frames, rest: Rest<B> },
+        Ready { data: Bytes },
+        Boxed { body: BoxBody<B::Error> },
+        Gone,
+    }
+}
+
+/// Chunks that peek has read, and what the meter said of each.
+pub(crate) type Frames = VecDeque<(Bytes, Option<Progress>)>;
+
+/// What comes after them.
+pub(crate) enum Rest<B: http_body::Body> {
+    Live { body: Pin<Box<B>> },
+    Ended { trailers: Option<HeaderMap> },
+    Failed { error: Option<BodyError<B::Error>> },
+}
+
+type BoxBody<E> = Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError<E>> + Send>>;
+
+// ===== impl Body =====
+
+impl<B> Body<B>
+where
+    B: http_body::Body<Data = Bytes>,
+{
+    /// Tracks `body`, of a call that went well so far, and whose clean end is its success.
+    pub fn new(body: B) -> Self {
+        Self::judged(body, Outcome::SUCCESS, None)
+    }
+
+    /// A body that is whole already, and a success.
+    pub fn ready(data: impl Into<Bytes>) -> Self {
+        Self::ended(data, Outcome::SUCCESS)
+    }
+
+    /// A body that is whole already, of a call that ended with `outcome`. What is attached to it
+    /// is done at once.
+    pub fn ended(data: impl Into<Bytes>, outcome: Outcome) -> Self {
+        let data = data.into();
+        let content = if data.is_empty() {
+            Content::Gone
+        } else {
+            Content::Ready { data }
+        };
+        Self {
+            content,
+            tail: Tail::over(outcome),
+        }
+    }
+
+    /// Makes another stream of this one, such as another dialect's, without changing its type.
+    ///
+    /// What was attached so far stays inside, with this body. What is attached later follows the
+    /// new stream, and is told the outcome and the progress of the one inside, unless the new one
+    /// fails by itself.
+    #[must_use]
+    pub fn convert<T>(mut self, make: impl FnOnce(Self) -> T) -> Self
+    where
+        T: http_body::Body<Data = Bytes, Error = BodyError<B::Error>> + Send + 'static,
+    {
+        let (seen, link) = (self.seen(), Link::default());
+        self.attach(Completion::new(link.clone()));
+        let body = Box::pin(make(self));
+        Self {
+            content: Content::Boxed { body },
+            tail: Tail::linked(seen, link),
+        }
+    }
+
+    pub(crate) fn judged(body: B, seen: Outcome, meter: Option<Box<dyn Meter>>) -> Self {
+        Self {
+            content: Content::Live { body },
+            tail: Tail::new(seen, meter),
+        }
+        .settled()
+    }
+
+    /// After peek.
+    pub(crate) fn held(frames: Frames, rest: Rest<B>, tail: Tail) -> Self {
+        Self {
+            content: Content::Held { frames, rest },
+            tail,
+        }
+        .settled()
+    }
+
+    // A body without content is over before anybody polls it.
+    fn settled(mut self) -> Self {
+        if self.content.is_end_stream() {
+            self.content = Content::Gone;
+            self.tail.end(End::Clean);
+        }
+        self
+    }
+}
+
+impl<B> BodyProj<'_, B>
+where
+    B: http_body::Body<Data = Bytes>,
+{
+    // Many consumers ask this after a frame, and then never poll for the end.
+    fn ends_here(&mut self) {
+        if self.content.is_end_stream() {
+            self.content.set(Content::Gone);
+            self.tail.end(End::Clean);
+        }
+    }
+}
+
+impl<B> http_body::Body for Body<B>
+where
+    B: http_body::Body<Data = Bytes>,
+{
+    type Data = Bytes;
+    type Error = BodyError<B::Error>;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let mut this = self.project();
+        if let ContentProj::Held { frames, .. } = this.content.as_mut().project()
+            && let Some((data, progress)) = frames.pop_front()
+        {
+            this.tail.redelivers(progress);
+            this.ends_here();
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+        let cut = match this.content.as_mut().poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                this.tail.delivers(&frame);
+                this.ends_here();
+                return Poll::Ready(Some(Ok(frame)));
+            }
+            Poll::Ready(None) => {
+                this.content.set(Content::Gone);
+                this.tail.end(End::Clean);
+                return Poll::Ready(None);
+            }
+            Poll::Ready(Some(Err(error))) => error,
+            Poll::Pending => BodyError::Refused(ready!(this.tail.poll_cut(cx))),
+        };
+        this.content.set(Content::Gone);
+        let outcome = match &cut {
+            BodyError::Refused(refused) => refused.outcome(),
+            _ => Outcome::new(Class::Unavailable),
+        };
+        this.tail.end(End::Broken(outcome));
+        Poll::Ready(Some(Err(cut)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.content.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.content.size_hint()
+    }
+}
+
+impl<B> Tracked for Body<B>
+where
+    B: http_body::Body<Data = Bytes>,
+{
+    fn attach<R: Report + Send + 'static>(&mut self, completion: Completion<R>) {
+        self.tail.attach(completion);
+    }
+
+    fn seen(&self) -> Outcome {
+        self.tail.seen()
+    }
+}
+
+impl<B: http_body::Body> fmt::Debug for Body<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let content = match self.content {
+            Content::Live { .. } => "live",
+            Content::Held { .. } => "held",
+            Content::Ready { .. } => "ready",
+            Content::Boxed { .. } => "boxed",
+            Content::Gone => "gone",
+        };
+        f.debug_struct("Body")
+            .field("content", &format_args!("{content}"))
+            .field("tail", &self.tail)
+            .finish()
+    }
+}
+
+// ===== impl Content =====
+
+impl<B> http_body::Body for Content<B>
+where
+    B: http_body::Body<Data = Bytes>,
+{
+    type Data = Bytes;
+    type Error = BodyError<B::Error>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        match self.as_mut().project() {
+            ContentProj::Live { body } => body.poll_frame(cx).map_err(BodyError::Inner),
+            ContentProj::Held { rest, .. } => rest.poll_frame(cx),
+            ContentProj::Ready { data } => {
+                let data = std::mem::take(data);
+                self.set(Self::Gone);
+                Poll::Ready(Some(Ok(Frame::data(data))))
+            }
+            ContentProj::Boxed { body } => body.as_mut().poll_frame(cx),
+            ContentProj::Gone => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Live { body } => body.is_end_stream(),
+            Self::Held { frames, rest } => frames.is_empty() && rest.is_end_stream(),
+            Self::Ready { .. } => false,
+            Self::Boxed { body } => body.is_end_stream(),
+            Self::Gone => true,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Live { body } => body.size_hint(),
+            Self::Held { frames, rest } => {
+                let known = frames
+                    .iter()
+                    .map(|(data, _)| data.len() as u64)
+                    .sum::<u64>();
+                let rest = rest.size_hint();
+                let mut hint = SizeHint::new();
+                hint.set_lower(rest.lower().saturating_add(known));
+                if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(known)) {
+                    hint.set_upper(upper);
+                }
+                hint
+            }
+            Self::Ready { data } => SizeHint::with_exact(data.len() as u64),
+            Self::Boxed { body } => body.size_hint(),
+            Self::Gone => SizeHint::with_exact(0),
+        }
+    }
+}
+
+// ===== impl Rest =====
+
+impl<B> Rest<B>
+where
+    B: http_body::Body<Data = Bytes>,
+{
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError<B::Error>>>> {
+        match self {
+            Self::Live { body } => body.as_mut().poll_frame(cx).map_err(BodyError::Inner),
+            Self::Ended { trailers } => {
+                Poll::Ready(trailers.take().map(|all| Ok(Frame::trailers(all))))
+            }
+            Self::Failed { error } => Poll::Ready(error.take().map(Err)),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Live { body } => body.is_end_stream(),
+            Self::Ended { trailers } => trailers.is_none(),
+            Self::Failed { error } => error.is_none(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Live { body } => body.size_hint(),
+            Self::Ended { .. } => SizeHint::with_exact(0),
+            Self::Failed { .. } => SizeHint::default(),
+        }
+    }
+}
+
+// ===== impl BodyError =====
+
+impl<E> fmt::Display for BodyError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Inner(_) => "the response body failed",
+            Self::Refused(_) => "the response body was cut short",
+            Self::Layer(_) => "the response body could not be made into another",
+        })
+    }
+}
+
+impl<E: Error + 'static> Error for BodyError<E> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Inner(error) => Some(error),
+            Self::Refused(refused) => Some(refused),
+            Self::Layer(error) => Some(&**error),
+        }
+    }
+}
+
+impl<E: Error + 'static> Fault for BodyError<E> {
+    fn cause(&self) -> Option<&(dyn Error + 'static)> {
+        self.source()
+    }
+}
+
+impl<E> From<Refused> for BodyError<E> {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
