@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod permit;
 pub mod retry;
 pub mod tokens;
+pub mod upstream;
 
 use std::{
     pin::Pin,
