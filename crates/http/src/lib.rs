@@ -6,6 +6,7 @@ pub mod client;
 mod error;
 mod hints;
 mod judge;
+mod peek;
 mod protocol;
 mod replay;
 pub mod retry_after;
@@ -19,5 +20,6 @@ pub use self::{
     judge::{ByStatus, Judge, Meter, class_of_status},
     protocol::{Http, HttpServer, IdempotentHttp},
     replay::Replayable,
+    tail::Link,
     track::{ResponseFuture, TrackLayer, TrackService},
 };
