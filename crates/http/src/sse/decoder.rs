@@ -32,7 +32,7 @@ pub struct Decoder {
     /// The data of the last event of `scan`, if it had several lines.
     joined: BytesMut,
     last_id: Option<Bytes>,
-    failed: bool,
+    error: Option<Error>,
 }
 
 /// The stream went over a bound. Nothing can be decoded after it.
@@ -79,7 +79,7 @@ impl Decoder {
             spent: false,
             joined: BytesMut::new(),
             last_id: None,
-            failed: false,
+            error: None,
         }
     }
 
@@ -193,7 +193,13 @@ impl Decoder {
     /// those after [`position`](Decoder::position). At the end of a stream, what was cut off.
     #[must_use]
     pub fn pending(&self) -> usize {
-        if self.spent { 0 } else { self.carry.len() }
+        self.unfinished().len()
+    }
+
+    /// The error that ended the decoder, if one did.
+    #[must_use]
+    pub fn error(&self) -> Option<Error> {
+        self.error
     }
 
     /// Where the unfinished line or event begins, or else the end of what was decoded, in bytes from the
@@ -222,6 +228,10 @@ impl Decoder {
         self.scan.retry.map(Duration::from_millis)
     }
 
+    pub(super) fn unfinished(&self) -> &[u8] {
+        if self.spent { &[] } else { &self.carry }
+    }
+
     /// Finds the next event, and deals with everything before it.
     #[inline]
     fn find(&mut self, chunk: &[u8]) -> Result<Found, Error> {
@@ -229,12 +239,12 @@ impl Decoder {
             self.spent = false;
             take(&mut self.carry);
         }
-        if self.failed {
+        if self.error.is_some() {
             return Ok(Found::Nothing);
         }
         let found = self.read(chunk);
-        if found.is_err() {
-            self.failed = true;
+        if let Err(error) = found {
+            self.error = Some(error);
             self.carry = BytesMut::new();
         }
         found
@@ -337,7 +347,7 @@ impl fmt::Debug for Decoder {
             .field("max_event", &self.scan.max_event)
             .field("dataless", &self.scan.dataless)
             .field("pending", &self.pending())
-            .field("failed", &self.failed)
+            .field("error", &self.error)
             .finish_non_exhaustive()
     }
 }
