@@ -1,1 +1,43 @@
-//! TODO
+//! A scriptable LLM provider that misbehaves on demand.
+//!
+//! ```
+//! use buttress_testing::{Match, Provider, Reply};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let provider = Provider::openai()
+//!     .on(Match::model("gpt-test"), Reply::error(429).retry_after("1").then(Reply::text("Hello there")))
+//!     .start()
+//!     .await?;
+//!
+//! // Point a client at `provider.base_url()`, call it, and look at what came:
+//! let log = provider.log();
+//! assert_eq!(log.received(), 0);
+//! assert_eq!(log.billed().output, 0);
+//! # Ok(())
+//! # }
+//! ```
+
+mod dialect;
+mod engine;
+mod h1;
+mod log;
+mod matcher;
+mod plan;
+mod provider;
+mod reply;
+mod request;
+mod script;
+mod server;
+mod usage;
+
+pub use crate::{
+    dialect::{Dialect, Finish},
+    log::{Ending, Log, Received},
+    matcher::Match,
+    provider::{Provider, Running, StartError},
+    reply::Reply,
+    request::Request,
+    script::Script,
+    usage::{Billed, Usage, tokens},
+};

@@ -1,0 +1,147 @@
+//! What will be said in answer to one request, before any transport says it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, StatusCode};
+
+use crate::Usage;
+
+/// One answer: a head, and a sequence of things to do.
+///
+/// Replies make plans, faults bend them, and each transport (a socket, HTTP/2, an in-process body)
+/// carries them out; so a fault is written once, whatever carries it.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) before_head: Option<Duration>,
+    pub(crate) framing: Framing,
+    pub(crate) parts: Vec<Part>,
+    /// What the whole reply uses: a cut reply is billed for a part of it.
+    pub(crate) usage: Usage,
+}
+
+/// How the length of the body is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// `content-length`, the true one.
+    Length,
+    /// `transfer-encoding: chunked`, a chunk for each part.
+    Chunked,
+    /// The end of the connection.
+    Close,
+}
+
+/// One thing to do.
+#[derive(Debug, Clone)]
+pub(crate) enum Part {
+    /// Sends a piece of the body.
+    Data(Data),
+    /// Flushes what was written, then waits. Zero flushes and lets others run.
+    Pause(Duration),
+}
+
+/// A piece of the body: an event of a stream, or a whole body.
+#[derive(Debug, Clone)]
+pub(crate) struct Data {
+    pub(crate) bytes: Bytes,
+    pub(crate) kind: Kind,
+    /// Once this is sent, so many output tokens are billed (and the input). `None`: nothing is.
+    pub(crate) billed: Option<u64>,
+}
+
+/// Where in a reply a piece stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Before the first content: a role, a message's start, a ping.
+    Lead,
+    /// Text, reasoning or a tool call.
+    Content,
+    /// After the last content: the finish reason, the usage, the terminator.
+    Tail,
+}
+
+// ===== impl Plan =====
+
+impl Plan {
+    /// A body that is there as a whole.
+    pub(crate) fn whole(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Self {
+        Self {
+            status,
+            headers: vec![(http::header::CONTENT_TYPE, content_type)],
+            before_head: None,
+            framing: Framing::Length,
+            parts: vec![Part::Data(Data {
+                bytes: body,
+                kind: Kind::Content,
+                billed: None,
+            })],
+            usage: Usage::default(),
+        }
+    }
+
+    /// A body that is sent event by event.
+    pub(crate) fn stream(content_type: HeaderValue, events: Vec<Part>, usage: Usage) -> Self {
+        Self {
+            status: StatusCode::OK,
+            headers: vec![
+                (http::header::CONTENT_TYPE, content_type),
+                (
+                    http::header::CACHE_CONTROL,
+                    HeaderValue::from_static("no-cache"),
+                ),
+            ],
+            before_head: None,
+            framing: Framing::Chunked,
+            parts: events,
+            usage,
+        }
+    }
+
+    /// Bills the whole usage with the first piece of data.
+    pub(crate) fn billed(mut self, usage: Usage) -> Self {
+        self.usage = usage;
+        if let Some(Part::Data(data)) = self.parts.first_mut() {
+            data.billed = Some(usage.output());
+        }
+        self
+    }
+
+    /// How many bytes of body all parts have together.
+    pub(crate) fn length(&self) -> usize {
+        let data = self.parts.iter().map(|part| match part {
+            Part::Data(data) => data.bytes.len(),
+            Part::Pause(_) => 0,
+        });
+        data.sum()
+    }
+
+    /// Sets a header, in place of one that the reply has by itself.
+    pub(crate) fn set(&mut self, name: &HeaderName, value: &HeaderValue) {
+        self.headers.retain(|(had, _)| had != name);
+        self.add(name, value);
+    }
+
+    /// Adds a header beside those of the same name.
+    pub(crate) fn add(&mut self, name: &HeaderName, value: &HeaderValue) {
+        self.headers.push((name.clone(), value.clone()));
+    }
+
+    /// Waits before the first piece of data, and before each of the others.
+    pub(crate) fn pace(&mut self, first: Option<Duration>, between: Option<Duration>) {
+        if first.is_none() && between.is_none() {
+            return;
+        }
+        let parts = std::mem::take(&mut self.parts);
+        self.parts.reserve(parts.len() * 2);
+        let mut pause = first;
+        for part in parts {
+            if let (Part::Data(_), Some(pause)) = (&part, pause) {
+                self.parts.push(Part::Pause(pause));
+            }
+            pause = between;
+            self.parts.push(part);
+        }
+    }
+}
