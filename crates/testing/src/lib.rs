@@ -27,6 +27,7 @@ mod h1;
 mod log;
 mod matcher;
 mod plan;
+pub mod probe;
 mod provider;
 mod reply;
 mod request;
