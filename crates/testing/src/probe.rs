@@ -110,10 +110,7 @@ use tokio::{runtime::Handle as Runtime, task::coop};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use self::{
-    outer::Rig,
-    stage::Check,
-};
+use self::{outer::Rig, stage::Check};
 
 pub use self::{
     body::Body,
@@ -453,7 +450,10 @@ impl fmt::Debug for Probe {
 }
 
 /// Panics unless this runs in a runtime whose clock stands still.
-#[expect(clippy::disallowed_methods, reason = "only std's clock shows that tokio's stands still")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "only std's clock shows that tokio's stands still"
+)]
 fn assert_paused() {
     const WANTED: &str = "the probe needs paused time: `#[tokio::test(start_paused = true)]`";
     assert!(Runtime::try_current().is_ok(), "{WANTED}, and a runtime");

@@ -26,14 +26,20 @@ fn kept(verdict: &Verdict) {
 }
 
 fn skipped(verdict: &Verdict) -> Vec<Promise> {
-    verdict.skipped().iter().map(|(promise, _)| *promise).collect()
+    verdict
+        .skipped()
+        .iter()
+        .map(|(promise, _)| *promise)
+        .collect()
 }
 
 // ===== layers that keep the contract =====
 
 #[tokio::test(start_paused = true)]
 async fn a_layer_that_does_nothing_keeps_the_contract() {
-    let verdict = Probe::http(Identity::new, http::Request::new).verdict().await;
+    let verdict = Probe::http(Identity::new, http::Request::new)
+        .verdict()
+        .await;
     kept(&verdict);
     assert_eq!(skipped(&verdict), [Promise::T8]);
 }
@@ -93,6 +99,9 @@ async fn a_retry_keeps_the_contract() {
 #[tokio::test(start_paused = true)]
 async fn a_stack_keeps_the_contract_as_its_layers_do() {
     let layer = || (RetryLayer::new(), RefuseLayer::new(3), LimitLayer::new(2));
-    let verdict = Probe::http(layer, http::Request::new).slots(2).verdict().await;
+    let verdict = Probe::http(layer, http::Request::new)
+        .slots(2)
+        .verdict()
+        .await;
     kept(&verdict);
 }

@@ -171,7 +171,11 @@ impl Core {
             Phase::Reserved => return Readiness::Ready,
             Phase::Unready | Phase::Waiting => {}
         }
-        if state.panic.take_if(|point| *point == Point::Ready).is_some() {
+        if state
+            .panic
+            .take_if(|point| *point == Point::Ready)
+            .is_some()
+        {
             state.event(format!("inner {id} poll_ready: panics"));
             return Readiness::Panic;
         }
@@ -213,7 +217,12 @@ impl Core {
             instance.phase = Phase::Unready;
         }
         state.event(format!("inner {id} call: call {call}"));
-        let readied = |id: &u64| state.instances.get(id).is_some_and(|i| i.phase == Phase::Reserved);
+        let readied = |id: &u64| {
+            state
+                .instances
+                .get(id)
+                .is_some_and(|i| i.phase == Phase::Reserved)
+        };
         let wrong = match phase {
             Phase::Reserved => None,
             Phase::Failed => {
@@ -316,7 +325,11 @@ impl Core {
             false => "the inner service becomes busy".to_owned(),
         });
         let wakers: Vec<_> = match ready {
-            true => state.instances.values_mut().filter_map(|i| i.waker.take()).collect(),
+            true => state
+                .instances
+                .values_mut()
+                .filter_map(|i| i.waker.take())
+                .collect(),
             false => Vec::new(),
         };
         drop(state);
@@ -327,7 +340,11 @@ impl Core {
     pub(super) fn fail_ready(&self) {
         let mut state = self.state();
         state.fail_ready += 1;
-        let wakers: Vec<_> = state.instances.values_mut().filter_map(|i| i.waker.take()).collect();
+        let wakers: Vec<_> = state
+            .instances
+            .values_mut()
+            .filter_map(|i| i.waker.take())
+            .collect();
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
     }
@@ -375,7 +392,11 @@ impl Core {
 
     /// Takes a hook away that was not run.
     pub(super) fn unhook(&self) {
-        let hook = self.hook.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let hook = self
+            .hook
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         drop(hook);
     }
 
@@ -383,7 +404,11 @@ impl Core {
 
     pub(super) fn reserved(&self) -> usize {
         let state = self.state();
-        state.instances.values().filter(|i| i.phase == Phase::Reserved).count()
+        state
+            .instances
+            .values()
+            .filter(|i| i.phase == Phase::Reserved)
+            .count()
     }
 
     pub(super) fn instances(&self) -> usize {

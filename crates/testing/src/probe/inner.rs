@@ -161,7 +161,9 @@ impl<Req, Res, E> Drop for Inner<Req, Res, E> {
 
 impl<Req, Res, E> fmt::Debug for Inner<Req, Res, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inner").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Inner")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -176,7 +178,10 @@ impl<Res, E> Future for ResponseFuture<Res, E> {
         if flight.finished {
             flight.core.violate(
                 Promise::T1,
-                format!("the future of call {} was polled again after its end", flight.call),
+                format!(
+                    "the future of call {} was polled again after its end",
+                    flight.call
+                ),
             );
             return Poll::Pending;
         }
@@ -203,7 +208,9 @@ impl<Res, E> Future for ResponseFuture<Res, E> {
 
 impl<Res, E> fmt::Debug for ResponseFuture<Res, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").field("call", &self.flight.call).finish_non_exhaustive()
+        f.debug_struct("ResponseFuture")
+            .field("call", &self.flight.call)
+            .finish_non_exhaustive()
     }
 }
 

@@ -92,9 +92,7 @@ impl Promise {
                  `Ready(Err)` from `poll_ready`, which says that the service is dead. What was \
                  already reserved stays with its instance."
             }
-            Self::T9 => {
-                "A panic poisons nothing: the next request works, and the slot is back."
-            }
+            Self::T9 => "A panic poisons nothing: the next request works, and the slot is back.",
             Self::T10 => "The same seed and the same paused clock give the same result.",
             Self::T11 => "Each outcome is counted once per layer.",
         }

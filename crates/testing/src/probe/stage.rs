@@ -130,18 +130,28 @@ impl<'p> Check<'p> {
                 Some(_) => format!("{count} were in flight when the next was not admitted"),
                 None => format!("{count} were in flight, and the next was still admitted"),
             };
-            stage.violate(Promise::T5, format!("the layer should admit {slots} calls at once; {found}"));
+            stage.violate(
+                Promise::T5,
+                format!("the layer should admit {slots} calls at once; {found}"),
+            );
         }
         crowd.next.as_ref()?;
         let refuses = matches!(crowd.next, Some(Next::Refused));
-        let mut bound = Bound { count, slots: false, refuses };
+        let mut bound = Bound {
+            count,
+            slots: false,
+            refuses,
+        };
         if count == 0 || self.is_quota(count).await {
             return Some(bound);
         }
         let mut first = crowd.flights.remove(0);
         stage.answer(&first, Answer::Reply(Content::Whole));
         if first.run(self.patience).await.is_pending() {
-            stage.violate(Promise::T6, format!("{} was answered and never ended", first.name()));
+            stage.violate(
+                Promise::T6,
+                format!("{} was answered and never ended", first.name()),
+            );
             return Some(bound);
         }
         drop(first);
@@ -179,7 +189,10 @@ impl Stage<'_, '_> {
     /// A service that the layer makes anew.
     pub(super) fn layered(&self) -> Seat {
         let seat = Seat::new(self.layer.service(&self.core), &self.core, &self.numbers);
-        self.core.note(format_args!("{} is another service of the same layer", seat.name()));
+        self.core.note(format_args!(
+            "{} is another service of the same layer",
+            seat.name()
+        ));
         seat
     }
 
@@ -227,7 +240,10 @@ impl Stage<'_, '_> {
         let mut flight = seat.call();
         let ended = flight.nudge().await.is_ready();
         let called = self.core.calls() > before;
-        if called && self.core.is_silent() && let Some(Err(fault)) = flight.result() {
+        if called
+            && self.core.is_silent()
+            && let Some(Err(fault)) = flight.result()
+        {
             let text = &fault.text;
             self.core.violate(
                 Promise::T8,
@@ -301,11 +317,17 @@ impl Stage<'_, '_> {
 
     /// As many calls as the layer admits at once.
     pub(super) async fn crowd(&self, from: From, hold: Hold) -> Crowd {
-        self.core.script([], match hold {
-            Hold::Call => None,
-            Hold::Reply => Some(Answer::Reply(Content::Open)),
-        });
-        let mut crowd = Crowd { flights: Vec::new(), next: None };
+        self.core.script(
+            [],
+            match hold {
+                Hold::Call => None,
+                Hold::Reply => Some(Answer::Reply(Content::Open)),
+            },
+        );
+        let mut crowd = Crowd {
+            flights: Vec::new(),
+            next: None,
+        };
         let mut seat = self.seat();
         while crowd.flights.len() < self.check.many() {
             let mut after = match from {
@@ -349,7 +371,9 @@ impl Stage<'_, '_> {
             Some(admission) => Some(admission),
             None => self.next(crowd, self.patience()).await,
         };
-        let Some(admission) = admission else { return false };
+        let Some(admission) = admission else {
+            return false;
+        };
         let admitted = crowd.push(admission);
         let mut seat = self.seat();
         let after = self.admit(&mut seat).await;
@@ -415,7 +439,9 @@ impl Stage<'_, '_> {
 
 impl Crowd {
     fn push(&mut self, admission: Admission) -> bool {
-        let Admission::In(flight) = admission else { return false };
+        let Admission::In(flight) = admission else {
+            return false;
+        };
         self.flights.push(flight);
         true
     }
@@ -438,6 +464,9 @@ impl Next {
 
 impl Drop for Stage<'_, '_> {
     fn drop(&mut self) {
-        self.check.verdict.borrow_mut().add(self.core.take_violations());
+        self.check
+            .verdict
+            .borrow_mut()
+            .add(self.core.take_violations());
     }
 }

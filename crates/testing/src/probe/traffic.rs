@@ -179,7 +179,9 @@ impl<Req, Res, E> Clone for Traffic<Req, Res, E> {
 
 impl<Req, Res, E> fmt::Debug for Traffic<Req, Res, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Traffic").field("can_fail", &self.can_fail()).finish_non_exhaustive()
+        f.debug_struct("Traffic")
+            .field("can_fail", &self.can_fail())
+            .finish_non_exhaustive()
     }
 }
 

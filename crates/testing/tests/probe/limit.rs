@@ -67,7 +67,8 @@ enum State {
     Ready(Vec<Arc<OwnedSemaphorePermit>>),
 }
 
-type Acquire = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send + Sync>>;
+type Acquire =
+    Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send + Sync>>;
 
 pin_project! {
     pub struct ResponseFuture<F> {
@@ -160,7 +161,8 @@ where
                     return self.inner.poll_ready(cx);
                 }
                 State::Idle => {
-                    self.state = State::Waiting(Box::pin(Arc::clone(&self.permits).acquire_owned()));
+                    self.state =
+                        State::Waiting(Box::pin(Arc::clone(&self.permits).acquire_owned()));
                     if self.flaw == Flaw::FirstWaker {
                         ready!(self.acquire(cx));
                     }
@@ -252,7 +254,11 @@ where
         let result = ready!(this.future.poll(cx));
         this.permit.leaks = false;
         let permit = Held {
-            permit: this.permit.permit.take().filter(|_| *this.flaw != Flaw::AtTheHead),
+            permit: this
+                .permit
+                .permit
+                .take()
+                .filter(|_| *this.flaw != Flaw::AtTheHead),
             leaks: false,
         };
         Poll::Ready(result.map(|response| {

@@ -104,7 +104,12 @@ async fn unpolled(check: &Check<'_>, bound: Bound) {
         drop(seat);
         settle().await;
     }
-    same_bound(&stage, bound, "futures had been dropped before their first poll").await;
+    same_bound(
+        &stage,
+        bound,
+        "futures had been dropped before their first poll",
+    )
+    .await;
 }
 
 /// Every slot taken; each way to leave gives it back.
@@ -126,7 +131,9 @@ async fn crowded(check: &Check<'_>, bound: Bound) {
 async fn passed_on(check: &Check<'_>) {
     let stage = check.stage("two calls wait, and the first of them goes as its turn comes");
     let mut crowd = stage.crowd(From::Clones, Hold::Call).await;
-    let Some(first) = crowd.next.take() else { return };
+    let Some(first) = crowd.next.take() else {
+        return;
+    };
     if matches!(first, Next::Refused) {
         return;
     }

@@ -62,7 +62,10 @@ async fn panicked(stage: &Stage<'_, '_>, point: Point, place: &str) {
     .await;
     stage.core.panic_at(None);
     for (what, dropped) in [
-        ("response future", catch_unwind(AssertUnwindSafe(|| drop(flight)))),
+        (
+            "response future",
+            catch_unwind(AssertUnwindSafe(|| drop(flight))),
+        ),
         ("service", catch_unwind(AssertUnwindSafe(|| drop(seat)))),
     ] {
         if let Err(panic) = dropped {
@@ -133,12 +136,12 @@ async fn recovered(stage: &Stage<'_, '_>, bound: Option<Bound>, place: &str) {
 
 async fn caught<T>(future: impl Future<Output = T>) -> Result<T, Box<dyn Any + Send>> {
     let mut future = pin!(future);
-    poll_fn(|cx| {
-        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+    poll_fn(
+        |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
             Ok(polled) => polled.map(Ok),
             Err(panic) => Poll::Ready(Err(panic)),
-        }
-    })
+        },
+    )
     .await
 }
 

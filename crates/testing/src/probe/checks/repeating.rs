@@ -17,7 +17,10 @@ const WHOLE: Answer = Answer::Reply(Content::Whole);
 pub(in crate::probe) async fn t10(check: &Check<'_>) {
     let first = performance(check).await;
     let second = performance(check).await;
-    let differs = first.iter().zip(&second).find(|(first, second)| first != second);
+    let differs = first
+        .iter()
+        .zip(&second)
+        .find(|(first, second)| first != second);
     let seen = match differs {
         Some((first, second)) => {
             format!("the same calls on the same layer: first\n{first}\nand then\n{second}")
@@ -60,7 +63,12 @@ pub(in crate::probe) async fn t11(check: &Check<'_>, count: &dyn Fn() -> u64) {
     let mut seat = stage.seat();
     let _ = seat.nudge().await;
     drop(seat);
-    counted(&stage, count() - before, 0, "a service that was readied and not called");
+    counted(
+        &stage,
+        count() - before,
+        0,
+        "a service that was readied and not called",
+    );
     drop(stage);
 
     let mut answers: Vec<_> = check.failures().into_iter().map(Some).collect();

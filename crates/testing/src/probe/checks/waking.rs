@@ -59,7 +59,12 @@ pub(in crate::probe) async fn t6(check: &Check<'_>) {
     in_line(check).await;
     timers(check, &[], "an inner service that never answers").await;
     for failure in check.failures() {
-        timers(check, &[failure; 3], "an inner service that fails three times").await;
+        timers(
+            check,
+            &[failure; 3],
+            "an inner service that fails three times",
+        )
+        .await;
     }
 }
 
@@ -137,7 +142,11 @@ async fn timed(
     let started = Instant::now();
     let mut flight = seat.call();
     let Some((step, time)) = polls else {
-        return flight.run(stage.patience()).await.is_ready().then(|| started.elapsed());
+        return flight
+            .run(stage.patience())
+            .await
+            .is_ready()
+            .then(|| started.elapsed());
     };
     while started.elapsed() <= time + 2 * step {
         if flight.nudge().await.is_ready() {
