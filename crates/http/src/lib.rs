@@ -91,9 +91,11 @@
 mod body;
 #[cfg(feature = "client")]
 pub mod client;
+mod duties;
 mod error;
 mod hints;
 mod judge;
+mod link;
 mod peek;
 mod protocol;
 mod replay;
@@ -106,8 +108,8 @@ pub use self::{
     body::{Body, BodyError, Tracked},
     error::{BoxError, outcome_of_error},
     judge::{ByStatus, Judge, Meter, class_of_status},
+    link::Link,
     protocol::{Http, HttpServer, IdempotentHttp},
     replay::Replayable,
-    tail::Link,
     track::{ResponseFuture, TrackLayer, TrackService},
 };
