@@ -34,6 +34,10 @@ impl Duties {
         }));
     }
 
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
     pub(crate) fn tell(&mut self, progress: Progress) {
         self.watchers(|report| {
             report.progress(progress);

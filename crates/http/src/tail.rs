@@ -131,7 +131,7 @@ impl Tail {
     /// Peek is over, the body is not: what the reply has said of itself goes for the call.
     pub(crate) fn peeked(&mut self) {
         if let Some(said) = self.verdict(false) {
-            self.seen = self.with_facts(self.broken_off(said)).into();
+            self.seen = self.with_facts(self.judged(said)).into();
         }
     }
 
@@ -150,6 +150,11 @@ impl Tail {
     /// The body is over, and gone.
     pub(crate) fn end(&mut self, end: End) {
         if !std::mem::replace(&mut self.over, true) {
+            // Nothing is learned from a clean end, and nobody asks.
+            if matches!((&self.told, &end), (Told::ByItsEnd, End::Clean)) && self.duties.is_empty()
+            {
+                return;
+            }
             let outcome = self.outcome(&end);
             self.seen = outcome.into();
             self.told = Told::ByItsEnd;
@@ -172,12 +177,8 @@ impl Tail {
             (Some(said), End::Broken(broken)) if self.is_linked() && !said.failed() => {
                 self.broken_off(*broken).or(&said)
             }
-            // What a failed head said stands, unless its body knows better.
-            _ if failed(self.seen.class) => match said {
-                Some(said) if said.failed() => said,
-                _ => self.seen(),
-            },
-            (Some(said), _) => self.broken_off(said),
+            (Some(said), _) => self.judged(said),
+            (None, _) if failed(self.seen.class) => self.seen(),
             // The terminator is missing.
             (None, End::Clean) => self.broken_off(Outcome::new(Class::Unavailable)),
             (None, End::Broken(broken)) => self.broken_off(*broken),
@@ -188,6 +189,15 @@ impl Tail {
 
     const fn is_linked(&self) -> bool {
         matches!(self.told, Told::ByLink(_))
+    }
+
+    /// What a failed head said stands, unless the body knows better what failed.
+    fn judged(&self, said: Outcome) -> Outcome {
+        if failed(self.seen.class) && !said.failed() {
+            self.seen()
+        } else {
+            self.broken_off(said)
+        }
     }
 
     /// A failure after the first content is another one.
