@@ -9,10 +9,12 @@ use std::{
 use http::{Method, StatusCode};
 
 use crate::{
-    Dialect, Log, Match, Reply, Request, Script,
+    Carrier, Dialect, Log, Match, Reply, Request, Script,
+    clock::Clock,
     dialect::{Envelope, JSON},
+    fault::Call,
     log::Exchange,
-    plan::Plan,
+    plan::{Head, Plan},
     script::Progress,
 };
 
@@ -21,6 +23,7 @@ pub(crate) struct Engine {
     pub(crate) dialect: Dialect,
     pub(crate) max_body: usize,
     pub(crate) log: Log,
+    clock: Clock,
     models: Vec<String>,
     conditions: Vec<Match>,
     progress: Mutex<Vec<Progress>>,
@@ -46,12 +49,14 @@ impl Engine {
         scripts: Vec<(Match, Script)>,
         max_body: usize,
         log: Log,
+        clock: Clock,
     ) -> Self {
         let (conditions, scripts): (Vec<_>, Vec<_>) = scripts.into_iter().unzip();
         Self {
             dialect,
             max_body,
             log,
+            clock,
             models,
             conditions,
             progress: Mutex::new(scripts.into_iter().map(Progress::new).collect()),
@@ -60,10 +65,18 @@ impl Engine {
     }
 
     /// Writes the request down and decides what it gets.
-    pub(crate) fn answer(&self, connection: u64, request: Request) -> (Exchange, Plan) {
+    pub(crate) fn answer(
+        &self,
+        carrier: Carrier,
+        connection: u64,
+        request: Request,
+    ) -> (Exchange, Plan) {
         // The conditions are the user's code, which runs under no lock. Which of the scripts gives
         // the reply is decided in the order of arrival.
-        let matching = catch(|| self.matching(&request));
+        let matching = match self.lists_models(&request) {
+            true => Ok(Vec::new()),
+            false => catch(|| self.matching(&request)),
+        };
         let (exchange, reply) = self.log.receive(connection, request, || match &matching {
             Ok(matching) => {
                 let mut progress = lock(&self.progress);
@@ -71,8 +84,10 @@ impl Engine {
             }
             Err(panic) => Err(panic.clone()),
         });
-        let plan = self.plan(&exchange, reply);
-        exchange.status(plan.status.as_u16());
+        let plan = self.plan(carrier, &exchange, reply);
+        if matches!(plan.head, Head::Proper | Head::Spoiled(_)) {
+            exchange.status(plan.status.as_u16());
+        }
         (exchange, plan)
     }
 
@@ -124,16 +139,25 @@ impl Engine {
             .collect()
     }
 
-    fn plan(&self, exchange: &Exchange, reply: Result<Option<Arc<Reply>>, String>) -> Plan {
+    fn plan(
+        &self,
+        carrier: Carrier,
+        exchange: &Exchange,
+        reply: Result<Option<Arc<Reply>>, String>,
+    ) -> Plan {
         let request = exchange.received();
-        if let Some(plan) = self.model_list(request) {
-            return plan;
+        if self.lists_models(request) {
+            return Plan::whole(StatusCode::OK, JSON, self.dialect.models(&self.models));
         }
-        let id = request.number();
+        let call = Call {
+            dialect: self.dialect,
+            request,
+            id: request.number(),
+            carrier,
+            now: self.clock.now(),
+        };
         let found = match reply {
-            Ok(Some(reply)) => {
-                catch(|| reply.plan(self.dialect, request, id)).and_then(|plan| plan)
-            }
+            Ok(Some(reply)) => catch(|| reply.plan(&call)).and_then(|plan| plan),
             Ok(None) => Err("no script expects it".to_owned()),
             Err(panic) => Err(panic),
         };
@@ -156,10 +180,9 @@ impl Engine {
         Plan::whole(status, JSON, body)
     }
 
-    fn model_list(&self, request: &Request) -> Option<Plan> {
+    fn lists_models(&self, request: &Request) -> bool {
         let asked = request.method() == Method::GET && request.path().ends_with("/models");
-        (asked && !self.models.is_empty())
-            .then(|| Plan::whole(StatusCode::OK, JSON, self.dialect.models(&self.models)))
+        asked && !self.models.is_empty()
     }
 }
 

@@ -20,9 +20,11 @@
 
 mod ask;
 mod body;
+mod clock;
 mod dialect;
 mod engine;
 mod failure;
+mod fault;
 mod h1;
 mod log;
 mod matcher;
@@ -41,6 +43,7 @@ pub use crate::{
     body::ReplyBody,
     dialect::{Dialect, Finish},
     failure::{Failure, FailureKind},
+    fault::{ApiError, Carrier, Fault, Hint},
     log::{Ending, Log, Received},
     matcher::Match,
     provider::{Provider, Running, StartError},

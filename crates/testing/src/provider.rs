@@ -1,10 +1,12 @@
 //! The provider: set up, then running.
 
-use std::{fmt, io, net::SocketAddr, sync::Arc};
+use std::{fmt, io, net::SocketAddr, sync::Arc, time::SystemTime};
 
 use tokio::{net::TcpListener, task::AbortHandle};
 
-use crate::{Ask, Dialect, Log, Match, ProviderService, Reply, Script, engine::Engine, server};
+use crate::{
+    Ask, Dialect, Log, Match, ProviderService, Reply, Script, clock::Clock, engine::Engine, server,
+};
 
 /// A provider that is being set up: what it speaks, and what it answers to whom.
 ///
@@ -19,6 +21,7 @@ pub struct Provider {
     scripts: Vec<(Match, Script)>,
     max_body: usize,
     remember: (usize, usize),
+    date: Option<SystemTime>,
 }
 
 /// A provider at work. Dropping it closes its socket, ends its tasks, and cuts every reply.
@@ -55,6 +58,7 @@ impl Provider {
             scripts: Vec::new(),
             max_body: 16 << 20,
             remember: (1000, 16 << 20),
+            date: None,
         }
     }
 
@@ -107,6 +111,13 @@ impl Provider {
         self
     }
 
+    /// The date when it starts; from then on it advances with tokio's clock. Default: the machine's
+    /// date.
+    pub fn wall_clock(mut self, date: SystemTime) -> Self {
+        self.date = Some(date);
+        self
+    }
+
     /// Starts it on a loopback port that the system chooses.
     ///
     /// # Errors
@@ -155,7 +166,14 @@ impl Provider {
         }
         let (requests, bytes) = self.remember;
         let log = Log::new(requests, bytes);
-        let engine = Engine::new(self.dialect, self.models, self.scripts, self.max_body, log);
+        let engine = Engine::new(
+            self.dialect,
+            self.models,
+            self.scripts,
+            self.max_body,
+            log,
+            Clock::start(self.date),
+        );
         Ok(Arc::new(engine))
     }
 }

@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use crate::{
-    Log,
+    Carrier, Log,
     engine::Engine,
     h1::{Connection, Incoming},
 };
@@ -58,7 +58,7 @@ async fn exchange(
     match connection.receive(engine).await? {
         Incoming::End => Ok(false),
         Incoming::Request { request, asked } => {
-            let (exchange, plan) = engine.answer(number, request);
+            let (exchange, plan) = engine.answer(Carrier::Socket, number, request);
             Ok(connection.carry_out(plan, exchange, asked).await)
         }
         Incoming::Unreadable { status, why } => {

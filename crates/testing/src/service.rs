@@ -16,7 +16,7 @@ use tokio::time::{Sleep, sleep};
 use tower_service::Service;
 
 use crate::{
-    Failure, FailureKind, ReplyBody, Request,
+    Carrier, Failure, FailureKind, ReplyBody, Request,
     engine::Engine,
     log::{Ending, Exchange},
     plan::{Framing, Head, Part, Plan},
@@ -193,20 +193,19 @@ impl Decided {
             Head::Proper => return Begun::Reply(reply(plan, exchange, head_only)),
             Head::Spoiled(_) => FailureKind::Malformed,
             Head::Fail(kind) => *kind,
-            Head::Raw(bytes) => match (plan.parts.first(), exchange) {
-                // Interim responses without end, or nothing ever: a client waits for both.
+            Head::GoAway => FailureKind::Unstarted,
+            // Interim responses without end, or nothing ever: a client waits for both.
+            Head::Raw(bytes) if bytes.is_empty() => match (plan.parts.first(), exchange) {
                 (Some(Part::Stall | Part::Repeat { .. }), Some(exchange)) => {
                     return Begun::Hanging(exchange);
                 }
-                (part, exchange) => {
+                (_, exchange) => {
                     end(exchange);
-                    return Begun::Failed(match part {
-                        Some(Part::Reset) => FailureKind::Reset,
-                        _ if bytes.is_empty() => FailureKind::Closed,
-                        _ => FailureKind::Malformed,
-                    });
+                    return Begun::Failed(FailureKind::Closed);
                 }
             },
+            Head::Raw(_) if matches!(plan.parts.first(), Some(Part::Reset)) => FailureKind::Reset,
+            Head::Raw(_) => FailureKind::Malformed,
         };
         end(exchange);
         Begun::Failed(kind)
@@ -222,7 +221,7 @@ fn end(exchange: Option<Exchange>) {
 fn decide(engine: &Engine, parts: Parts, body: BytesMut) -> Decided {
     let head_only = parts.method == http::Method::HEAD;
     let request = Request::new(engine.dialect, parts, body.freeze());
-    let (exchange, plan) = engine.answer(0, request);
+    let (exchange, plan) = engine.answer(Carrier::InProcess, 0, request);
     Decided {
         plan,
         exchange: Some(exchange),

@@ -139,7 +139,7 @@ impl<T: Transport> Connection<T> {
         match said {
             Said::Whole { keep } => {
                 exchange.end(Ending::Replied);
-                keep && self.afterwards(plan.after).await
+                self.afterwards(plan.after).await && keep
             }
             Said::BrokenOff { reset } => {
                 // Before the client can see it, so that whoever saw it finds it in the log.
@@ -276,7 +276,7 @@ impl<T: Transport> Connection<T> {
         let spoiled = match &plan.head {
             Head::Raw(bytes) => return self.outbox.extend_from_slice(bytes),
             Head::Spoiled(bytes) => bytes.clone(),
-            Head::Proper | Head::Fail(_) => Bytes::new(),
+            Head::Proper | Head::Fail(_) | Head::GoAway => Bytes::new(),
         };
         let status = plan.status;
         let reason = status.canonical_reason().unwrap_or("Unknown");
