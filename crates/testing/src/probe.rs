@@ -135,6 +135,7 @@ pub struct Probe {
     rig: Box<dyn Rig>,
     slots: Option<usize>,
     patience: Duration,
+    count: Option<Box<dyn Fn() -> u64>>,
 }
 
 // ===== impl Probe =====
@@ -248,6 +249,7 @@ impl Probe {
             rig,
             slots: None,
             patience: Duration::from_secs(2 * 24 * 60 * 60),
+            count: None,
         }
     }
 
@@ -271,7 +273,20 @@ impl Probe {
         self
     }
 
-    /// Checks T1 to T9, whichever the layer gives an occasion to test.
+    /// How many calls the layer has counted so far, for T11: by its observer, or by whatever reports
+    /// outcomes.
+    ///
+    /// `count` is read before and after a call of each kind: replied to, failed, dropped in flight,
+    /// and, over http, dropped half read. Default: no count, and T11 is not tested.
+    #[must_use]
+    pub fn counts(mut self, count: impl Fn() -> u64 + 'static) -> Self {
+        self.count = Some(Box::new(count));
+        self
+    }
+
+    /// Checks T1 to T9 and T11, as far as the layer gives an occasion to test them.
+    ///
+    /// T10 is left to [`t10`](Self::t10): it wants a seed, where there is chance.
     ///
     /// # Panics
     ///
@@ -280,16 +295,16 @@ impl Probe {
         self.verdict().await.unwrap();
     }
 
-    /// Checks T1 to T9, and says what was found, and what could not be tested.
+    /// As [`contract`](Self::contract), and says what was found, and what could not be tested.
     pub async fn verdict(&self) -> Verdict {
-        use Promise::{T1, T2, T3, T4, T5, T6, T7, T8, T9};
-        self.run(&[T1, T2, T3, T4, T5, T6, T7, T8, T9]).await
+        use Promise::{T1, T2, T3, T4, T5, T6, T7, T8, T9, T11};
+        let promises = [T1, T2, T3, T4, T5, T6, T7, T8, T9, T11];
+        let last = promises.len() - usize::from(self.count.is_none());
+        self.run(&promises[..last]).await
     }
 
     /// Checks one promise, and says what was found. A broken promise that is met on the way to
     /// another is told as well.
-    ///
-    /// T11 needs a count, and is not tested: see [`t11`](Self::t11).
     pub async fn examine(&self, promise: Promise) -> Verdict {
         self.run(&[promise]).await
     }
@@ -388,19 +403,13 @@ impl Probe {
         self.hold(Promise::T10).await;
     }
 
-    /// T11: each call is counted once, however it ends.
-    ///
-    /// `count` reads what the layer's observer, or whatever reports its outcomes, has counted so
-    /// far. It is read before and after a call of each kind: replied to, failed, dropped in flight,
-    /// and, over http, dropped half read.
+    /// T11: each call is counted once, however it ends. Needs [`counts`](Self::counts).
     ///
     /// # Panics
     ///
-    /// If a promise is broken.
-    pub async fn t11(&self, count: impl Fn() -> u64) {
-        let check = self.check();
-        coop::unconstrained(checks::t11(&check, &count)).await;
-        check.verdict.into_inner().unwrap();
+    /// If a promise is broken, or there is no count.
+    pub async fn t11(&self) {
+        self.hold(Promise::T11).await;
     }
 
     async fn hold(&self, promise: Promise) {
@@ -424,7 +433,7 @@ impl Probe {
                     Promise::T8 => checks::t8(&check).await,
                     Promise::T9 => checks::t9(&check).await,
                     Promise::T10 => checks::t10(&check).await,
-                    Promise::T11 => check.skip(Promise::T11, "it needs a count: `Probe::t11`"),
+                    Promise::T11 => checks::t11(&check).await,
                 }
             }
         })
@@ -438,6 +447,7 @@ impl Probe {
             rig: &*self.rig,
             slots: self.slots,
             patience: self.patience,
+            count: self.count.as_deref(),
             verdict: RefCell::default(),
         }
     }

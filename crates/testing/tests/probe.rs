@@ -9,6 +9,15 @@ mod mutants;
 mod refuse;
 #[path = "probe/retry.rs"]
 mod retry;
+#[path = "probe/tower.rs"]
+mod tower_layers;
+#[path = "probe/toys.rs"]
+mod toys;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use buttress_testing::probe::{Probe, Promise, Verdict};
 use tower_layer::Identity;
@@ -17,6 +26,7 @@ use self::{
     limit::LimitLayer,
     refuse::{QueueLayer, RefuseLayer},
     retry::RetryLayer,
+    toys::CountLayer,
 };
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -88,6 +98,18 @@ async fn a_retry_keeps_the_contract() {
     probe.t10().await;
     let probe = Probe::http(RetryLayer::new, http::Request::new);
     probe.contract().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_counter_of_calls_keeps_the_contract_and_its_count() {
+    let count = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&count);
+    let probe = Probe::new(move || CountLayer::new(&counter), |n| n)
+        .counts(move || count.load(Ordering::Relaxed));
+    let verdict = probe.verdict().await;
+    kept(&verdict);
+    assert_eq!(skipped(&verdict), [Promise::T5, Promise::T8]);
+    probe.t11().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -67,6 +67,7 @@ struct State {
     ready: bool,
     fail_ready: usize,
     panic: Option<Point>,
+    panicked: bool,
     ready_polls: u64,
     failures: u64,
     calls: u64,
@@ -108,6 +109,7 @@ impl Core {
                 ready: true,
                 fail_ready: 0,
                 panic: None,
+                panicked: false,
                 ready_polls: 0,
                 failures: 0,
                 calls: 0,
@@ -171,10 +173,11 @@ impl Core {
             Phase::Reserved => return Readiness::Ready,
             Phase::Unready | Phase::Waiting => {}
         }
-        if state.panic.take_if(|point| *point == Point::Ready).is_some() {
+        if state.panics(Point::Ready) {
             state.event(format!("inner {id} poll_ready: panics"));
             return Readiness::Panic;
         }
+        let instance = state.instances.get_mut(&id).expect("a live instance");
         if state.fail_ready > 0 {
             state.fail_ready -= 1;
             instance.phase = Phase::Failed;
@@ -241,7 +244,7 @@ impl Core {
         if let Some(seen) = wrong {
             state.violate(Promise::T1, seen);
         }
-        if state.panic.take_if(|point| *point == Point::Call).is_some() {
+        if state.panics(Point::Call) {
             state.event(format!("call {call} panics before it has a future"));
             return None;
         }
@@ -342,7 +345,12 @@ impl Core {
     }
 
     pub(super) fn panics(&self, point: Point) -> bool {
-        self.state().panic.take_if(|at| *at == point).is_some()
+        self.state().panics(point)
+    }
+
+    /// Whether it ever did.
+    pub(super) fn has_panicked(&self) -> bool {
+        self.state().panicked
     }
 
     /// Answers the next calls with `answers`, and those after them with `rest`, or not.
@@ -492,6 +500,12 @@ impl State {
     fn write(&mut self, line: &dyn fmt::Display) {
         let at = self.started.elapsed().as_millis();
         self.transcript.push(format!("{at:>6} ms  {line}"));
+    }
+
+    fn panics(&mut self, point: Point) -> bool {
+        let panics = self.panic.take_if(|at| *at == point).is_some();
+        self.panicked |= panics;
+        panics
     }
 
     fn violate(&mut self, promise: Promise, seen: String) {

@@ -18,6 +18,7 @@ pub(super) struct Check<'p> {
     pub(super) rig: &'p dyn Rig,
     pub(super) slots: Option<usize>,
     pub(super) patience: Duration,
+    pub(super) count: Option<&'p dyn Fn() -> u64>,
     pub(super) verdict: RefCell<Verdict>,
 }
 
@@ -248,9 +249,9 @@ impl Stage<'_, '_> {
         }
     }
 
-    /// `poll_ready` failed though the inner one did not.
+    /// `poll_ready` failed though the inner one did not. After a panic it may be true.
     pub(super) fn dead(&self, seat: &Seat, fault: &Fault) {
-        if fault.failure.is_none() {
+        if fault.failure.is_none() && !self.core.has_panicked() {
             self.violate(
                 Promise::T8,
                 format!(

@@ -5,7 +5,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use http_body::{Body, Frame, SizeHint};
@@ -17,7 +17,7 @@ use tower_service::Service;
 use crate::BoxError;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flaw {
+pub(crate) enum Flaw {
     None,
     /// A derived `Clone`: the clone has the permit too.
     CopiedPermit,
@@ -48,16 +48,17 @@ pub enum Flaw {
 }
 
 #[derive(Clone, Debug)]
-pub struct LimitLayer {
+pub(crate) struct LimitLayer {
     permits: Arc<Semaphore>,
     count: usize,
     flaw: Flaw,
 }
 
-pub struct Limit<S> {
+pub(crate) struct Limit<S> {
     inner: S,
     permits: Arc<Semaphore>,
     state: State,
+    first_waker: Waker,
     flaw: Flaw,
 }
 
@@ -70,7 +71,7 @@ enum State {
 type Acquire = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send + Sync>>;
 
 pin_project! {
-    pub struct ResponseFuture<F> {
+    pub(crate) struct ResponseFuture<F> {
         // Before the permit: the inner call is gone when the slot comes free.
         #[pin]
         future: F,
@@ -80,7 +81,7 @@ pin_project! {
 }
 
 pin_project! {
-    pub struct Guarded<B> {
+    pub(crate) struct Guarded<B> {
         #[pin]
         body: B,
         permit: Held,
@@ -97,11 +98,11 @@ struct Held {
 // ===== impl LimitLayer =====
 
 impl LimitLayer {
-    pub fn new(count: usize) -> Self {
+    pub(crate) fn new(count: usize) -> Self {
         Self::flawed(count, Flaw::None)
     }
 
-    pub fn flawed(count: usize, flaw: Flaw) -> Self {
+    pub(crate) fn flawed(count: usize, flaw: Flaw) -> Self {
         Self {
             permits: Arc::new(Semaphore::new(count)),
             count,
@@ -122,6 +123,7 @@ impl<S> Layer<S> for LimitLayer {
             inner,
             permits,
             state: State::Idle,
+            first_waker: Waker::noop().clone(),
             flaw: self.flaw,
         }
     }
@@ -161,19 +163,17 @@ where
                 }
                 State::Idle => {
                     self.state = State::Waiting(Box::pin(Arc::clone(&self.permits).acquire_owned()));
-                    if self.flaw == Flaw::FirstWaker {
-                        ready!(self.acquire(cx));
-                    }
+                    self.first_waker = cx.waker().clone();
                 }
                 State::Waiting(_) => match self.flaw {
                     Flaw::NoWaker => {
-                        let mut blind = Context::from_waker(std::task::Waker::noop());
+                        let mut blind = Context::from_waker(Waker::noop());
                         ready!(self.acquire(&mut blind));
                     }
-                    Flaw::FirstWaker => match Arc::clone(&self.permits).try_acquire_owned() {
-                        Ok(permit) => self.state = State::Ready(vec![Arc::new(permit)]),
-                        Err(_) => return Poll::Pending,
-                    },
+                    Flaw::FirstWaker => {
+                        let first = self.first_waker.clone();
+                        ready!(self.acquire(&mut Context::from_waker(&first)));
+                    }
                     Flaw::Spins => match Arc::clone(&self.permits).try_acquire_owned() {
                         Ok(permit) => self.state = State::Ready(vec![Arc::new(permit)]),
                         Err(_) => {
@@ -184,7 +184,7 @@ where
                     _ => ready!(self.acquire(cx)),
                 },
             }
-            if self.flaw == Flaw::ForgetsReady && matches!(self.state, State::Ready(_)) {
+            if let State::Ready(_) = self.state {
                 return self.inner.poll_ready(cx);
             }
         }
@@ -226,6 +226,7 @@ impl<S: Clone> Clone for Limit<S> {
             inner: self.inner.clone(),
             permits: Arc::clone(&self.permits),
             state,
+            first_waker: Waker::noop().clone(),
             flaw: self.flaw,
         }
     }

@@ -6,12 +6,9 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use buttress_testing::probe::{Inner, Probe, Promise, Reply, Verdict};
-use tower_layer::layer_fn;
-use tower_service::Service;
+use buttress_testing::probe::{Probe, Promise, Verdict};
 
 use crate::{
-    BoxError,
     limit::{self, LimitLayer},
     refuse::{self, RefuseLayer},
     retry::{self, RetryLayer},
@@ -73,7 +70,7 @@ async fn mistake_4_a_clone_copies_the_permit() {
 #[tokio::test(start_paused = true)]
 async fn mistake_5_a_second_poll_acquires_twice_or_is_pending_after_ready() {
     let verdict = limit(limit::Flaw::AcquiresTwice).await;
-    caught(&verdict, Promise::T3, "was asked again, which took a second place");
+    caught(&verdict, Promise::T3, "asking again takes another place");
     let verdict = limit(limit::Flaw::ForgetsReady).await;
     caught(&verdict, Promise::T1, "was asked again, and was not ready any more");
 }
@@ -121,8 +118,10 @@ async fn mistake_11_a_dropped_call_is_not_counted_or_counted_with_another() {
     ] {
         let count = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&count);
-        let probe = Probe::new(move || toys::CountLayer::flawed(&counter, flaw), |n| n);
-        let verdict = probe.examine_t11(|| count.load(Ordering::Relaxed)).await;
+        let verdict = Probe::new(move || toys::CountLayer::flawed(&counter, flaw), |n| n)
+            .counts(move || count.load(Ordering::Relaxed))
+            .examine(Promise::T11)
+            .await;
         caught(&verdict, Promise::T11, seen);
     }
 }
@@ -183,7 +182,7 @@ async fn a_call_in_a_task_of_its_own() {
 #[tokio::test(start_paused = true)]
 async fn a_turn_that_is_lost_with_who_had_it() {
     let verdict = Probe::new(|| toys::BatonLayer::new(1), |n| n).verdict().await;
-    caught(&verdict, Promise::T4, "its slot was lost: the next in line still waits");
+    caught(&verdict, Promise::T6, "its waker was not woken when a slot came free");
 }
 
 #[tokio::test(start_paused = true)]
@@ -250,7 +249,7 @@ async fn a_future_that_is_polled_after_its_end() {
 
 #[tokio::test(start_paused = true)]
 async fn a_limit_that_limits_nothing() {
-    let probe = Probe::new(tower_layer::Identity::new, |n| n).slots(2);
+    let probe = Probe::new(tower_layer::Identity::new, |n: u64| n).slots(2);
     caught(&probe.verdict().await, Promise::T5, "the next was still admitted");
 }
 

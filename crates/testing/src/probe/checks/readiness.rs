@@ -312,6 +312,25 @@ async fn held_while_ready(check: &Check<'_>) {
     settle().await;
     for _ in 0..readied {
         let mut seat = stage.seat();
+        // Asked again, it has what it has.
+        let ready = (0..3).all(|_| seat.poll().is_ready());
+        seats.push(seat);
+        if !ready {
+            stage.violate(
+                Promise::T3,
+                format!(
+                    "{readied} instances are ready at once, and {} if each is asked again: asking \
+                     again takes another place",
+                    seats.len() - 1
+                ),
+            );
+            break;
+        }
+    }
+    seats.clear();
+    settle().await;
+    for _ in 0..readied {
+        let mut seat = stage.seat();
         let ready = seat.nudge().await.is_ready();
         seats.push(seat);
         if !ready {
