@@ -46,8 +46,9 @@
 //!
 //! ```text
 //! T1 is broken: inner 3 was called but never readied; it is a clone of inner 2, which was readied
-//! and keeps that reservation (call the readied one, and leave the clone in its place: `mem::replace`)
+//! and keeps that reservation
 //!     law    `call` uses the instance that was readied. Readiness is given once, kept until `call`, …
+//!     look   `call`: the readied instance goes into the future, the clone stays (`mem::replace`); …
 //!     trace       0 ms  -- three calls, one after another, on one instance --
 //!                 0 ms  inner 1 is made
 //!                 0 ms  inner 2 is cloned from inner 1
@@ -97,6 +98,7 @@ mod core;
 mod drive;
 mod handle;
 mod inner;
+mod instances;
 mod lean;
 mod outer;
 mod promise;
@@ -110,10 +112,7 @@ use tokio::{runtime::Handle as Runtime, task::coop};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use self::{
-    outer::Rig,
-    stage::Check,
-};
+use self::{outer::Rig, stage::Check};
 
 pub use self::{
     body::Body,
@@ -277,7 +276,7 @@ impl Probe {
     /// outcomes.
     ///
     /// `count` is read before and after a call of each kind: replied to, failed, dropped in flight,
-    /// and, over http, dropped half read. Default: no count, and T11 is not tested.
+    /// panicked, and, over http, dropped half read. Default: no count, and T11 is not tested.
     #[must_use]
     pub fn counts(mut self, count: impl Fn() -> u64 + 'static) -> Self {
         self.count = Some(Box::new(count));
@@ -349,7 +348,8 @@ impl Probe {
     ///
     /// # Panics
     ///
-    /// Also if the replies have no bodies: this one is for [`http`](Self::http).
+    /// Also if the replies have no bodies, unless the number of [`slots`](Self::slots) is known:
+    /// this one is for [`http`](Self::http).
     pub async fn t5(&self) {
         self.hold(Promise::T5).await;
     }
@@ -463,7 +463,10 @@ impl fmt::Debug for Probe {
 }
 
 /// Panics unless this runs in a runtime whose clock stands still.
-#[expect(clippy::disallowed_methods, reason = "only std's clock shows that tokio's stands still")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "only std's clock shows that tokio's stands still"
+)]
 fn assert_paused() {
     const WANTED: &str = "the probe needs paused time: `#[tokio::test(start_paused = true)]`";
     assert!(Runtime::try_current().is_ok(), "{WANTED}, and a runtime");

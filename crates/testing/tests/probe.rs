@@ -1,6 +1,8 @@
 //! The probe, proven: layers that keep the contract pass, and each mistake that layers make is
 //! caught under the number of the promise that it breaks.
 
+#[path = "probe/by_hand.rs"]
+mod by_hand;
 #[path = "probe/limit.rs"]
 mod limit;
 #[path = "probe/mutants.rs"]
@@ -9,6 +11,8 @@ mod mutants;
 mod refuse;
 #[path = "probe/retry.rs"]
 mod retry;
+#[path = "probe/timed.rs"]
+mod timed;
 #[path = "probe/tower.rs"]
 mod tower_layers;
 #[path = "probe/toys.rs"]
@@ -26,6 +30,7 @@ use self::{
     limit::LimitLayer,
     refuse::{QueueLayer, RefuseLayer},
     retry::RetryLayer,
+    timed::{BreakerLayer, QuotaLayer},
     toys::CountLayer,
 };
 
@@ -36,14 +41,20 @@ fn kept(verdict: &Verdict) {
 }
 
 fn skipped(verdict: &Verdict) -> Vec<Promise> {
-    verdict.skipped().iter().map(|(promise, _)| *promise).collect()
+    verdict
+        .skipped()
+        .iter()
+        .map(|(promise, _)| *promise)
+        .collect()
 }
 
 // ===== layers that keep the contract =====
 
 #[tokio::test(start_paused = true)]
 async fn a_layer_that_does_nothing_keeps_the_contract() {
-    let verdict = Probe::http(Identity::new, http::Request::new).verdict().await;
+    let verdict = Probe::http(Identity::new, http::Request::new)
+        .verdict()
+        .await;
     kept(&verdict);
     assert_eq!(skipped(&verdict), [Promise::T8]);
 }
@@ -113,8 +124,43 @@ async fn a_counter_of_calls_keeps_the_contract_and_its_count() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn quotas_keep_the_contract_though_no_call_that_ends_makes_place_for_another() {
+    let probe = Probe::new(|| QuotaLayer::new(3, true), |n| n);
+    kept(&probe.verdict().await);
+    probe.t10().await;
+    let probe = Probe::new(|| QuotaLayer::new(3, false), |n| n);
+    let verdict = probe.verdict().await;
+    kept(&verdict);
+    assert_eq!(skipped(&verdict), [Promise::T5]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_breaker_keeps_the_contract_closed_and_open() {
+    kept(
+        &Probe::new(|| BreakerLayer::new(false), |n| n)
+            .verdict()
+            .await,
+    );
+    let probe = Probe::new(BreakerLayer::open, |n| n);
+    kept(&probe.verdict().await);
+    probe.t8().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_under_a_timeout_keeps_the_contract() {
+    let timeout = || tower::timeout::TimeoutLayer::new(std::time::Duration::from_secs(9));
+    let probe = Probe::new(move || (timeout(), RefuseLayer::new(2)), |n| n).slots(2);
+    kept(&probe.verdict().await);
+    let probe = Probe::new(move || (timeout(), QueueLayer::new(2)), |n| n).slots(2);
+    kept(&probe.verdict().await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stack_keeps_the_contract_as_its_layers_do() {
     let layer = || (RetryLayer::new(), RefuseLayer::new(3), LimitLayer::new(2));
-    let verdict = Probe::http(layer, http::Request::new).slots(2).verdict().await;
+    let verdict = Probe::http(layer, http::Request::new)
+        .slots(2)
+        .verdict()
+        .await;
     kept(&verdict);
 }

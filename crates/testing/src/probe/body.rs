@@ -86,10 +86,11 @@ impl http_body::Body for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         if self.core.panics(Point::Body) {
-            self.core.event(format!("body {} panics", self.id));
+            self.core.event(&format!("body {} panics", self.id));
             panic!("the probe's inner service panics in poll_frame, as asked");
         }
-        self.core.poll_body(|bodies| bodies.poll(self.id, cx.waker()))
+        self.core
+            .poll_body(|bodies| bodies.poll(self.id, cx.waker()))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -114,7 +115,9 @@ impl Drop for Body {
 
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Body").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Body")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -153,7 +156,8 @@ impl Bodies {
     /// One more chunk.
     pub(super) fn push(&mut self, id: u64) {
         if let Some(body) = self.alive.get_mut(&id) {
-            body.pieces.push_back(Piece::Data(Bytes::from_static(CHUNK)));
+            body.pieces
+                .push_back(Piece::Data(Bytes::from_static(CHUNK)));
         }
     }
 
@@ -177,7 +181,9 @@ impl Bodies {
     }
 
     fn is_over(&self, id: u64) -> bool {
-        self.alive.get(&id).is_some_and(|body| body.over && body.pieces.is_empty())
+        self.alive
+            .get(&id)
+            .is_some_and(|body| body.over && body.pieces.is_empty())
     }
 
     fn known_length(&self, id: u64) -> Option<u64> {
@@ -189,7 +195,10 @@ impl Bodies {
         Some(body.pieces.iter().map(length).sum())
     }
 
-    #[expect(clippy::type_complexity, reason = "what `poll_frame` gives, and the line for it")]
+    #[expect(
+        clippy::type_complexity,
+        reason = "what `poll_frame` gives, and the line for it"
+    )]
     fn poll(
         &mut self,
         id: u64,
@@ -200,7 +209,9 @@ impl Bodies {
             Some(Piece::Data(data)) => (Some(Ok(Frame::data(data))), "a chunk"),
             Some(Piece::Trailers) => {
                 let trailers = [("probe".parse(), "trailer".parse())];
-                let trailers = trailers.into_iter().filter_map(|(n, v)| Some((n.ok()?, v.ok()?)));
+                let trailers = trailers
+                    .into_iter()
+                    .filter_map(|(n, v)| Some((n.ok()?, v.ok()?)));
                 (Some(Ok(Frame::trailers(trailers.collect()))), "trailers")
             }
             Some(Piece::Error(failure)) => (Some(Err(failure)), "an error"),

@@ -153,7 +153,10 @@ impl Seat {
         let number = self.numbers.futures.fetch_add(1, Ordering::Relaxed) + 1;
         let core = &self.watch.core;
         let watch = Watch::new(core, format!("future {number}"));
-        core.note(format!("{} call: request {request}, future {number}", self.watch.name));
+        core.note(format!(
+            "{} call: request {request}, future {number}",
+            self.watch.name
+        ));
         let before = core.calls();
         let future = self.outer.call(request);
         Flight {
@@ -261,7 +264,9 @@ impl Drop for Flight {
             State::Landed(_) => "lets its result go",
             State::Gone => return,
         };
-        self.watch.core.note(format_args!("{} {what}", self.watch.name));
+        self.watch
+            .core
+            .note(format_args!("{} {what}", self.watch.name));
     }
 }
 
@@ -297,7 +302,10 @@ impl Watch {
 
     /// Records that something happened, and the waker of the last poll was not woken.
     pub(super) fn lost(&self, when: impl AsRef<str>) {
-        let older = self.older.iter().any(|flag| flag.woken.load(Ordering::Acquire));
+        let older = self
+            .older
+            .iter()
+            .any(|flag| flag.woken.load(Ordering::Acquire));
         let who = match older {
             true => "only the waker of an earlier poll was woken, not that of the last",
             false => "its waker was not woken",
@@ -366,7 +374,11 @@ impl Flag {
 impl Wake for Flag {
     fn wake(self: Arc<Self>) {
         self.woken.store(true, Ordering::Release);
-        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let task = self
+            .task
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(task) = task {
             task.wake();
         }

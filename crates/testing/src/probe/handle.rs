@@ -1,12 +1,6 @@
 //! Driving the inner service by hand.
 
-use std::{
-    fmt,
-    future::poll_fn,
-    sync::Arc,
-    task::Poll,
-    thread,
-};
+use std::{fmt, future::poll_fn, sync::Arc, task::Poll, thread};
 
 use super::{
     core::{Core, Point},
@@ -169,7 +163,9 @@ impl<Req, Res, E> Drop for Handle<Req, Res, E> {
 
 impl<Req, Res, E> fmt::Debug for Handle<Req, Res, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle").field("core", &self.core).finish_non_exhaustive()
+        f.debug_struct("Handle")
+            .field("core", &self.core)
+            .finish_non_exhaustive()
     }
 }
 
@@ -207,7 +203,6 @@ impl<Req, Res, E> Call<Req, Res, E> {
     }
 
     /// Panics in its future, at its next poll. `false` if it was cancelled.
-    #[expect(clippy::must_use_candidate, reason = "it acts; the answer is a courtesy")]
     pub fn panic(self) -> bool {
         self.slot.give(Given::Panic).is_ok()
     }

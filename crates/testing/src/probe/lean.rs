@@ -1,6 +1,9 @@
 //! No accidental bounds.
 
-use std::{cell::Cell, marker::{PhantomData, PhantomPinned}};
+use std::{
+    cell::Cell,
+    marker::{PhantomData, PhantomPinned},
+};
 
 use tower_layer::Layer;
 use tower_service::Service;
@@ -93,6 +96,9 @@ pub struct Lean<'a> {
 /// ```
 pub fn lean<E, L>(_: &L)
 where
-    L: for<'a> Layer<Inner<Lean<'a>, Reply, E>, Service: Service<Lean<'a>, Future: Send> + Clone + Send + Sync>,
+    L: for<'a> Layer<
+            Inner<Lean<'a>, Reply, E>,
+            Service: Service<Lean<'a>, Future: Send> + Clone + Send + Sync,
+        >,
 {
 }

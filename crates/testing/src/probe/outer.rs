@@ -139,9 +139,7 @@ pub(super) fn whole<Res: 'static>(response: Res) -> Box<dyn Held> {
 }
 
 /// Holds an http response whose body may still come.
-pub(super) fn streamed<B: http_body::Body + 'static>(
-    response: http::Response<B>,
-) -> Box<dyn Held> {
+pub(super) fn streamed<B: http_body::Body + 'static>(response: http::Response<B>) -> Box<dyn Held> {
     let (head, body) = response.into_parts();
     Box::new(Streamed {
         _head: head,

@@ -84,7 +84,6 @@ pub(super) struct Bound {
     pub(super) count: usize,
     /// Whether a call that ended makes place for another; a quota does not.
     pub(super) slots: bool,
-    pub(super) refuses: bool,
 }
 
 // ===== impl Check =====
@@ -124,36 +123,49 @@ impl<'p> Check<'p> {
     /// How many calls the layer admits at once, if there is an end to it.
     pub(super) async fn bound(&self) -> Option<Bound> {
         let stage = self.stage("as many calls at once as go");
-        let mut crowd = stage.crowd(From::Clones, Hold::Call).await;
+        let crowd = stage.crowd(From::Clones, Hold::Call).await;
         let count = crowd.flights.len();
         if let Some(slots) = self.slots.filter(|slots| *slots != count) {
             let found = match crowd.next {
                 Some(_) => format!("{count} were in flight when the next was not admitted"),
                 None => format!("{count} were in flight, and the next was still admitted"),
             };
-            stage.violate(Promise::T5, format!("the layer should admit {slots} calls at once; {found}"));
+            stage.violate(
+                Promise::T5,
+                format!("the layer should admit {slots} calls at once; {found}"),
+            );
         }
         crowd.next.as_ref()?;
-        let refuses = matches!(crowd.next, Some(Next::Refused));
-        let mut bound = Bound { count, slots: false, refuses };
-        if count == 0 || self.is_quota(count).await {
-            return Some(bound);
+        let mut bound = Bound {
+            count,
+            slots: false,
+        };
+        drop((crowd, stage));
+        if count > 0 && !self.is_quota(count).await {
+            bound.slots = self.has_slots().await;
         }
+        Some(bound)
+    }
+
+    /// Whether a call that ended makes place for another.
+    async fn has_slots(&self) -> bool {
+        let stage = self.stage("as many calls at once as go, of which one ends");
+        let mut crowd = stage.crowd(From::Clones, Hold::Call).await;
         let mut first = crowd.flights.remove(0);
         stage.answer(&first, Answer::Reply(Content::Whole));
         if first.run(self.patience).await.is_pending() {
-            stage.violate(Promise::T6, format!("{} was answered and never ended", first.name()));
-            return Some(bound);
+            stage.stuck(first.name());
+            return false;
         }
         drop(first);
-        bound.slots = stage.one_more(&mut crowd, Promise::T5).await;
-        if self.slots.is_some() && !bound.slots {
+        let slots = stage.one_more(&mut crowd, Promise::T5).await;
+        if self.slots.is_some() && !slots {
             stage.violate(
                 Promise::T5,
                 "a call ended and its reply was dropped, but its slot was not given to the next",
             );
         }
-        Some(bound)
+        slots
     }
 
     /// Whether time alone admits more, so that it is not calls at once that are limited.
@@ -180,7 +192,10 @@ impl Stage<'_, '_> {
     /// A service that the layer makes anew.
     pub(super) fn layered(&self) -> Seat {
         let seat = Seat::new(self.layer.service(&self.core), &self.core, &self.numbers);
-        self.core.note(format_args!("{} is another service of the same layer", seat.name()));
+        self.core.note(format_args!(
+            "{} is another service of the same layer",
+            seat.name()
+        ));
         seat
     }
 
@@ -228,7 +243,10 @@ impl Stage<'_, '_> {
         let mut flight = seat.call();
         let ended = flight.nudge().await.is_ready();
         let called = self.core.calls() > before;
-        if called && self.core.is_silent() && let Some(Err(fault)) = flight.result() {
+        if called
+            && self.core.is_silent()
+            && let Some(Err(fault)) = flight.result()
+        {
             let text = &fault.text;
             self.core.violate(
                 Promise::T8,
@@ -302,11 +320,17 @@ impl Stage<'_, '_> {
 
     /// As many calls as the layer admits at once.
     pub(super) async fn crowd(&self, from: From, hold: Hold) -> Crowd {
-        self.core.script([], match hold {
-            Hold::Call => None,
-            Hold::Reply => Some(Answer::Reply(Content::Open)),
-        });
-        let mut crowd = Crowd { flights: Vec::new(), next: None };
+        self.core.script(
+            [],
+            match hold {
+                Hold::Call => None,
+                Hold::Reply => Some(Answer::Reply(Content::Open)),
+            },
+        );
+        let mut crowd = Crowd {
+            flights: Vec::new(),
+            next: None,
+        };
         let mut seat = self.seat();
         while crowd.flights.len() < self.check.many() {
             let mut after = match from {
@@ -346,16 +370,21 @@ impl Stage<'_, '_> {
     /// else it waits for (a pause before it tries again) is over. It must have been woken, and
     /// nobody else admitted: that breaks `promise`.
     pub(super) async fn one_more(&self, crowd: &mut Crowd, promise: Promise) -> bool {
-        let admission = match self.next(crowd, Duration::ZERO).await {
+        let at_once = self.next(crowd, Duration::ZERO).await;
+        let late = at_once.is_none();
+        let admission = match at_once {
             Some(admission) => Some(admission),
             None => self.next(crowd, self.patience()).await,
         };
-        let Some(admission) = admission else { return false };
+        let Some(admission) = admission else {
+            return false;
+        };
         let admitted = crowd.push(admission);
         let mut seat = self.seat();
         let after = self.admit(&mut seat).await;
         crowd.next = Next::new(after, seat, &mut crowd.flights);
-        if admitted && crowd.next.is_none() {
+        // As time passes, more than one slot may come free.
+        if admitted && !late && crowd.next.is_none() {
             self.violate(promise, "one slot came free, and two calls were admitted");
         }
         admitted
@@ -416,7 +445,9 @@ impl Stage<'_, '_> {
 
 impl Crowd {
     fn push(&mut self, admission: Admission) -> bool {
-        let Admission::In(flight) = admission else { return false };
+        let Admission::In(flight) = admission else {
+            return false;
+        };
         self.flights.push(flight);
         true
     }
@@ -439,6 +470,9 @@ impl Next {
 
 impl Drop for Stage<'_, '_> {
     fn drop(&mut self) {
-        self.check.verdict.borrow_mut().add(self.core.take_violations());
+        self.check
+            .verdict
+            .borrow_mut()
+            .add(self.core.take_violations());
     }
 }

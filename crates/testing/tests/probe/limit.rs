@@ -33,6 +33,14 @@ pub(crate) enum Flaw {
     HalfABody,
     /// The body does not ask whether it is over after a frame.
     LateEnd,
+    /// The permit goes with the first chunk.
+    AtFirstChunk,
+    /// The permit stays until the body is dropped.
+    KeepsAtEnd,
+    /// The permit stays until a broken body is dropped.
+    KeepsOnError,
+    /// The body ends before its trailers.
+    LosesTrailers,
     /// Each service of the layer has its own permits.
     OwnPermits,
     /// A dropped future keeps its permit.
@@ -68,7 +76,8 @@ enum State {
     Ready(Vec<Arc<OwnedSemaphorePermit>>),
 }
 
-type Acquire = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send + Sync>>;
+type Acquire =
+    Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send + Sync>>;
 
 pin_project! {
     pub(crate) struct ResponseFuture<F> {
@@ -162,7 +171,8 @@ where
                     return self.inner.poll_ready(cx);
                 }
                 State::Idle => {
-                    self.state = State::Waiting(Box::pin(Arc::clone(&self.permits).acquire_owned()));
+                    self.state =
+                        State::Waiting(Box::pin(Arc::clone(&self.permits).acquire_owned()));
                     self.first_waker = cx.waker().clone();
                 }
                 State::Waiting(_) => match self.flaw {
@@ -253,7 +263,11 @@ where
         let result = ready!(this.future.poll(cx));
         this.permit.leaks = false;
         let permit = Held {
-            permit: this.permit.permit.take().filter(|_| *this.flaw != Flaw::AtTheHead),
+            permit: this
+                .permit
+                .permit
+                .take()
+                .filter(|_| *this.flaw != Flaw::AtTheHead),
             leaks: false,
         };
         Poll::Ready(result.map(|response| {
@@ -277,10 +291,16 @@ impl<B: Body> Body for Guarded<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let mut this = self.project();
-        let frame = ready!(this.body.as_mut().poll_frame(cx));
-        let over = match &frame {
-            None | Some(Err(_)) => true,
-            Some(Ok(_)) => *this.flaw != Flaw::LateEnd && this.body.is_end_stream(),
+        let mut frame = ready!(this.body.as_mut().poll_frame(cx));
+        if *this.flaw == Flaw::LosesTrailers {
+            frame = frame.filter(|frame| frame.as_ref().is_ok_and(Frame::is_data));
+        }
+        let over = match (&frame, *this.flaw) {
+            (_, Flaw::AtFirstChunk) => true,
+            (_, Flaw::KeepsAtEnd) | (Some(Err(_)), Flaw::KeepsOnError) => false,
+            (Some(Ok(_)), Flaw::LateEnd) => false,
+            (None | Some(Err(_)), _) => true,
+            (Some(Ok(_)), _) => this.body.is_end_stream(),
         };
         if over {
             this.permit.permit = None;

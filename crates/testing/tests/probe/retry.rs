@@ -229,7 +229,11 @@ where
 }
 
 fn withdraw(budget: &AtomicU64) -> bool {
-    budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+    budget
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+            left.checked_sub(1)
+        })
+        .is_ok()
 }
 
 fn pause(flaw: Flaw) -> Duration {

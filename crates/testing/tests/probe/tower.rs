@@ -25,11 +25,7 @@ struct Attempts(u32);
 impl Policy<u64, Reply, BoxError> for Attempts {
     type Future = Ready<()>;
 
-    fn retry(
-        &mut self,
-        _: &mut u64,
-        result: &mut Result<Reply, BoxError>,
-    ) -> Option<Self::Future> {
+    fn retry(&mut self, _: &mut u64, result: &mut Result<Reply, BoxError>) -> Option<Self::Future> {
         let failed = result.as_ref().map_or(true, Reply::is_fault);
         self.0 = self.0.checked_sub(1)?;
         failed.then(|| ready(()))
@@ -49,14 +45,18 @@ fn broken(verdict: &Verdict) -> Vec<Promise> {
 
 #[tokio::test(start_paused = true)]
 async fn timeout_keeps_the_contract() {
-    let verdict = Probe::new(|| TimeoutLayer::new(Duration::from_secs(3)), |n| n).verdict().await;
+    let verdict = Probe::new(|| TimeoutLayer::new(Duration::from_secs(3)), |n| n)
+        .verdict()
+        .await;
     kept(&verdict);
     assert_eq!(skipped(&verdict), [Promise::T5, Promise::T8]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn retry_keeps_the_contract() {
-    let verdict = Probe::new(|| RetryLayer::new(Attempts(3)), |n| n).verdict().await;
+    let verdict = Probe::new(|| RetryLayer::new(Attempts(3)), |n| n)
+        .verdict()
+        .await;
     kept(&verdict);
 }
 
@@ -96,6 +96,17 @@ async fn a_buffer_wraps_errors_of_readiness_and_dies_of_a_panic() {
 /// It looks at a request that it has once the inner service is ready.
 #[tokio::test(start_paused = true)]
 async fn a_filter_waits_for_the_inner_service_before_it_refuses() {
-    let layer = || FilterLayer::new(|n: u64| if n < 4 { Ok(n) } else { Err(BoxError::from("no")) });
-    assert_eq!(broken(&Probe::new(layer, |n| n).verdict().await), [Promise::T8]);
+    let layer = || {
+        FilterLayer::new(|n: u64| {
+            if n < 4 {
+                Ok(n)
+            } else {
+                Err(BoxError::from("no"))
+            }
+        })
+    };
+    assert_eq!(
+        broken(&Probe::new(layer, |n| n).verdict().await),
+        [Promise::T8]
+    );
 }

@@ -163,39 +163,60 @@ where
     }
 }
 
+impl<S> Drop for Lock<S> {
+    fn drop(&mut self) {
+        drop(self.open.lock().unwrap());
+    }
+}
+
 // ===== Spawn =====
 
-/// Runs the inner call in a task that nobody ends.
+/// Runs the inner call in a task that nobody ends, and readies the inner service there, or not.
 #[derive(Clone, Copy)]
-pub(crate) struct SpawnLayer;
+pub(crate) struct SpawnLayer {
+    pub(crate) readies: bool,
+}
 
 #[derive(Clone)]
 pub(crate) struct Spawn<S> {
     inner: S,
+    readies: bool,
 }
 
 impl<S> Layer<S> for SpawnLayer {
     type Service = Spawn<S>;
 
     fn layer(&self, inner: S) -> Spawn<S> {
-        Spawn { inner }
+        let readies = self.readies;
+        Spawn { inner, readies }
     }
 }
 
 impl<S> Service<u64> for Spawn<S>
 where
-    S: Service<u64, Error = BoxError, Response: Send + 'static, Future: Send + 'static>,
+    S: Service<u64, Error = BoxError, Response: Send, Future: Send> + Clone + Send + 'static,
 {
     type Response = S::Response;
     type Error = BoxError;
     type Future = BoxFuture<S::Response>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx)
+        match self.readies {
+            true => Poll::Ready(Ok(())),
+            false => self.inner.poll_ready(cx),
+        }
     }
 
     fn call(&mut self, request: u64) -> Self::Future {
-        let task = tokio::spawn(self.inner.call(request));
+        let clone = self.inner.clone();
+        let mut inner = mem::replace(&mut self.inner, clone);
+        let readies = self.readies;
+        let task = tokio::spawn(async move {
+            if readies {
+                poll_fn(|cx| inner.poll_ready(cx)).await?;
+            }
+            inner.call(request).await
+        });
         Box::pin(async move { task.await? })
     }
 }
@@ -406,8 +427,10 @@ where
         let mut inner = mem::replace(&mut self.inner, clone);
         let left = Arc::clone(&self.left);
         Box::pin(async move {
-            left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
-                .map_err(|_| "used up")?;
+            left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(1)
+            })
+            .map_err(|_| "used up")?;
             poll_fn(|cx| inner.poll_ready(cx)).await?;
             inner.call(request).await
         })

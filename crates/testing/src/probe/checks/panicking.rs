@@ -32,6 +32,8 @@ pub(in crate::probe) async fn t9(check: &Check<'_>) {
         let stage = check.stage(&format!("an inner service that panics in {place}"));
         panicked(&stage, point, place).await;
         recovered(&stage, bound, place).await;
+        // What else a poisoned service does when it goes was told above.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(stage)));
     }
 }
 
@@ -62,7 +64,10 @@ async fn panicked(stage: &Stage<'_, '_>, point: Point, place: &str) {
     .await;
     stage.core.panic_at(None);
     for (what, dropped) in [
-        ("response future", catch_unwind(AssertUnwindSafe(|| drop(flight)))),
+        (
+            "response future",
+            catch_unwind(AssertUnwindSafe(|| drop(flight))),
+        ),
         ("service", catch_unwind(AssertUnwindSafe(|| drop(seat)))),
     ] {
         if let Err(panic) = dropped {
@@ -131,14 +136,14 @@ async fn recovered(stage: &Stage<'_, '_>, bound: Option<Bound>, place: &str) {
     }
 }
 
-async fn caught<T>(future: impl Future<Output = T>) -> Result<T, Box<dyn Any + Send>> {
+pub(super) async fn caught<T>(future: impl Future<Output = T>) -> Result<T, Box<dyn Any + Send>> {
     let mut future = pin!(future);
-    poll_fn(|cx| {
-        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+    poll_fn(
+        |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
             Ok(polled) => polled.map(Ok),
             Err(panic) => Poll::Ready(Err(panic)),
-        }
-    })
+        },
+    )
     .await
 }
 

@@ -112,10 +112,13 @@ async fn ready_is_kept(check: &Check<'_>) {
     // What the inner service gave away it does not take back: others wait, this instance does not.
     stage.core.set_ready(false);
     for _ in 0..3 {
-        if seat.nudge().await.is_pending() {
+        if seat.poll().is_pending() {
             stage.violate(
                 Promise::T1,
-                format!("{} was ready, was asked again, and was not ready any more", seat.name()),
+                format!(
+                    "{} was ready, was asked again, and was not ready any more",
+                    seat.name()
+                ),
             );
         }
     }
@@ -153,7 +156,10 @@ pub(in crate::probe) async fn t2(check: &Check<'_>) {
         Poll::Pending => None,
     };
     if stage.core.fails_ready() {
-        check.skip(Promise::T2, "the layer never asked whether the inner service is ready");
+        check.skip(
+            Promise::T2,
+            "the layer never asked whether the inner service is ready",
+        );
     } else {
         unchanged(&stage, outcome);
     }
@@ -185,10 +191,7 @@ pub(in crate::probe) async fn t2(check: &Check<'_>) {
     }
 }
 
-fn unchanged(
-    stage: &Stage<'_, '_>,
-    outcome: Option<Result<Box<dyn Held>, Fault>>,
-) {
+fn unchanged(stage: &Stage<'_, '_>, outcome: Option<Result<Box<dyn Held>, Fault>>) {
     let expected = stage.core.last_failure();
     let found = match outcome {
         Some(Err(fault)) if fault.failure == Some(expected) => return,
@@ -280,14 +283,20 @@ async fn held_while_ready(check: &Check<'_>) {
     if stage.core.reserved() > readied {
         stage.violate(
             Promise::T3,
-            format!("{} waits, and has the inner service reserved meanwhile", waiter.name()),
+            format!(
+                "{} waits, and has the inner service reserved meanwhile",
+                waiter.name()
+            ),
         );
     }
     for seat in &mut seats {
-        if seat.nudge().await.is_pending() {
+        if seat.poll().is_pending() {
             stage.violate(
                 Promise::T1,
-                format!("{} was ready, was asked again, and was not ready any more", seat.name()),
+                format!(
+                    "{} was ready, was asked again, and was not ready any more",
+                    seat.name()
+                ),
             );
         }
     }

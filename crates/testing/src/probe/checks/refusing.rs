@@ -74,7 +74,10 @@ async fn refused_untouched(stage: &Stage<'_, '_>, seat: &mut Seat) {
         ),
     }
     if stage.core.calls() > calls {
-        stage.violate(Promise::T8, "the inner service was called for a call that is refused");
+        stage.violate(
+            Promise::T8,
+            "the inner service was called for a call that is refused",
+        );
     } else if stage.core.ready_polls() > polls {
         stage.violate(
             Promise::T8,
@@ -86,7 +89,9 @@ async fn refused_untouched(stage: &Stage<'_, '_>, seat: &mut Seat) {
 /// What `poll_ready` decided without the inner service binds the call, whatever happens between.
 async fn bound_decision(check: &Check<'_>) {
     let stage = check.stage("an instance that is ready to refuse, and a slot that comes free");
-    let Some(mut crowd) = refusing(&stage).await else { return };
+    let Some(mut crowd) = refusing(&stage).await else {
+        return;
+    };
     let mut seat = stage.seat();
     if seat.nudge().await != Poll::Ready(Ok(())) {
         return;
@@ -109,7 +114,9 @@ async fn reserved_before(check: &Check<'_>) {
     if early.nudge().await != Poll::Ready(Ok(())) {
         return;
     }
-    let Some(crowd) = refusing(&stage).await else { return };
+    let Some(crowd) = refusing(&stage).await else {
+        return;
+    };
     let calls = stage.core.calls();
     let mut flight = early.call();
     if flight.nudge().await.is_pending() && stage.core.calls() == calls {

@@ -2,9 +2,10 @@
 
 use std::task::Poll;
 
+use super::panicking::caught;
 use crate::probe::{
     body::Content,
-    core::Answer,
+    core::{Answer, Point},
     drive::{Driven, Watch},
     promise::Promise,
     stage::{Check, From, Hold, Stage},
@@ -17,7 +18,10 @@ const WHOLE: Answer = Answer::Reply(Content::Whole);
 pub(in crate::probe) async fn t10(check: &Check<'_>) {
     let first = performance(check).await;
     let second = performance(check).await;
-    let differs = first.iter().zip(&second).find(|(first, second)| first != second);
+    let differs = first
+        .iter()
+        .zip(&second)
+        .find(|(first, second)| first != second);
     let seen = match differs {
         Some((first, second)) => {
             format!("the same calls on the same layer: first\n{first}\nand then\n{second}")
@@ -64,7 +68,12 @@ pub(in crate::probe) async fn t11(check: &Check<'_>) {
     let mut seat = stage.seat();
     let _ = seat.nudge().await;
     drop(seat);
-    counted(&stage, count() - before, 0, "a service that was readied and not called");
+    counted(
+        &stage,
+        count() - before,
+        0,
+        "a service that was readied and not called",
+    );
     drop(stage);
 
     let mut answers: Vec<_> = check.failures().into_iter().map(Some).collect();
@@ -87,6 +96,17 @@ pub(in crate::probe) async fn t11(check: &Check<'_>) {
         once(&stage, answer).await;
         counted(&stage, count() - before, 1, what);
     }
+
+    let before = count();
+    let what = "a call during which the inner service panicked";
+    let stage = check.stage(what);
+    stage.core.panic_at(Some(Point::Future));
+    let mut seat = stage.seat();
+    if seat.nudge().await == Poll::Ready(Ok(())) {
+        let mut flight = seat.call();
+        let _ = caught(flight.nudge()).await;
+    }
+    counted(&stage, count() - before, 1, what);
 }
 
 async fn once(stage: &Stage<'_, '_>, answer: Option<Answer>) {

@@ -60,7 +60,10 @@ async fn same_slots(check: &Check<'_>) {
     for (from, whose) in [
         (From::Same, "one instance"),
         (From::Clones, "clones of one service"),
-        (From::Layers, "services of one layer, each made by a `layer()` of its own"),
+        (
+            From::Layers,
+            "services of one layer, each made by a `layer()` of its own",
+        ),
     ] {
         let stage = check.stage(&format!("as many calls at once as go, by {whose}"));
         let crowd = stage.crowd(from, Hold::Call).await;
@@ -70,7 +73,9 @@ async fn same_slots(check: &Check<'_>) {
             let (count, expected) = (counted(count), counted(expected));
             stage.violate(
                 Promise::T7,
-                format!("{expected} calls at once are admitted by one instance, {count} by {whose}"),
+                format!(
+                    "{expected} calls at once are admitted by one instance, {count} by {whose}"
+                ),
             );
         }
     }
@@ -83,9 +88,10 @@ async fn same_behaviour(check: &Check<'_>, answer: Answer) {
         // Chance is in it, and says nothing of what is shared.
         return;
     }
-    for (from, whose) in
-        [(From::Clones, "a clone of it"), (From::Layers, "another service of the same layer")]
-    {
+    for (from, whose) in [
+        (From::Clones, "a clone of it"),
+        (From::Layers, "another service of the same layer"),
+    ] {
         let found = conditioned(check, answer, from).await;
         if found != first {
             let stage = check.stage(&format!("one call more, by {whose}"));
@@ -133,23 +139,30 @@ async fn behaviour(stage: &Stage<'_, '_>, seat: &mut Seat) -> Behaviour {
 
 /// While one thread is inside the inner service, another can use the layer.
 async fn unlocked(check: &Check<'_>, point: Point, place: &str) {
-    let stage = check.stage(&format!("another thread, while this one is in the inner {place}"));
+    let stage = check.stage(&format!(
+        "another thread, while this one is in the inner {place}"
+    ));
     let other = stage.seat().into_outer();
     let runtime = Handle::current();
     let (locked, was_locked) = mpsc::channel();
-    stage.core.hook(point, Box::new(move || {
-        let (done, is_done) = mpsc::channel();
-        thread::spawn(move || {
-            let _runtime = runtime.enter();
-            use_once(other);
-            // Nobody listens any more if it took too long.
-            let _ = done.send(());
-        });
-        if is_done.recv_timeout(LOCKED_OUT) == Err(mpsc::RecvTimeoutError::Timeout) {
-            let _ = locked.send(());
-        }
-    }));
-    stage.core.script([], (point != Point::Drop).then_some(WHOLE));
+    stage.core.hook(
+        point,
+        Box::new(move || {
+            let (done, is_done) = mpsc::channel();
+            thread::spawn(move || {
+                let _runtime = runtime.enter();
+                use_once(other);
+                // Nobody listens any more if it took too long.
+                let _ = done.send(());
+            });
+            if is_done.recv_timeout(LOCKED_OUT) == Err(mpsc::RecvTimeoutError::Timeout) {
+                let _ = locked.send(());
+            }
+        }),
+    );
+    stage
+        .core
+        .script([], (point != Point::Drop).then_some(WHOLE));
     let mut seat = stage.seat();
     if seat.nudge().await == Poll::Ready(Ok(())) {
         let mut flight = seat.call();
