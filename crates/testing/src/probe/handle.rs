@@ -203,10 +203,6 @@ impl<Req, Res, E> Call<Req, Res, E> {
     }
 
     /// Panics in its future, at its next poll. `false` if it was cancelled.
-    #[expect(
-        clippy::must_use_candidate,
-        reason = "it acts; the answer is a courtesy"
-    )]
     pub fn panic(self) -> bool {
         self.slot.give(Given::Panic).is_ok()
     }

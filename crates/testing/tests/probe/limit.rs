@@ -5,7 +5,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use http_body::{Body, Frame, SizeHint};
@@ -17,7 +17,7 @@ use tower_service::Service;
 use crate::BoxError;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flaw {
+pub(crate) enum Flaw {
     None,
     /// A derived `Clone`: the clone has the permit too.
     CopiedPermit,
@@ -33,6 +33,14 @@ pub enum Flaw {
     HalfABody,
     /// The body does not ask whether it is over after a frame.
     LateEnd,
+    /// The permit goes with the first chunk.
+    AtFirstChunk,
+    /// The permit stays until the body is dropped.
+    KeepsAtEnd,
+    /// The permit stays until a broken body is dropped.
+    KeepsOnError,
+    /// The body ends before its trailers.
+    LosesTrailers,
     /// Each service of the layer has its own permits.
     OwnPermits,
     /// A dropped future keeps its permit.
@@ -48,16 +56,17 @@ pub enum Flaw {
 }
 
 #[derive(Clone, Debug)]
-pub struct LimitLayer {
+pub(crate) struct LimitLayer {
     permits: Arc<Semaphore>,
     count: usize,
     flaw: Flaw,
 }
 
-pub struct Limit<S> {
+pub(crate) struct Limit<S> {
     inner: S,
     permits: Arc<Semaphore>,
     state: State,
+    first_waker: Waker,
     flaw: Flaw,
 }
 
@@ -71,7 +80,7 @@ type Acquire =
     Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send + Sync>>;
 
 pin_project! {
-    pub struct ResponseFuture<F> {
+    pub(crate) struct ResponseFuture<F> {
         // Before the permit: the inner call is gone when the slot comes free.
         #[pin]
         future: F,
@@ -81,7 +90,7 @@ pin_project! {
 }
 
 pin_project! {
-    pub struct Guarded<B> {
+    pub(crate) struct Guarded<B> {
         #[pin]
         body: B,
         permit: Held,
@@ -98,11 +107,11 @@ struct Held {
 // ===== impl LimitLayer =====
 
 impl LimitLayer {
-    pub fn new(count: usize) -> Self {
+    pub(crate) fn new(count: usize) -> Self {
         Self::flawed(count, Flaw::None)
     }
 
-    pub fn flawed(count: usize, flaw: Flaw) -> Self {
+    pub(crate) fn flawed(count: usize, flaw: Flaw) -> Self {
         Self {
             permits: Arc::new(Semaphore::new(count)),
             count,
@@ -123,6 +132,7 @@ impl<S> Layer<S> for LimitLayer {
             inner,
             permits,
             state: State::Idle,
+            first_waker: Waker::noop().clone(),
             flaw: self.flaw,
         }
     }
@@ -163,19 +173,17 @@ where
                 State::Idle => {
                     self.state =
                         State::Waiting(Box::pin(Arc::clone(&self.permits).acquire_owned()));
-                    if self.flaw == Flaw::FirstWaker {
-                        ready!(self.acquire(cx));
-                    }
+                    self.first_waker = cx.waker().clone();
                 }
                 State::Waiting(_) => match self.flaw {
                     Flaw::NoWaker => {
-                        let mut blind = Context::from_waker(std::task::Waker::noop());
+                        let mut blind = Context::from_waker(Waker::noop());
                         ready!(self.acquire(&mut blind));
                     }
-                    Flaw::FirstWaker => match Arc::clone(&self.permits).try_acquire_owned() {
-                        Ok(permit) => self.state = State::Ready(vec![Arc::new(permit)]),
-                        Err(_) => return Poll::Pending,
-                    },
+                    Flaw::FirstWaker => {
+                        let first = self.first_waker.clone();
+                        ready!(self.acquire(&mut Context::from_waker(&first)));
+                    }
                     Flaw::Spins => match Arc::clone(&self.permits).try_acquire_owned() {
                         Ok(permit) => self.state = State::Ready(vec![Arc::new(permit)]),
                         Err(_) => {
@@ -186,7 +194,7 @@ where
                     _ => ready!(self.acquire(cx)),
                 },
             }
-            if self.flaw == Flaw::ForgetsReady && matches!(self.state, State::Ready(_)) {
+            if let State::Ready(_) = self.state {
                 return self.inner.poll_ready(cx);
             }
         }
@@ -228,6 +236,7 @@ impl<S: Clone> Clone for Limit<S> {
             inner: self.inner.clone(),
             permits: Arc::clone(&self.permits),
             state,
+            first_waker: Waker::noop().clone(),
             flaw: self.flaw,
         }
     }
@@ -282,10 +291,16 @@ impl<B: Body> Body for Guarded<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let mut this = self.project();
-        let frame = ready!(this.body.as_mut().poll_frame(cx));
-        let over = match &frame {
-            None | Some(Err(_)) => true,
-            Some(Ok(_)) => *this.flaw != Flaw::LateEnd && this.body.is_end_stream(),
+        let mut frame = ready!(this.body.as_mut().poll_frame(cx));
+        if *this.flaw == Flaw::LosesTrailers {
+            frame = frame.filter(|frame| frame.as_ref().is_ok_and(Frame::is_data));
+        }
+        let over = match (&frame, *this.flaw) {
+            (_, Flaw::AtFirstChunk) => true,
+            (_, Flaw::KeepsAtEnd) | (Some(Err(_)), Flaw::KeepsOnError) => false,
+            (Some(Ok(_)), Flaw::LateEnd) => false,
+            (None | Some(Err(_)), _) => true,
+            (Some(Ok(_)), _) => this.body.is_end_stream(),
         };
         if over {
             this.permit.permit = None;

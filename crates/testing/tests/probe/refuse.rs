@@ -19,7 +19,7 @@ use tower_service::Service;
 use crate::BoxError;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flaw {
+pub(crate) enum Flaw {
     None,
     /// `poll_ready` says that it is dead.
     ReadyErr,
@@ -38,12 +38,12 @@ pub enum Flaw {
 }
 
 #[derive(Clone, Debug)]
-pub struct RefuseLayer {
+pub(crate) struct RefuseLayer {
     permits: Arc<Semaphore>,
     flaw: Flaw,
 }
 
-pub struct Refuse<S> {
+pub(crate) struct Refuse<S> {
     inner: S,
     permits: Arc<Semaphore>,
     decision: Option<Decision>,
@@ -57,7 +57,7 @@ enum Decision {
 }
 
 pin_project! {
-    pub struct ResponseFuture<F> {
+    pub(crate) struct ResponseFuture<F> {
         #[pin]
         future: Option<F>,
         slot: Option<Slot>,
@@ -65,20 +65,20 @@ pin_project! {
 }
 
 /// What is given back when it is dropped.
-pub enum Slot {
+pub(crate) enum Slot {
     Permit { _permit: OwnedSemaphorePermit },
     ByHand(Arc<Semaphore>),
 }
 
 /// A response to which a slot is fastened, if its work goes on after it.
-pub trait Slotted {
+pub(crate) trait Slotted {
     type With;
 
     fn with(self, slot: Option<Slot>) -> Self::With;
 }
 
 pin_project! {
-    pub struct Guarded<B> {
+    pub(crate) struct Guarded<B> {
         #[pin]
         body: B,
         slot: Option<Slot>,
@@ -86,12 +86,12 @@ pin_project! {
 }
 
 #[derive(Clone, Debug)]
-pub struct QueueLayer {
+pub(crate) struct QueueLayer {
     permits: Arc<Semaphore>,
 }
 
 #[derive(Clone)]
-pub struct Queue<S> {
+pub(crate) struct Queue<S> {
     inner: S,
     permits: Arc<Semaphore>,
 }
@@ -99,11 +99,11 @@ pub struct Queue<S> {
 // ===== impl RefuseLayer =====
 
 impl RefuseLayer {
-    pub fn new(count: usize) -> Self {
+    pub(crate) fn new(count: usize) -> Self {
         Self::flawed(count, Flaw::None)
     }
 
-    pub fn flawed(count: usize, flaw: Flaw) -> Self {
+    pub(crate) fn flawed(count: usize, flaw: Flaw) -> Self {
         Self {
             permits: Arc::new(Semaphore::new(count)),
             flaw,
@@ -292,7 +292,7 @@ impl<B: Body> Body for Guarded<B> {
 // ===== impl Queue =====
 
 impl QueueLayer {
-    pub fn new(count: usize) -> Self {
+    pub(crate) fn new(count: usize) -> Self {
         Self {
             permits: Arc::new(Semaphore::new(count)),
         }

@@ -32,6 +32,8 @@ pub(in crate::probe) async fn t9(check: &Check<'_>) {
         let stage = check.stage(&format!("an inner service that panics in {place}"));
         panicked(&stage, point, place).await;
         recovered(&stage, bound, place).await;
+        // What else a poisoned service does when it goes was told above.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(stage)));
     }
 }
 
@@ -134,7 +136,7 @@ async fn recovered(stage: &Stage<'_, '_>, bound: Option<Bound>, place: &str) {
     }
 }
 
-async fn caught<T>(future: impl Future<Output = T>) -> Result<T, Box<dyn Any + Send>> {
+pub(super) async fn caught<T>(future: impl Future<Output = T>) -> Result<T, Box<dyn Any + Send>> {
     let mut future = pin!(future);
     poll_fn(
         |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
