@@ -2,12 +2,15 @@
 
 use std::{error, fmt, mem, ops::Range, time::Duration};
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 
 use super::event::{Event, EventRef};
 use super::scan::{Scan, Step, join};
 
-/// The bytes of a buffer that are kept from one event to the next.
+/// Room for what is to come of an event that is carried over.
+const SPARE: usize = 512;
+
+/// The most bytes of a buffer that is used again for the next event.
 const KEPT: usize = 16 << 10;
 
 /// Decodes a stream of server-sent events, chunk by chunk.
@@ -23,12 +26,12 @@ const KEPT: usize = 16 << 10;
 pub struct Decoder {
     scan: Scan,
     /// The unfinished event, if it did not begin in the chunk at hand.
-    carry: Vec<u8>,
+    carry: BytesMut,
     /// `carry` was lent to the caller as the last event of `scan`.
     spent: bool,
     /// The data of the last event of `scan`, if it had several lines.
-    joined: Vec<u8>,
-    last_id: Bytes,
+    joined: BytesMut,
+    last_id: Option<Bytes>,
     failed: bool,
 }
 
@@ -72,10 +75,10 @@ impl Decoder {
     pub fn new() -> Self {
         Decoder {
             scan: Scan::new(8 << 20, 16 << 20),
-            carry: Vec::new(),
+            carry: BytesMut::new(),
             spent: false,
-            joined: Vec::new(),
-            last_id: Bytes::new(),
+            joined: BytesMut::new(),
+            last_id: None,
             failed: false,
         }
     }
@@ -124,7 +127,7 @@ impl Decoder {
             }
             Ok(Found::Carry(taken)) => {
                 chunk.advance(taken);
-                Bytes::from(mem::take(&mut self.carry))
+                take(&mut self.carry).freeze()
             }
             Ok(Found::Nothing) => {
                 *chunk = Bytes::new();
@@ -210,7 +213,7 @@ impl Decoder {
     /// connects again. Empty if none came.
     #[must_use]
     pub fn last_event_id(&self) -> &[u8] {
-        &self.last_id
+        self.last_id.as_deref().unwrap_or_default()
     }
 
     /// The reconnection time that the stream asked for with its last valid `retry` field, if any.
@@ -224,7 +227,7 @@ impl Decoder {
     fn find(&mut self, chunk: &[u8]) -> Result<Found, Error> {
         if self.spent {
             self.spent = false;
-            empty(&mut self.carry);
+            take(&mut self.carry);
         }
         if self.failed {
             return Ok(Found::Nothing);
@@ -232,7 +235,7 @@ impl Decoder {
         let found = self.read(chunk);
         if found.is_err() {
             self.failed = true;
-            self.carry = Vec::new();
+            self.carry = BytesMut::new();
         }
         found
     }
@@ -249,7 +252,7 @@ impl Decoder {
                 Step::Event(_) => return Ok(Found::Carry(at)),
                 Step::Passed(len) => {
                     pass(&mut self.scan, &mut self.last_id, &self.carry[..len]);
-                    self.carry.clear();
+                    take(&mut self.carry);
                 }
                 Step::More => {}
             }
@@ -263,6 +266,7 @@ impl Decoder {
                     at += len;
                 }
                 Step::More => {
+                    self.carry.reserve(rest.len() + SPARE);
                     self.carry.extend_from_slice(rest);
                     break;
                 }
@@ -274,12 +278,12 @@ impl Decoder {
     fn event(&mut self, frame: Bytes) -> Event {
         let fields = self.scan.fields;
         if let Some(id) = fields.id {
-            self.last_id = frame.slice(id.start..id.end);
+            self.last_id = Some(frame.slice(id.start..id.end));
         }
         let joined = (fields.data_lines > 1).then(|| {
-            let mut joined = Vec::new();
+            let mut joined = BytesMut::new();
             join(&frame, fields.data, &mut joined);
-            Bytes::from(joined)
+            joined.freeze()
         });
         let start = self.scan.start;
         self.scan.next_frame(frame.len());
@@ -298,9 +302,9 @@ impl Decoder {
         let frame = frame.unwrap_or(&self.carry);
         let fields = self.scan.fields;
         if let Some(id) = fields.id
-            && id.of(frame) != self.last_id
+            && self.last_id.as_deref() != Some(id.of(frame))
         {
-            self.last_id = Bytes::copy_from_slice(id.of(frame));
+            self.last_id = Some(Bytes::copy_from_slice(id.of(frame)));
         }
         let start = self.scan.start;
         self.scan.next_frame(frame.len());
@@ -308,13 +312,13 @@ impl Decoder {
             frame,
             kind: fields.kind.of(frame),
             data: if fields.data_lines > 1 {
-                empty(&mut self.joined);
+                take(&mut self.joined);
                 join(frame, fields.data, &mut self.joined);
                 &self.joined
             } else {
                 fields.data.of(frame)
             },
-            id: &self.last_id,
+            id: self.last_id.as_deref().unwrap_or_default(),
             start,
         }
     }
@@ -356,15 +360,18 @@ impl fmt::Display for Error {
 impl error::Error for Error {}
 
 /// An id counts without an event, too.
-fn pass(scan: &mut Scan, last_id: &mut Bytes, frame: &[u8]) {
+fn pass(scan: &mut Scan, last_id: &mut Option<Bytes>, frame: &[u8]) {
     if let Some(id) = scan.fields.id {
-        *last_id = Bytes::copy_from_slice(id.of(frame));
+        *last_id = Some(Bytes::copy_from_slice(id.of(frame)));
     }
     scan.next_frame(frame.len());
 }
 
-/// Keeps a small buffer for the next event, and gives a large one back.
-fn empty(buffer: &mut Vec<u8>) {
-    buffer.clear();
-    buffer.shrink_to(KEPT);
+/// Takes what a buffer holds, and with it the buffer if that is large.
+fn take(buffer: &mut BytesMut) -> BytesMut {
+    if buffer.len() > KEPT {
+        mem::take(buffer)
+    } else {
+        buffer.split()
+    }
 }

@@ -1,5 +1,6 @@
 //! Where a frame ends, and what its fields are. Knows bytes and offsets, and holds no buffer.
 
+use bytes::{BufMut, BytesMut};
 use memchr::memchr2;
 
 use super::{decoder::Error, event::Span};
@@ -156,9 +157,11 @@ impl Scan {
     /// how much that was.
     ///
     /// One line, and not the chunk, so that the events after it are not copied.
-    pub(super) fn fill(&self, carry: &mut Vec<u8>, chunk: &[u8]) -> Result<usize, Error> {
+    pub(super) fn fill(&mut self, carry: &mut BytesMut, chunk: &[u8]) -> Result<usize, Error> {
         let found = memchr2(b'\n', b'\r', chunk);
-        self.check(carry.len() + found.unwrap_or(chunk.len()))?;
+        let end = carry.len() + found.unwrap_or(chunk.len());
+        self.check(end)?;
+        self.searched = end;
         let taken = match found {
             Some(cr) if chunk[cr] == b'\r' && chunk.get(cr + 1) == Some(&b'\n') => cr + 2,
             Some(end) => end + 1,
@@ -232,11 +235,11 @@ fn split(line: &[u8]) -> (Field, &[u8]) {
 }
 
 /// The values of all data lines. `first` is that of the first.
-pub(super) fn join(frame: &[u8], first: Span, joined: &mut Vec<u8>) {
+pub(super) fn join(frame: &[u8], first: Span, joined: &mut BytesMut) {
     joined.extend_from_slice(first.of(frame));
     for line in frame[first.end..].split(|byte| matches!(byte, b'\n' | b'\r')) {
         if let (Field::Data, value) = split(line) {
-            joined.push(b'\n');
+            joined.put_u8(b'\n');
             joined.extend_from_slice(value);
         }
     }
