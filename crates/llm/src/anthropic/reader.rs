@@ -1,0 +1,236 @@
+use buttress_core::{Outcome, Usage};
+
+use crate::{
+    Dialect,
+    json::{Bad, Cursor, Kind, Strings},
+    reader::{LEARNED, Reader, count, outcome_of},
+    shape::{Holes, Shape},
+};
+
+/// Reads the events of a message, or a whole one.
+#[derive(Debug, Default)]
+pub(crate) struct AnthropicReader {
+    shape: Shape,
+    stopped: bool,
+    error: Option<Outcome>,
+    counts: Option<Counts>,
+    /// The counts are those of the whole message.
+    last: bool,
+}
+
+/// Tokens as Anthropic counts them. `None`: not told.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    /// Without what was read from the cache or written to it.
+    input: Option<u64>,
+    cache_write: Option<u64>,
+    cache_read: Option<u64>,
+    output: Option<u64>,
+}
+
+/// What one event says.
+#[derive(Debug, Default)]
+struct Event {
+    kind: Option<What>,
+    holes: Holes,
+    /// A delta has something in it besides its type.
+    filled: bool,
+    /// The same, and not in the holes.
+    other_filled: bool,
+    counts: Counts,
+    stop_reason: bool,
+    error: bool,
+}
+
+/// The types of events that matter, and that of a whole message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    Message,
+    MessageDelta,
+    MessageStop,
+    BlockDelta,
+    Error,
+    Other,
+}
+
+// ===== impl AnthropicReader =====
+
+impl Reader for AnthropicReader {
+    #[inline]
+    fn read(&mut self, text: &[u8]) -> Result<bool, Bad> {
+        if let Some(content) = self.shape.matches(text) {
+            return Ok(content && !self.stopped);
+        }
+        self.read_anew(text)
+    }
+
+    fn error(&self) -> Option<Outcome> {
+        self.error
+    }
+
+    fn complete(&self, _: bool) -> bool {
+        self.stopped
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        let usage = self.counts?.usage();
+        Some(if self.last { usage } else { usage.estimated() })
+    }
+}
+
+impl AnthropicReader {
+    fn read_anew(&mut self, text: &[u8]) -> Result<bool, Bad> {
+        if self.stopped {
+            return Ok(false);
+        }
+        let event = Event::read(text)?;
+        if event.error || event.kind == Some(What::Error) {
+            self.error
+                .get_or_insert(outcome_of(Dialect::Anthropic, text));
+            return Ok(false);
+        }
+        if event.counts.any() {
+            // What is told again is told of the whole message so far.
+            let counts = self.counts.get_or_insert_default();
+            counts.replace(event.counts);
+        }
+        match event.kind {
+            Some(What::BlockDelta) => {
+                if event.filled && text.len() <= LEARNED {
+                    self.shape.learn(text, &event.holes, event.other_filled);
+                }
+                return Ok(event.filled);
+            }
+            Some(What::MessageDelta) => self.last |= event.stop_reason && event.counts.any(),
+            Some(What::MessageStop) => self.stopped = true,
+            Some(What::Message) => {
+                self.last = true;
+                return Ok(true);
+            }
+            // Of another path, such as the counting of tokens.
+            None => self.last = true,
+            _ => {}
+        }
+        Ok(false)
+    }
+}
+
+// ===== impl Event =====
+
+impl Event {
+    fn read(text: &[u8]) -> Result<Self, Bad> {
+        let mut event = Self::default();
+        let json = &mut Cursor::new(text, Strings::Lax);
+        let mut items = json.object()?;
+        while let Some(name) = json.member(&mut items)? {
+            match (&*name.name(), json.kind()?) {
+                (b"type", Kind::String) => event.kind = Some(What::of(json.string()?.raw)),
+                (b"delta", Kind::Object) => event.delta(json)?,
+                (b"message", Kind::Object) => event.message(json)?,
+                (b"usage", Kind::Object) => event.counts.read(json)?,
+                (b"error", _) => event.error |= json.skip_telling(|_| ())?,
+                // Of the counting of tokens.
+                (b"input_tokens", _) => event.counts.input = count(json)?,
+                _ => json.skip()?,
+            }
+        }
+        json.end()?;
+        Ok(event)
+    }
+
+    /// Whatever is not the type is content of a block: its text, thinking, a part of a tool's input,
+    /// a citation, a signature.
+    fn delta(&mut self, json: &mut Cursor<'_>) -> Result<(), Bad> {
+        let mut items = json.object()?;
+        while let Some(name) = json.member(&mut items)? {
+            match (&*name.name(), json.kind()?) {
+                (b"type", _) => json.skip()?,
+                (b"stop_reason", Kind::String) => {
+                    json.skip()?;
+                    self.stop_reason = true;
+                }
+                (_, Kind::String) => {
+                    let text = json.string()?;
+                    self.filled |= !text.raw.is_empty();
+                    self.holes.add(text, true);
+                }
+                _ => {
+                    let holes = &mut self.holes;
+                    let any = json.skip_telling(|text| holes.add(text, false))?;
+                    self.filled |= any;
+                    self.other_filled |= any;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn message(&mut self, json: &mut Cursor<'_>) -> Result<(), Bad> {
+        let mut items = json.object()?;
+        while let Some(name) = json.member(&mut items)? {
+            match (&*name.name(), json.kind()?) {
+                (b"usage", Kind::Object) => self.counts.read(json)?,
+                _ => json.skip()?,
+            }
+        }
+        Ok(())
+    }
+}
+
+// ===== impl What =====
+
+impl What {
+    fn of(name: &[u8]) -> Self {
+        match name {
+            b"message" => Self::Message,
+            b"message_delta" => Self::MessageDelta,
+            b"message_stop" => Self::MessageStop,
+            b"content_block_delta" => Self::BlockDelta,
+            b"error" => Self::Error,
+            _ => Self::Other,
+        }
+    }
+}
+
+// ===== impl Counts =====
+
+impl Counts {
+    fn read(&mut self, json: &mut Cursor<'_>) -> Result<(), Bad> {
+        let mut items = json.object()?;
+        while let Some(name) = json.member(&mut items)? {
+            match &*name.name() {
+                b"input_tokens" => self.input = count(json)?,
+                b"cache_creation_input_tokens" => self.cache_write = count(json)?,
+                b"cache_read_input_tokens" => self.cache_read = count(json)?,
+                b"output_tokens" => self.output = count(json)?,
+                _ => json.skip()?,
+            }
+        }
+        Ok(())
+    }
+
+    fn any(&self) -> bool {
+        self.input.or(self.output).is_some()
+    }
+
+    fn replace(&mut self, newer: Self) {
+        self.input = newer.input.or(self.input);
+        self.cache_write = newer.cache_write.or(self.cache_write);
+        self.cache_read = newer.cache_read.or(self.cache_read);
+        self.output = newer.output.or(self.output);
+    }
+
+    fn usage(&self) -> Usage {
+        let cached_input = self.cache_read.unwrap_or(0);
+        let cache_write = self.cache_write.unwrap_or(0);
+        let plain = self.input.unwrap_or(0);
+        let input = plain
+            .saturating_add(cached_input)
+            .saturating_add(cache_write);
+        Usage {
+            cached_input,
+            cache_write,
+            ..Usage::new(input, self.output.unwrap_or(0))
+        }
+    }
+}
