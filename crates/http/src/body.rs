@@ -179,6 +179,25 @@ where
         }
     }
 
+    /// Another stream, not made of a body of this type, that tells by the link what it knows.
+    pub(crate) fn linked<T>(seen: Outcome, link: Link, stream: T) -> Self
+    where
+        T: http_body::Body<Data = Bytes, Error = BodyError<B::Error>> + Send + 'static,
+    {
+        Self {
+            content: Content::Boxed {
+                body: Box::pin(stream),
+            },
+            tail: Tail::linked(seen, link),
+        }
+        .settled()
+    }
+
+    /// What would be reported if it was dropped now.
+    pub(crate) fn if_dropped(&self) -> Outcome {
+        self.tail.if_dropped()
+    }
+
     pub(crate) fn judged(body: B, seen: Outcome, meter: Option<Box<dyn Meter>>) -> Self {
         Self {
             content: Content::Live { body },

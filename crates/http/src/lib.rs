@@ -9,15 +9,18 @@ mod judge;
 mod protocol;
 mod replay;
 pub mod retry_after;
+mod shelf;
 pub mod sse;
 mod tail;
+mod tape;
 mod track;
+mod waiting;
 
 pub use self::{
     body::{Body, BodyError, Tracked},
     error::{BoxError, outcome_of_error},
     judge::{ByStatus, Judge, Meter, class_of_status},
     protocol::{Http, HttpServer, IdempotentHttp},
-    replay::Replayable,
+    replay::{ReplayBody, ReplayError, ReplayLayer, ReplayService, Replayable},
     track::{ResponseFuture, TrackLayer, TrackService},
 };

@@ -203,11 +203,20 @@ impl Tail {
         }
     }
 
+    /// What would be reported if the body was dropped now.
+    pub(crate) fn if_dropped(&self) -> Outcome {
+        if self.over {
+            self.seen
+        } else {
+            self.outcome(&End::Dropped)
+        }
+    }
+
     fn outcome(&self, end: &End) -> Outcome {
         let clean = matches!(end, End::Clean);
         let said = match (&self.meter, &self.link) {
             (Some(meter), _) => meter.verdict(clean),
-            (None, Some(link)) => link.known.outcome.get().copied(),
+            (None, Some(link)) => link.outcome(),
             (None, None) => clean.then_some(Outcome::SUCCESS),
         };
         let outcome = match (said, end) {
@@ -283,7 +292,13 @@ fn complete(duties: Duties, outcome: &Outcome) {
 impl Link {
     const NONE: u8 = 0;
 
-    fn take(&self) -> Option<Progress> {
+    /// How the stream inside ended, if it has.
+    pub(crate) fn outcome(&self) -> Option<Outcome> {
+        self.known.outcome.get().copied()
+    }
+
+    /// What has passed inside since this was asked last.
+    pub(crate) fn take(&self) -> Option<Progress> {
         match self.known.progress.swap(Self::NONE, Ordering::Relaxed) {
             Self::NONE => None,
             1 => Some(Progress::Ping),
