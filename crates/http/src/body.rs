@@ -193,6 +193,14 @@ where
         .settled()
     }
 
+    /// How the call went, by the word of the reply itself, once that was delivered.
+    pub(crate) fn told(&self) -> Option<Outcome> {
+        match &self.content {
+            Content::Held { frames, .. } if !frames.is_empty() => None,
+            _ => self.tail.told(),
+        }
+    }
+
     /// What would be reported if it was dropped now.
     pub(crate) fn if_dropped(&self) -> Outcome {
         self.tail.if_dropped()

@@ -9,6 +9,7 @@ mod judge;
 mod protocol;
 mod replay;
 pub mod retry_after;
+mod share;
 mod shelf;
 pub mod sse;
 mod tail;
@@ -22,5 +23,6 @@ pub use self::{
     judge::{ByStatus, Judge, Meter, class_of_status},
     protocol::{Http, HttpServer, IdempotentHttp},
     replay::{ReplayBody, ReplayError, ReplayLayer, ReplayService, Replayable},
+    share::Shared,
     track::{ResponseFuture, TrackLayer, TrackService},
 };

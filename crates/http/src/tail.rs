@@ -212,6 +212,12 @@ impl Tail {
         }
     }
 
+    /// How the call went, by the word of the reply itself, though the body is not over.
+    pub(crate) fn told(&self) -> Option<Outcome> {
+        let meter = self.meter.as_ref()?;
+        meter.verdict(false).map(|_| self.outcome(&End::Dropped))
+    }
+
     fn outcome(&self, end: &End) -> Outcome {
         let clean = matches!(end, End::Clean);
         let said = match (&self.meter, &self.link) {

@@ -40,6 +40,9 @@ pub(crate) struct Place {
     slot: Option<usize>,
 }
 
+/// What a reader gets.
+pub(crate) type Next<E, M> = Option<Result<(Frame<Bytes>, M), Stop<E>>>;
+
 /// Why a reader gets nothing more.
 pub(crate) enum Stop<E> {
     /// The source failed, polled by this reader.
@@ -139,7 +142,7 @@ where
         place: &mut Place,
         cx: &mut Context<'_>,
         mark: impl FnOnce(&S) -> M,
-    ) -> Poll<Option<Result<(Frame<Bytes>, M), Stop<S::Error>>>> {
+    ) -> Poll<Next<S::Error, M>> {
         let mut state = self.lock();
         if !state.join(place) {
             return Poll::Ready(Some(Err(Stop::Behind)));
@@ -352,6 +355,10 @@ impl<S, M> State<S, M> {
 // ===== impl Place =====
 
 impl Place {
+    pub(crate) fn has_read(&self) -> bool {
+        self.next.is_some_and(|next| next > 0)
+    }
+
     fn pass(&mut self, bytes: usize) {
         self.next = self.next.map(|next| next + 1);
         self.read += bytes as u64;
@@ -369,7 +376,7 @@ where
         mut self,
         place: &mut Place,
         mark: impl FnOnce(&S) -> M,
-    ) -> Poll<Option<Result<(Frame<Bytes>, M), Stop<S::Error>>>> {
+    ) -> Poll<Next<S::Error, M>> {
         let tape = self.ending.tape;
         let Some(source) = &mut self.source else {
             unreachable!("it goes back only below");

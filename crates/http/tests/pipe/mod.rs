@@ -20,14 +20,14 @@ use http_body::{Body, Frame, SizeHint};
 
 /// The test's end.
 #[derive(Clone, Default)]
-pub struct Pipe(Arc<Mutex<State>>);
+pub(crate) struct Pipe(Arc<Mutex<State>>);
 
 /// The body.
-pub struct Piped(Pipe);
+pub(crate) struct Piped(Pipe);
 
 /// A waker that counts.
 #[derive(Default)]
-pub struct Woken(AtomicUsize);
+pub(crate) struct Woken(AtomicUsize);
 
 #[derive(Default)]
 struct State {
@@ -48,20 +48,20 @@ enum Step {
 }
 
 impl Pipe {
-    pub fn new() -> (Self, Piped) {
+    pub(crate) fn new() -> (Self, Piped) {
         let pipe = Self::default();
         (pipe.clone(), Piped(pipe))
     }
 
     /// A body that says beforehand how long it is.
-    pub fn with_length(length: u64) -> (Self, Piped) {
+    pub(crate) fn with_length(length: u64) -> (Self, Piped) {
         let (pipe, piped) = Self::new();
         pipe.state().length = Some(length);
         (pipe, piped)
     }
 
     /// A body of which everything is there already.
-    pub fn whole(chunks: &[&str]) -> Piped {
+    pub(crate) fn whole(chunks: &[&str]) -> Piped {
         let (pipe, piped) = Self::with_length(chunks.iter().map(|chunk| chunk.len() as u64).sum());
         for chunk in chunks {
             pipe.send(chunk);
@@ -70,50 +70,50 @@ impl Pipe {
         piped
     }
 
-    pub fn send(&self, data: &str) {
+    pub(crate) fn send(&self, data: &str) {
         self.send_bytes(Bytes::copy_from_slice(data.as_bytes()));
     }
 
-    pub fn send_bytes(&self, data: impl Into<Bytes>) {
+    pub(crate) fn send_bytes(&self, data: impl Into<Bytes>) {
         self.step(Step::Frame(Frame::data(data.into())));
     }
 
-    pub fn trailers(&self, name: &'static str, value: &'static str) {
+    pub(crate) fn trailers(&self, name: &'static str, value: &'static str) {
         let mut all = HeaderMap::new();
         all.insert(name, HeaderValue::from_static(value));
         self.step(Step::Frame(Frame::trailers(all)));
     }
 
-    pub fn fail(&self) {
+    pub(crate) fn fail(&self) {
         self.step(Step::Fail);
     }
 
     /// Panics when it is polled next, without waking anybody before.
-    pub fn panic(&self) {
+    pub(crate) fn panic(&self) {
         self.state().steps.push_back(Step::Panic);
     }
 
     /// Does something when it is polled next, and has nothing then.
-    pub fn call(&self, during: impl FnOnce() + Send + 'static) {
+    pub(crate) fn call(&self, during: impl FnOnce() + Send + 'static) {
         self.state().steps.push_back(Step::Call(Box::new(during)));
     }
 
-    pub fn end(&self) {
+    pub(crate) fn end(&self) {
         self.step(Step::End);
     }
 
-    pub fn wake(&self) {
+    pub(crate) fn wake(&self) {
         let waker = self.state().waker.take();
         if let Some(waker) = waker {
             waker.wake();
         }
     }
 
-    pub fn polls(&self) -> usize {
+    pub(crate) fn polls(&self) -> usize {
         self.state().polls
     }
 
-    pub fn is_gone(&self) -> bool {
+    pub(crate) fn is_gone(&self) -> bool {
         self.state().gone
     }
 
@@ -193,12 +193,12 @@ impl Drop for Piped {
 }
 
 impl Woken {
-    pub fn new() -> (Arc<Self>, Waker) {
+    pub(crate) fn new() -> (Arc<Self>, Waker) {
         let woken = Arc::new(Self::default());
         (woken.clone(), Waker::from(woken))
     }
 
-    pub fn times(&self) -> usize {
+    pub(crate) fn times(&self) -> usize {
         self.0.load(Ordering::SeqCst)
     }
 }
@@ -210,7 +210,7 @@ impl Wake for Woken {
 }
 
 /// Polls once.
-pub fn poll<B>(body: &mut B, waker: &Waker) -> Poll<Option<Result<Frame<Bytes>, B::Error>>>
+pub(crate) fn poll<B>(body: &mut B, waker: &Waker) -> Poll<Option<Result<Frame<Bytes>, B::Error>>>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -219,7 +219,7 @@ where
 
 /// The next chunk of text, which is there already.
 #[track_caller]
-pub fn text<B>(body: &mut B) -> String
+pub(crate) fn text<B>(body: &mut B) -> String
 where
     B: Body<Data = Bytes, Error: std::fmt::Debug> + Unpin,
 {
@@ -234,7 +234,7 @@ where
 
 /// The error that is there already.
 #[track_caller]
-pub fn error<B>(body: &mut B) -> B::Error
+pub(crate) fn error<B>(body: &mut B) -> B::Error
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -248,7 +248,7 @@ where
 
 /// All of a body that is there already, and its trailers.
 #[track_caller]
-pub fn rest<B>(body: B) -> (Vec<u8>, Option<HeaderMap>)
+pub(crate) fn rest<B>(body: B) -> (Vec<u8>, Option<HeaderMap>)
 where
     B: Body<Data = Bytes, Error: std::fmt::Debug>,
 {
