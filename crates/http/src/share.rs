@@ -5,9 +5,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use buttress_core::{
-    Class, Completion, Money, Outcome, Progress, Reason, Refused, Report, Share, Usage,
-};
+use buttress_core::{Class, Money, Outcome, Progress, Reason, Refused, Report, Share, Usage};
 use bytes::Bytes;
 use http::{Response, response::Parts};
 use http_body::{Frame, SizeHint};
@@ -126,7 +124,7 @@ where
     fn new(response: Response<Body<B>>, judged: Outcome) -> Self {
         let (head, mut body) = response.into_parts();
         let (seen, link) = (body.seen(), Link::default());
-        body.attach(Completion::new(link.clone()));
+        link.follow(&mut body);
         Self {
             call: Arc::new(Call {
                 head,

@@ -17,7 +17,7 @@ use buttress_core::{
 };
 use buttress_http::{Body, BodyError, Http, HttpServer, Judge, Meter, Shared, TrackLayer, Tracked};
 use bytes::Bytes;
-use http::{Response, response::Parts};
+use http::{Request, Response, response::Parts};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use tower::{ServiceExt, service_fn};
@@ -163,13 +163,13 @@ impl Call {
         look: impl FnOnce(&Response<Body<Piped>>),
     ) -> Self {
         let source = Mutex::new(Some(source));
-        let client = service_fn(move |(): ()| {
+        let client = service_fn(move |_: Request<()>| {
             let body = source.lock().unwrap().take().unwrap();
             let response = Response::builder().status(status).header("x-head", "kept");
             std::future::ready(Ok::<_, io::Error>(response.body(body).unwrap()))
         });
         let track = TrackLayer::new(judge).peek_bytes(peek).layer(client);
-        let mut response = pin!(track.oneshot(()));
+        let mut response = pin!(track.oneshot(Request::default()));
         let Poll::Ready(Ok(mut response)) = response
             .as_mut()
             .poll(&mut Context::from_waker(Waker::noop()))
