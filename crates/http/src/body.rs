@@ -171,6 +171,33 @@ where
         }
     }
 
+    /// Another stream, not made of a body of this type, that tells by the link what it knows.
+    pub(crate) fn linked<T>(seen: Outcome, link: Link, stream: T) -> Self
+    where
+        T: http_body::Body<Data = Bytes, Error = BodyError<B::Error>> + Send + 'static,
+    {
+        Self {
+            content: Content::Boxed {
+                body: Box::pin(stream),
+            },
+            tail: Tail::linked(seen, link),
+        }
+        .settled()
+    }
+
+    /// How the call went, by the word of the reply itself, once that was delivered.
+    pub(crate) fn told(&self) -> Option<Outcome> {
+        match &self.content {
+            Content::Held { held } if !held.is_drained() => None,
+            _ => self.tail.told(),
+        }
+    }
+
+    /// What would be reported if it was dropped now.
+    pub(crate) fn if_dropped(&self) -> Outcome {
+        self.tail.if_dropped()
+    }
+
     pub(crate) fn judged(body: B, seen: Outcome, meter: Option<Box<dyn Meter>>) -> Self {
         Self {
             content: Content::Live { body },

@@ -100,9 +100,13 @@ mod peek;
 mod protocol;
 mod replay;
 pub mod retry_after;
+mod share;
+mod shelf;
 pub mod sse;
 mod tail;
+mod tape;
 mod track;
+mod waiting;
 
 pub use self::{
     body::{Body, BodyError, Tracked},
@@ -110,6 +114,7 @@ pub use self::{
     judge::{ByStatus, Judge, Meter, class_of_status},
     link::Link,
     protocol::{Http, HttpServer, IdempotentHttp},
-    replay::Replayable,
+    replay::{ReplayBody, ReplayError, ReplayLayer, ReplayService, Replayable},
+    share::Shared,
     track::{ResponseFuture, TrackLayer, TrackService},
 };

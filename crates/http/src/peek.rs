@@ -141,6 +141,11 @@ where
         Some(Response::from_parts(head, Body::held(self, tail)))
     }
 
+    /// Whether all that was read while the response was held back has been delivered.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.frames.is_empty()
+    }
+
     /// The next chunk that was read while the response was held back, and what was said of it.
     pub(crate) fn next(self: Pin<&mut Self>) -> Option<(Bytes, Option<Progress>)> {
         self.project().frames.pop_front()

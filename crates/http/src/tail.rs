@@ -49,7 +49,7 @@ pub(crate) enum End {
 
 impl Tail {
     pub(crate) fn new(seen: Outcome, meter: Option<Box<dyn Meter>>) -> Self {
-        Self::told(seen, meter.map_or(Told::ByItsEnd, Told::ByMeter))
+        Self::by(seen, meter.map_or(Told::ByItsEnd, Told::ByMeter))
     }
 
     pub(crate) fn over(seen: Outcome) -> Self {
@@ -59,10 +59,10 @@ impl Tail {
     }
 
     pub(crate) fn linked(seen: Outcome, link: Link) -> Self {
-        Self::told(seen, Told::ByLink(link))
+        Self::by(seen, Told::ByLink(link))
     }
 
-    fn told(seen: Outcome, told: Told) -> Self {
+    fn by(seen: Outcome, told: Told) -> Self {
         Self {
             seen: seen.into(),
             over: false,
@@ -168,6 +168,23 @@ impl Tail {
             Told::ByLink(link) => link.outcome(),
             Told::ByItsEnd => clean.then_some(Outcome::SUCCESS),
         }
+    }
+
+    /// What would be reported if the body was dropped now.
+    pub(crate) fn if_dropped(&self) -> Outcome {
+        if self.over {
+            self.seen()
+        } else {
+            self.outcome(&End::Dropped)
+        }
+    }
+
+    /// How the call went, by the word of the reply itself, though the body is not over.
+    pub(crate) fn told(&self) -> Option<Outcome> {
+        let Told::ByMeter(meter) = &self.told else {
+            return None;
+        };
+        meter.verdict(false).map(|_| self.outcome(&End::Dropped))
     }
 
     fn outcome(&self, end: &End) -> Outcome {
