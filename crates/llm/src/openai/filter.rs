@@ -107,7 +107,7 @@ where
                         };
                         let keep =
                             |event: &buttress_http::sse::EventRef<'_>| !this.usage.is(event.data());
-                        match filter.push(data.clone(), keep) {
+                        match filter.push(&data, keep) {
                             Ok(passed) if passed.is_empty() => continue,
                             Ok(passed) => return Poll::Ready(Some(Ok(Frame::data(passed)))),
                             // Over the bound.
