@@ -6,7 +6,7 @@ use buttress_core::{Fault, Outcome};
 use http::uri::Authority;
 use hyper_util::client::legacy;
 
-use super::Kind;
+use super::{Kind, tls::NoRoots};
 
 pub(super) type BoxError = Box<dyn StdError + Send + Sync>;
 
@@ -107,6 +107,13 @@ impl Error {
             Kind::Unstarted if !kept && canceled(&error) => Kind::Connect,
             kind => kind,
         };
+        let detail = chain(&error)
+            .any(|error| error.is::<NoRoots>())
+            .then(|| Detail {
+                subject: "TLS",
+                found: NoRoots::FOUND.into(),
+                expected: NoRoots::EXPECTED,
+            });
         let source = match go_away(&error) {
             Some(go_away) => go_away.into(),
             None => error.into(),
@@ -115,7 +122,7 @@ impl Error {
             failure: Box::new(Failure {
                 kind,
                 authority: Some(authority.clone()),
-                detail: None,
+                detail,
                 source: Some(source),
             }),
         }

@@ -56,9 +56,12 @@ pub enum Kind {
     Request,
     /// The request's own body failed while it was being sent.
     RequestBody,
-    /// The resolver says that there is no such name.
+    /// The resolver says that there is no such name, or that it has no address. `std` keeps only
+    /// the resolver's text: known are those of glibc, musl, macOS and the BSDs, and the codes of
+    /// Windows. macOS says this also without a network.
     NoSuchName,
-    /// The name could not be looked up now, or the resolver did not say why.
+    /// The name could not be looked up now, or the resolver did not say why in words that are
+    /// known.
     NameLookup,
     /// Nothing listens there.
     ConnectRefused,
@@ -71,7 +74,9 @@ pub enum Kind {
     Connect,
     /// The peer's certificate is not one to trust: unknown issuer, wrong host, expired.
     Certificate,
-    /// The peer does not speak TLS, or no TLS that both sides know, or refuses our side of it.
+    /// The peer does not speak TLS, or none that both sides know, or refuses our side of it. One
+    /// that closes or stays silent when it is greeted in TLS is [`Connect`](Kind::Connect) or
+    /// [`ConnectTimeout`](Kind::ConnectTimeout).
     Tls,
     /// The proxy refuses our credentials, or wants some.
     Proxy,
