@@ -26,6 +26,8 @@ mod engine;
 mod failure;
 mod fault;
 mod h1;
+mod h2;
+mod limit;
 mod log;
 mod matcher;
 mod plan;
@@ -35,7 +37,9 @@ mod request;
 mod script;
 mod server;
 mod service;
+mod tls;
 mod usage;
+mod way;
 
 pub use crate::{
     ask::Ask,
@@ -43,6 +47,7 @@ pub use crate::{
     dialect::{Dialect, Finish},
     failure::{Failure, FailureKind},
     fault::{ApiError, Carrier, Fault, Hint},
+    limit::{Limit, Limits},
     log::{Ending, Log, Received},
     matcher::Match,
     provider::{Provider, Running, StartError},
