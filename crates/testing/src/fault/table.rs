@@ -264,3 +264,73 @@ impl Fault {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The front page's row of a fault: class and carriers.
+    fn row(fault: Fault) -> Option<(String, String)> {
+        let debug = format!("{fault:?}");
+        let name = debug.split([' ', '(']).next()?;
+        let start = format!("//! | [`{name}`](Fault::{name}) | ");
+        let mut lines = include_str!("../lib.rs").lines();
+        let (class, carriers) = lines
+            .find_map(|line| line.strip_prefix(&start))?
+            .split_once(" | ")?;
+        Some((class.to_owned(), carriers.trim_end_matches(" |").to_owned()))
+    }
+
+    #[test]
+    fn the_front_page_has_every_fault_with_its_class_and_carriers() {
+        let mut all = Fault::all();
+        all.push(Fault::EndlessBody);
+        for fault in all {
+            let (class, carriers) = row(fault).unwrap_or_else(|| panic!("no row for {fault}"));
+            let later = match fault {
+                Fault::Reset { after }
+                | Fault::Close { after }
+                | Fault::ShortLength { after }
+                | Fault::BadChunk { after }
+                | Fault::Stall { after }
+                | Fault::PingsOnly { after, .. }
+                | Fault::CommentsOnly { after, .. }
+                | Fault::ErrorEvent { after, .. }
+                | Fault::LongEvent { after, .. }
+                | Fault::EndlessLine { after } => after > 0,
+                _ => false,
+            };
+            let words: Vec<_> = class.split(", ").collect();
+            let word = words[usize::from(later)];
+            if !word.starts_with("by ") {
+                assert_eq!(word.split(' ').next(), Some(fault.class()), "{fault}");
+            }
+            let carried = [
+                (Carrier::Socket, "s"),
+                (Carrier::Http2, "2"),
+                (Carrier::InProcess, "p"),
+            ]
+            .into_iter()
+            .filter(|(carrier, _)| fault.carried_by(*carrier))
+            .map(|(_, letter)| letter);
+            assert_eq!(carried.collect::<Vec<_>>().join(" "), carriers, "{fault}");
+        }
+    }
+
+    #[test]
+    fn every_fault_fits_a_dialect_and_every_dialect_has_most_faults() {
+        for fault in Fault::all() {
+            assert!(
+                Dialect::ALL.iter().any(|dialect| fault.fits(*dialect)),
+                "{fault}"
+            );
+        }
+        for dialect in Dialect::ALL {
+            let fits = Fault::all()
+                .iter()
+                .filter(|fault| fault.fits(dialect))
+                .count();
+            assert!(fits > 90, "{dialect:?}: {fits}");
+        }
+    }
+}

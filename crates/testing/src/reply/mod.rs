@@ -190,8 +190,8 @@ impl Reply {
         self.map_text(|text| text.finish = Some(finish))
     }
 
-    /// What the answer uses. Default: [`tokens`] of the prompt, and of
-    /// reasoning, text, tool names and arguments.
+    /// What the answer uses. Default: [`tokens`](crate::tokens) of the prompt; and of reasoning,
+    /// text and arguments, and one for each tool call.
     #[must_use]
     pub fn usage(self, usage: Usage) -> Self {
         self.map_text(|text| text.usage = Some(usage))
