@@ -5,7 +5,7 @@ use crate::Ledger;
 /// What a request carries from layer to layer.
 ///
 /// [`Carry`](crate::Carry) reads and writes it. A request that carries nothing is a first
-/// attempt, without a deadline, of priority 0, without a ledger.
+/// attempt, without a deadline, of priority 0, not retried by anybody, without a ledger.
 ///
 /// # Examples
 ///
@@ -25,6 +25,8 @@ pub struct CallInfo {
     pub deadline: Option<Instant>,
     /// Higher goes first. The default is 0.
     pub priority: i8,
+    /// Somebody outside sends this request again if it fails: a retry inside stands down.
+    pub retried: bool,
     /// Where attempts that are given up are added.
     pub ledger: Option<Ledger>,
 }
@@ -39,6 +41,7 @@ impl CallInfo {
             attempt: 1,
             deadline: None,
             priority: 0,
+            retried: false,
             ledger: None,
         }
     }

@@ -77,17 +77,14 @@ impl Ledger {
 
     /// An attempt was given up, and this is what was known of it.
     pub fn add(&self, outcome: &Outcome) {
-        let mut next = Some(self);
-        while let Some(ledger) = next {
-            let mut spent = ledger
-                .page
-                .spent
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            spent.add(outcome);
-            drop(spent);
-            ledger.page.written.store(true, Ordering::Release);
-            next = ledger.page.under.as_ref();
+        self.write(Spent::of(outcome));
+    }
+
+    /// Takes over what was written into another ledger: that of a call that several callers
+    /// shared, for which this one pays.
+    pub fn absorb(&self, shared: &Self) {
+        if shared.page.written.load(Ordering::Acquire) {
+            self.write(shared.read());
         }
     }
 
@@ -100,12 +97,7 @@ impl Ledger {
         if !self.page.written.load(Ordering::Acquire) {
             return *last;
         }
-        let mut spent = *self
-            .page
-            .spent
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        spent.add(last);
+        let spent = self.read().plus(Spent::of(last));
         let usage = spent.usage.map(|usage| Usage {
             exact: usage.exact && !spent.untold,
             ..usage
@@ -117,25 +109,54 @@ impl Ledger {
             ..*last
         }
     }
+
+    fn read(&self) -> Spent {
+        *self
+            .page
+            .spent
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, more: Spent) {
+        let mut next = Some(self);
+        while let Some(Self { page }) = next {
+            let mut spent = page.spent.lock().unwrap_or_else(PoisonError::into_inner);
+            *spent = spent.plus(more);
+            drop(spent);
+            page.written.store(true, Ordering::Release);
+            next = page.under.as_ref();
+        }
+    }
 }
 
 // ===== impl Spent =====
 
 impl Spent {
-    fn add(&mut self, outcome: &Outcome) {
-        self.untold |= outcome.usage.is_none() && !outcome.unused();
-        self.unpriced |= outcome.cost.is_none()
-            && outcome
-                .usage
-                .is_some_and(|usage| usage.billed && usage.total() > 0);
-        self.usage = match (self.usage, outcome.usage) {
-            (Some(sum), Some(more)) => Some(sum.plus(more)),
-            (sum, more) => sum.or(more),
-        };
-        self.cost = match (self.cost, outcome.cost) {
-            (Some(sum), Some(more)) => Some(sum + more),
-            (sum, more) => sum.or(more),
-        };
+    fn of(outcome: &Outcome) -> Self {
+        let Outcome { usage, cost, .. } = *outcome;
+        Self {
+            usage,
+            cost,
+            untold: usage.is_none() && !outcome.unused(),
+            unpriced: cost.is_none()
+                && usage.is_some_and(|usage| usage.billed && usage.total() > 0),
+        }
+    }
+
+    fn plus(self, more: Self) -> Self {
+        Self {
+            usage: match (self.usage, more.usage) {
+                (Some(sum), Some(more)) => Some(sum.plus(more)),
+                (sum, more) => sum.or(more),
+            },
+            cost: match (self.cost, more.cost) {
+                (Some(sum), Some(more)) => Some(sum + more),
+                (sum, more) => sum.or(more),
+            },
+            untold: self.untold || more.untold,
+            unpriced: self.unpriced || more.unpriced,
+        }
     }
 }
 

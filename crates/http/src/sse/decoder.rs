@@ -32,7 +32,7 @@ pub struct Decoder {
     /// The data of the last event of `scan`, if it had several lines.
     joined: BytesMut,
     last_id: Option<Bytes>,
-    failed: bool,
+    error: Option<Error>,
 }
 
 /// The stream went over a bound. Nothing can be decoded after it.
@@ -79,7 +79,7 @@ impl Decoder {
             spent: false,
             joined: BytesMut::new(),
             last_id: None,
-            failed: false,
+            error: None,
         }
     }
 
@@ -143,7 +143,7 @@ impl Decoder {
 
     /// Takes bytes off the front of `chunk` up to the end of the next event, and shows that.
     ///
-    /// As [`decode`](Decoder::decode), for who keeps nothing of the event: it makes no `Bytes`.
+    /// As [`decode`](Decoder::decode), for a reader that keeps nothing of the event: it makes no `Bytes`.
     ///
     /// ```
     /// # fn main() -> Result<(), buttress_http::sse::Error> {
@@ -193,7 +193,13 @@ impl Decoder {
     /// those after [`position`](Decoder::position). At the end of a stream, what was cut off.
     #[must_use]
     pub fn pending(&self) -> usize {
-        if self.spent { 0 } else { self.carry.len() }
+        self.unfinished().len()
+    }
+
+    /// The error that ended the decoder, if one did.
+    #[must_use]
+    pub fn error(&self) -> Option<Error> {
+        self.error
     }
 
     /// Where the unfinished line or event begins, or else the end of what was decoded, in bytes from the
@@ -222,19 +228,23 @@ impl Decoder {
         self.scan.retry.map(Duration::from_millis)
     }
 
+    pub(super) fn unfinished(&self) -> &[u8] {
+        if self.spent { &[] } else { &self.carry }
+    }
+
     /// Finds the next event, and deals with everything before it.
     #[inline]
     fn find(&mut self, chunk: &[u8]) -> Result<Found, Error> {
         if self.spent {
             self.spent = false;
-            take(&mut self.carry);
+            empty(&mut self.carry);
         }
-        if self.failed {
+        if self.error.is_some() {
             return Ok(Found::Nothing);
         }
         let found = self.read(chunk);
-        if found.is_err() {
-            self.failed = true;
+        if let Err(error) = found {
+            self.error = Some(error);
             self.carry = BytesMut::new();
         }
         found
@@ -252,7 +262,7 @@ impl Decoder {
                 Step::Event(_) => return Ok(Found::Carry(at)),
                 Step::Passed(len) => {
                     pass(&mut self.scan, &mut self.last_id, &self.carry[..len]);
-                    take(&mut self.carry);
+                    empty(&mut self.carry);
                 }
                 Step::More => {}
             }
@@ -278,7 +288,12 @@ impl Decoder {
     fn event(&mut self, frame: Bytes) -> Event {
         let fields = self.scan.fields;
         if let Some(id) = fields.id {
-            self.last_id = Some(frame.slice(id.start..id.end));
+            // It may outlive the event by long, and must not hold a large one.
+            self.last_id = Some(if frame.len() > KEPT {
+                Bytes::copy_from_slice(id.of(&frame))
+            } else {
+                frame.slice(id.start..id.end)
+            });
         }
         let joined = (fields.data_lines > 1).then(|| {
             let mut joined = BytesMut::new();
@@ -312,7 +327,7 @@ impl Decoder {
             frame,
             kind: fields.kind.of(frame),
             data: if fields.data_lines > 1 {
-                take(&mut self.joined);
+                empty(&mut self.joined);
                 join(frame, fields.data, &mut self.joined);
                 &self.joined
             } else {
@@ -337,7 +352,7 @@ impl fmt::Debug for Decoder {
             .field("max_event", &self.scan.max_event)
             .field("dataless", &self.scan.dataless)
             .field("pending", &self.pending())
-            .field("failed", &self.failed)
+            .field("error", &self.error)
             .finish_non_exhaustive()
     }
 }
@@ -367,11 +382,20 @@ fn pass(scan: &mut Scan, last_id: &mut Option<Bytes>, frame: &[u8]) {
     scan.next_frame(frame.len());
 }
 
-/// Takes what a buffer holds, and with it the buffer if that is large.
+/// Takes what a buffer holds, and keeps the rest of the buffer unless that is large.
 fn take(buffer: &mut BytesMut) -> BytesMut {
     if buffer.len() > KEPT {
         mem::take(buffer)
     } else {
         buffer.split()
+    }
+}
+
+/// Keeps the buffer for the next event, unless that is large.
+fn empty(buffer: &mut BytesMut) {
+    if buffer.len() > KEPT {
+        *buffer = BytesMut::new();
+    } else {
+        buffer.clear();
     }
 }

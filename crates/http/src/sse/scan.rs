@@ -77,7 +77,8 @@ impl Scan {
     }
 
     /// Reads on in `frame`, which is all bytes of the frame so far, and maybe more.
-    #[inline]
+    // Always: it has two callers, and its result costs more in memory than in registers.
+    #[inline(always)]
     pub(super) fn step(&mut self, frame: &[u8]) -> Result<Step, Error> {
         if self.after_cr && frame.len() > self.line {
             self.after_cr = false;
