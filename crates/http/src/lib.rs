@@ -92,6 +92,7 @@ mod body;
 #[cfg(feature = "client")]
 pub mod client;
 mod error;
+mod grpc;
 mod hints;
 mod judge;
 mod peek;
@@ -109,6 +110,7 @@ mod waiting;
 pub use self::{
     body::{Body, BodyError, Tracked},
     error::{BoxError, outcome_of_error},
+    grpc::{Grpc, GrpcServer, class_of_grpc_code, grpc_code_of_refusal},
     judge::{ByStatus, Judge, Meter, class_of_status},
     protocol::{Http, HttpServer, IdempotentHttp},
     replay::{ReplayBody, ReplayError, ReplayLayer, ReplayService, Replayable},

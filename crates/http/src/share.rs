@@ -11,7 +11,7 @@ use http::{Response, response::Parts};
 use http_body::{Frame, SizeHint};
 
 use crate::{
-    Body, BodyError, Http, HttpServer, IdempotentHttp, Tracked,
+    Body, BodyError, GrpcServer, Http, HttpServer, IdempotentHttp, Tracked,
     tail::Link,
     tape::{Place, Stop, Tape},
 };
@@ -225,7 +225,7 @@ macro_rules! shares {
     )*};
 }
 
-shares!(Http, IdempotentHttp, HttpServer);
+shares!(Http, IdempotentHttp, HttpServer, GrpcServer);
 
 // ===== impl Call =====
 
