@@ -93,6 +93,7 @@ mod body;
 pub mod client;
 mod duties;
 mod error;
+mod grpc;
 mod hints;
 mod judge;
 mod link;
@@ -111,6 +112,7 @@ mod waiting;
 pub use self::{
     body::{Body, BodyError, Tracked},
     error::{BoxError, outcome_of_error},
+    grpc::{Grpc, GrpcServer, class_of_grpc_code, grpc_code_of_refusal},
     judge::{ByStatus, Judge, Meter, class_of_status},
     link::Link,
     protocol::{Http, HttpServer, IdempotentHttp},

@@ -11,7 +11,7 @@ use http::{Response, response::Parts};
 use http_body::{Frame, SizeHint};
 
 use crate::{
-    Body, BodyError, Http, HttpServer, IdempotentHttp, Link, Tracked,
+    Body, BodyError, GrpcServer, Http, HttpServer, IdempotentHttp, Link, Tracked,
     tape::{Place, Stop, Tape},
 };
 
@@ -224,7 +224,7 @@ macro_rules! shares {
     )*};
 }
 
-shares!(Http, IdempotentHttp, HttpServer);
+shares!(Http, IdempotentHttp, HttpServer, GrpcServer);
 
 // ===== impl Call =====
 
