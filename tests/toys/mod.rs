@@ -12,11 +12,14 @@
 pub mod breaker;
 pub mod cache;
 pub mod failover;
+pub mod hedge;
 pub mod idle;
 pub mod metrics;
 pub mod permit;
+pub mod resume;
 pub mod retry;
 pub mod tokens;
+pub mod upstream;
 
 use std::{
     pin::Pin,

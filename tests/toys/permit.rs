@@ -35,6 +35,10 @@ impl<P> PermitLayer<P> {
         }
     }
 
+    pub fn take(&self) -> OwnedSemaphorePermit {
+        self.permits.clone().try_acquire_owned().unwrap()
+    }
+
     pub fn free(&self) -> usize {
         self.permits.available_permits()
     }

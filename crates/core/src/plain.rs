@@ -130,12 +130,15 @@ impl<Res> Track<Res> for Plain {
     }
 }
 
+// So that the compiler names this word, and not `From`.
+#[diagnostic::do_not_recommend]
 impl<Res, E: From<Refused>> Refuse<Res, E> for Plain {
     fn refuse(&self, refused: Refused) -> Result<Res, E> {
         Err(E::from(refused))
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<Req: Clone> Replay<Req> for Plain {
     fn copy(&self, request: &Req) -> Option<Req> {
         Some(request.clone())
@@ -150,6 +153,7 @@ impl<Req> Carry<Req> for Plain {
     fn set_info(&self, _: &mut Req, _: CallInfo) {}
 }
 
+#[diagnostic::do_not_recommend]
 impl<Res: Clone> Share<Res> for Plain {
     type Shared = (Res, Outcome);
 

@@ -165,14 +165,17 @@ where
     /// What was attached so far stays inside, with this body. What is attached later follows the
     /// new stream, and is told the outcome and the progress of the one inside, unless the new one
     /// fails by itself.
+    ///
+    /// A stream that goes on with a second body where this one broke off has the [`Link`] follow
+    /// that one: what is attached later is told how the last body went.
     #[must_use]
-    pub fn convert<T>(mut self, make: impl FnOnce(Self) -> T) -> Self
+    pub fn convert<T>(mut self, make: impl FnOnce(Self, Link) -> T) -> Self
     where
         T: http_body::Body<Data = Bytes, Error = BodyError<B::Error>> + Send + 'static,
     {
         let (seen, link) = (self.seen(), Link::default());
-        self.attach(Completion::new(link.clone()));
-        let body = Box::pin(make(self));
+        link.follow(&mut self);
+        let body = Box::pin(make(self, link.clone()));
         Self {
             content: Content::Boxed { body },
             tail: Tail::linked(seen, link),

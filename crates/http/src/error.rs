@@ -5,8 +5,9 @@ use buttress_core::{Class, Fault, Outcome, Refused};
 /// A boxed error, as tower, hyper and axum have it.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// What an error of an HTTP client means: a refusal of ours, a failure of
-/// [`Client`](crate::Client), or else [`Unavailable`](Class::Unavailable) and possibly sent.
+/// What an error of an HTTP client means: what a refusal of ours says, or, with the feature
+/// `client`, the [kind](crate::client::Kind) of whatever hyper, h2, rustls or the system failed
+/// with, or else [`Unavailable`](Class::Unavailable) and possibly sent.
 ///
 /// ```
 /// use buttress_core::Class;
@@ -22,5 +23,9 @@ pub fn outcome_of_error<E: Fault + ?Sized>(error: &E) -> Outcome {
     if let Some(refused) = Refused::find(cause) {
         return refused.outcome();
     }
-    Outcome::new(Class::Unavailable)
+    #[cfg(feature = "client")]
+    let outcome = crate::client::Kind::of(cause).outcome();
+    #[cfg(not(feature = "client"))]
+    let outcome = Outcome::new(Class::Unavailable);
+    outcome
 }

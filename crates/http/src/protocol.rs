@@ -137,6 +137,7 @@ macro_rules! over_http {
 
 macro_rules! refuses_with_an_error {
     ($($protocol:ty),*) => {$(
+        #[diagnostic::do_not_recommend]
         impl<Res, E: From<Refused>> Refuse<Res, E> for $protocol {
             fn refuse(&self, refused: Refused) -> Result<Res, E> {
                 Err(E::from(refused))

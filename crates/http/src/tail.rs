@@ -1,7 +1,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU8, Ordering},
     },
     task::{Context, Poll},
@@ -11,7 +11,7 @@ use buttress_core::{Class, Completion, Outcome, Progress, Refused, Report};
 use bytes::Bytes;
 use http_body::Frame;
 
-use crate::Meter;
+use crate::{Meter, Tracked};
 
 /// What a body knows of its call, and whom it tells.
 pub(crate) struct Tail {
@@ -32,15 +32,15 @@ pub(crate) enum End {
     Dropped,
 }
 
-/// What the body of a converted stream knows from the one inside.
+/// What a converted body knows from the one inside: see [`Body::convert`](crate::Body::convert).
 #[derive(Clone, Default)]
-pub(crate) struct Link {
+pub struct Link {
     known: Arc<Known>,
 }
 
 #[derive(Default)]
 struct Known {
-    outcome: OnceLock<Outcome>,
+    outcome: Mutex<Option<Outcome>>,
     progress: AtomicU8,
 }
 
@@ -207,7 +207,7 @@ impl Tail {
         let clean = matches!(end, End::Clean);
         let said = match (&self.meter, &self.link) {
             (Some(meter), _) => meter.verdict(clean),
-            (None, Some(link)) => link.known.outcome.get().copied(),
+            (None, Some(link)) => link.outcome(),
             (None, None) => clean.then_some(Outcome::SUCCESS),
         };
         let outcome = match (said, end) {
@@ -283,6 +283,26 @@ fn complete(duties: Duties, outcome: &Outcome) {
 impl Link {
     const NONE: u8 = 0;
 
+    /// Follows `body` from here on.
+    pub fn follow(&self, body: &mut impl Tracked) {
+        *self
+            .known
+            .outcome
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = None;
+        body.attach(Completion::new(self.clone()));
+    }
+
+    /// How the body went that was followed last, once it is over.
+    #[must_use]
+    pub fn outcome(&self) -> Option<Outcome> {
+        *self
+            .known
+            .outcome
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn take(&self) -> Option<Progress> {
         match self.known.progress.swap(Self::NONE, Ordering::Relaxed) {
             Self::NONE => None,
@@ -294,8 +314,12 @@ impl Link {
 
 impl Report for Link {
     fn report(&mut self, outcome: &Outcome) {
-        // Only the first counts, and there is only one.
-        let _ = self.known.outcome.set(*outcome);
+        let mut known = self
+            .known
+            .outcome
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *known = Some(*outcome);
     }
 
     fn watches(&self) -> bool {
@@ -305,5 +329,11 @@ impl Report for Link {
     fn progress(&mut self, progress: Progress) {
         let seen = if progress.is_content() { 2 } else { 1 };
         self.known.progress.fetch_max(seen, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Link").field(&self.outcome()).finish()
     }
 }

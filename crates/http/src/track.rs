@@ -1,21 +1,22 @@
 use std::{
+    fmt,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use buttress_core::{Class, Outcome, Refused};
+use buttress_core::{Carry, Ledger, Refused};
 use bytes::Bytes;
-use http::{Response, response::Parts};
+use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    Body, BodyError, ByStatus, Judge,
-    body::{Frames, Rest},
-    tail::{End, Tail},
+    Body, ByStatus, Http, Judge,
+    peek::{Held, Peek},
+    tail::Tail,
 };
 
 /// Makes every response body a tracked [`Body`]. It stands innermost, right around the client.
@@ -72,7 +73,6 @@ pub struct TrackService<S, J = ByStatus> {
 
 pin_project! {
     /// The future of a [`TrackService`].
-    #[derive(Debug)]
     pub struct ResponseFuture<F, B: http_body::Body, J> {
         #[pin]
         state: State<F, B>,
@@ -81,29 +81,13 @@ pin_project! {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Peek {
-    bytes: usize,
-    time: Duration,
-}
-
 pin_project! {
     #[project = StateProj]
-    #[derive(Debug)]
-    enum State<F, B> {
-        Head { #[pin] response: F },
-        // Boxed, because a body that was polled cannot be moved into the response otherwise.
-        Peek { body: Option<Pin<Box<B>>>, held: Option<Held>, #[pin] timer: Option<Sleep> },
+    enum State<F, B: http_body::Body> {
+        Head { #[pin] response: F, ledger: Option<Ledger> },
+        Peek { held: Held<B>, #[pin] timer: Option<Sleep> },
         Done,
     }
-}
-
-#[derive(Debug)]
-struct Held {
-    parts: Parts,
-    tail: Tail,
-    frames: Frames,
-    bytes: usize,
 }
 
 // ===== impl TrackLayer =====
@@ -175,9 +159,9 @@ impl<S, J> TrackService<S, J> {
     }
 }
 
-impl<S, J, Req, B> Service<Req> for TrackService<S, J>
+impl<S, J, A, B> Service<Request<A>> for TrackService<S, J>
 where
-    S: Service<Req, Response = Response<B>>,
+    S: Service<Request<A>, Response = Response<B>>,
     J: Judge + Clone,
     B: http_body::Body<Data = Bytes>,
 {
@@ -189,10 +173,12 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Req) -> Self::Future {
+    fn call(&mut self, request: Request<A>) -> Self::Future {
+        let ledger = Http.info(&request).ledger.clone();
         let response = self.inner.call(request);
+        let state = State::Head { response, ledger };
         ResponseFuture {
-            state: State::Head { response },
+            state,
             judge: self.judge.clone(),
             peek: self.peek,
         }
@@ -213,8 +199,9 @@ where
         let mut this = self.project();
         loop {
             match this.state.as_mut().project() {
-                StateProj::Head { response } => {
+                StateProj::Head { response, ledger } => {
                     let result = ready!(response.poll(cx));
+                    let ledger = ledger.take();
                     // The inner future is gone before anybody hears of its result.
                     this.state.set(State::Done);
                     let (parts, body) = result?.into_parts();
@@ -224,71 +211,24 @@ where
                         None => (this.judge.head(&parts), this.judge.meter(&parts)),
                     };
                     if meter.is_none() || this.peek.bytes == 0 || body.is_end_stream() {
-                        return Poll::Ready(Ok(Response::from_parts(
-                            parts,
-                            Body::judged(body, seen, meter),
-                        )));
+                        let body = Body::judged(body, seen, meter);
+                        return Poll::Ready(Ok(Response::from_parts(parts, body)));
                     }
-                    let tail = Tail::new(seen, meter);
-                    let held = Some(Held {
-                        parts,
-                        tail,
-                        frames: Frames::new(),
-                        bytes: 0,
-                    });
-                    this.state.set(State::Peek {
-                        body: Some(Box::pin(body)),
-                        held,
-                        timer: None,
-                    });
+                    let held = Held::new(parts, body, Tail::new(seen, meter), ledger);
+                    this.state.set(State::Peek { held, timer: None });
                 }
-                StateProj::Peek {
-                    body: pinned,
-                    held: holding,
-                    mut timer,
-                } => {
-                    let (Some(body), Some(held)) = (pinned.as_mut(), holding.as_mut()) else {
-                        unreachable!("both are taken when the future completes");
-                    };
-                    let rest = loop {
-                        match body.as_mut().poll_frame(cx) {
-                            Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                                Ok(data) => {
-                                    if held.reads(data) || held.bytes >= this.peek.bytes {
-                                        break None;
-                                    }
-                                }
-                                Err(frame) => {
-                                    break Some(Rest::Ended {
-                                        trailers: frame.into_trailers().ok(),
-                                    });
-                                }
-                            },
-                            Poll::Ready(Some(Err(error))) => {
-                                break Some(Rest::Failed {
-                                    error: Some(BodyError::Inner(error)),
-                                });
-                            }
-                            Poll::Ready(None) => break Some(Rest::Ended { trailers: None }),
-                            Poll::Pending => {
-                                if timer.is_none() {
-                                    timer.set(Some(sleep(this.peek.time)));
-                                }
-                                if let Some(timer) = timer.as_mut().as_pin_mut() {
-                                    ready!(timer.poll(cx));
-                                }
-                                break None;
-                            }
+                StateProj::Peek { held, mut timer } => {
+                    if held.poll_known(this.peek.bytes, cx).is_pending() {
+                        if timer.is_none() {
+                            timer.set(Some(sleep(this.peek.time)));
                         }
-                    };
-                    let (body, held) = (pinned.take(), holding.take());
+                        if let Some(timer) = timer.as_mut().as_pin_mut() {
+                            ready!(timer.poll(cx));
+                        }
+                    }
+                    let response = held.release();
                     this.state.set(State::Done);
-                    let (Some(body), Some(held)) = (body, held) else {
-                        unreachable!("both were there above");
-                    };
-                    return Poll::Ready(
-                        Ok(held.into_response(rest.unwrap_or(Rest::Live { body }))),
-                    );
+                    return Poll::Ready(Ok(response.expect("released once, here")));
                 }
                 StateProj::Done => panic!("polled after completion"),
             }
@@ -296,31 +236,15 @@ where
     }
 }
 
-// ===== impl Held =====
-
-impl Held {
-    /// Looks at a chunk and keeps it. Says whether the meaning of the response is known by now.
-    fn reads(&mut self, data: Bytes) -> bool {
-        let progress = self.tail.measure(&data);
-        self.bytes += data.len();
-        self.frames.push_back((data, progress));
-        self.tail.has_content() || self.tail.has_verdict()
-    }
-
-    fn into_response<B>(mut self, rest: Rest<B>) -> Response<Body<B>>
-    where
-        B: http_body::Body<Data = Bytes>,
-    {
-        match &rest {
-            Rest::Live { .. } => self.tail.peeked(),
-            Rest::Ended { trailers } => {
-                if let Some(trailers) = trailers {
-                    self.tail.trailers(trailers);
-                }
-                self.tail.end(End::Clean);
-            }
-            Rest::Failed { .. } => self.tail.end(End::Broken(Outcome::new(Class::Unavailable))),
-        }
-        Response::from_parts(self.parts, Body::held(self.frames, rest, self.tail))
+impl<F, B: http_body::Body, J> fmt::Debug for ResponseFuture<F, B, J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match self.state {
+            State::Head { .. } => "head",
+            State::Peek { .. } => "peek",
+            State::Done => "done",
+        };
+        f.debug_tuple("ResponseFuture")
+            .field(&format_args!("{state}"))
+            .finish()
     }
 }

@@ -18,26 +18,35 @@
 //! # }
 //! ```
 
+mod ask;
+mod body;
 mod dialect;
 mod engine;
+mod failure;
 mod h1;
 mod log;
 mod matcher;
 mod plan;
+pub mod probe;
 mod provider;
 mod reply;
 mod request;
 mod script;
 mod server;
+mod service;
 mod usage;
 
 pub use crate::{
+    ask::Ask,
+    body::ReplyBody,
     dialect::{Dialect, Finish},
+    failure::{Failure, FailureKind},
     log::{Ending, Log, Received},
     matcher::Match,
     provider::{Provider, Running, StartError},
     reply::Reply,
     request::Request,
     script::Script,
+    service::{ProviderService, ReplyFuture},
     usage::{Billed, Usage, tokens},
 };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 
-use crate::Usage;
+use crate::{FailureKind, Usage};
 
 /// One answer: a head, and a sequence of things to do.
 ///
@@ -13,13 +13,28 @@ use crate::Usage;
 /// carries them out; so a fault is written once, whatever carries it.
 #[derive(Debug)]
 pub(crate) struct Plan {
+    pub(crate) head: Head,
     pub(crate) status: StatusCode,
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) before_head: Option<Duration>,
     pub(crate) framing: Framing,
     pub(crate) parts: Vec<Part>,
+    pub(crate) after: After,
     /// What the whole reply uses: a cut reply is billed for a part of it.
     pub(crate) usage: Usage,
+}
+
+/// What stands before the body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Head {
+    /// Status and headers.
+    Proper,
+    /// Status and headers, and these bytes before the empty line. HTTP/1.1 only.
+    Spoiled(Bytes),
+    /// These bytes, and no head: what follows is not framed. HTTP/1.1 only, unless it is empty.
+    Raw(Bytes),
+    /// Nothing at all: the call fails so. In process, and over HTTP/2 where it has a word for it.
+    Fail(FailureKind),
 }
 
 /// How the length of the body is told.
@@ -27,6 +42,8 @@ pub(crate) struct Plan {
 pub(crate) enum Framing {
     /// `content-length`, the true one.
     Length,
+    /// `content-length`, so many bytes more than there are.
+    Short(usize),
     /// `transfer-encoding: chunked`, a chunk for each part.
     Chunked,
     /// The end of the connection.
@@ -38,8 +55,37 @@ pub(crate) enum Framing {
 pub(crate) enum Part {
     /// Sends a piece of the body.
     Data(Data),
+    /// Sends this piece of the body again and again, so long after each; without end if no number
+    /// is given.
+    Repeat {
+        bytes: Bytes,
+        times: Option<u64>,
+        every: Duration,
+    },
+    /// Sends bytes that are no part of the body's framing. HTTP/1.1 only.
+    Raw(Bytes),
     /// Flushes what was written, then waits. Zero flushes and lets others run.
     Pause(Duration),
+    /// Says nothing more, and leaves the connection open.
+    Stall,
+    /// Resets the connection, or the stream.
+    Reset,
+    /// Closes the connection, whatever is missing.
+    Close,
+}
+
+/// What becomes of the connection after a complete reply.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum After {
+    /// It is used again, if the client wants to.
+    #[default]
+    Keep,
+    /// It is closed, though nobody said so.
+    CloseSilently,
+    /// It is closed when the next request begins to arrive.
+    CloseAtNextByte,
+    /// Its sending side is closed; it stays open until the client closes the other.
+    HalfClose,
 }
 
 /// A piece of the body: an event of a stream, or a whole body.
@@ -67,35 +113,38 @@ pub(crate) enum Kind {
 impl Plan {
     /// A body that is there as a whole.
     pub(crate) fn whole(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Self {
-        Self {
-            status,
-            headers: vec![(http::header::CONTENT_TYPE, content_type)],
-            before_head: None,
-            framing: Framing::Length,
-            parts: vec![Part::Data(Data {
-                bytes: body,
-                kind: Kind::Content,
-                billed: None,
-            })],
-            usage: Usage::default(),
-        }
+        let body = Part::Data(Data {
+            bytes: body,
+            kind: Kind::Content,
+            billed: None,
+        });
+        Self::new(status, content_type, Framing::Length, vec![body])
     }
 
     /// A body that is sent event by event.
     pub(crate) fn stream(content_type: HeaderValue, events: Vec<Part>, usage: Usage) -> Self {
+        let mut plan = Self::new(StatusCode::OK, content_type, Framing::Chunked, events);
+        plan.usage = usage;
+        let no_cache = HeaderValue::from_static("no-cache");
+        plan.headers.push((http::header::CACHE_CONTROL, no_cache));
+        plan
+    }
+
+    fn new(
+        status: StatusCode,
+        content_type: HeaderValue,
+        framing: Framing,
+        parts: Vec<Part>,
+    ) -> Self {
         Self {
-            status: StatusCode::OK,
-            headers: vec![
-                (http::header::CONTENT_TYPE, content_type),
-                (
-                    http::header::CACHE_CONTROL,
-                    HeaderValue::from_static("no-cache"),
-                ),
-            ],
+            head: Head::Proper,
+            status,
+            headers: vec![(http::header::CONTENT_TYPE, content_type)],
             before_head: None,
-            framing: Framing::Chunked,
-            parts: events,
-            usage,
+            framing,
+            parts,
+            after: After::Keep,
+            usage: Usage::default(),
         }
     }
 
@@ -108,11 +157,17 @@ impl Plan {
         self
     }
 
-    /// How many bytes of body all parts have together.
+    /// Whether the body is a stream of events.
+    pub(crate) fn streams(&self) -> bool {
+        self.framing == Framing::Chunked
+    }
+
+    /// How many bytes of body all parts have together, endless ones left out.
     pub(crate) fn length(&self) -> usize {
         let data = self.parts.iter().map(|part| match part {
             Part::Data(data) => data.bytes.len(),
-            Part::Pause(_) => 0,
+            Part::Repeat { bytes, times, .. } => bytes.len() * times.unwrap_or(0) as usize,
+            _ => 0,
         });
         data.sum()
     }
@@ -143,5 +198,18 @@ impl Plan {
             pause = between;
             self.parts.push(part);
         }
+    }
+}
+
+// ===== impl Data =====
+
+impl Data {
+    /// A piece that is no content and costs nothing.
+    pub(crate) fn aside(bytes: impl Into<Bytes>) -> Part {
+        Part::Data(Self {
+            bytes: bytes.into(),
+            kind: Kind::Tail,
+            billed: None,
+        })
     }
 }

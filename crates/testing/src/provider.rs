@@ -4,7 +4,7 @@ use std::{fmt, io, net::SocketAddr, sync::Arc};
 
 use tokio::{net::TcpListener, task::AbortHandle};
 
-use crate::{Dialect, Log, Match, Reply, Script, engine::Engine, server};
+use crate::{Ask, Dialect, Log, Match, ProviderService, Reply, Script, engine::Engine, server};
 
 /// A provider that is being set up: what it speaks, and what it answers to whom.
 ///
@@ -134,6 +134,19 @@ impl Provider {
         })
     }
 
+    /// Starts it without a socket, to be called through [`Running::service`].
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::Script`] if a script cannot be carried out.
+    pub fn in_process(self) -> Result<Running, StartError> {
+        Ok(Running {
+            engine: self.engine()?,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            task: None,
+        })
+    }
+
     fn engine(self) -> Result<Arc<Engine>, StartError> {
         for (condition, script) in &self.scripts {
             if let Some(defect) = script.replies().find_map(Reply::defect) {
@@ -176,7 +189,17 @@ impl Running {
         )
     }
 
-    /// The address that it listens on.
+    /// The same provider as a service without sockets: the same scripts, the same log.
+    pub fn service(&self) -> ProviderService {
+        ProviderService::new(Arc::clone(&self.engine))
+    }
+
+    /// A request in the provider's dialect, addressed to it.
+    pub fn ask(&self, model: &str, prompt: &str) -> Ask {
+        Ask::new(self.dialect(), self.origin(), model, prompt)
+    }
+
+    /// The address that it listens on. In process it listens nowhere: the port is 0.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

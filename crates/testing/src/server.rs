@@ -59,14 +59,14 @@ async fn exchange(
         Incoming::End => Ok(false),
         Incoming::Request { request, asked } => {
             let (exchange, plan) = engine.answer(number, request);
-            connection.carry_out(plan, exchange, asked).await
+            Ok(connection.carry_out(plan, exchange, asked).await)
         }
         Incoming::Unreadable { status, why } => {
             if status != http::StatusCode::PAYLOAD_TOO_LARGE {
                 engine.fail(format!("a request on connection {number}: {why}"));
             }
             let plan = engine.refuse(status, &why);
-            connection.refuse(plan).await?;
+            connection.refuse(&plan).await?;
             Ok(false)
         }
     }

@@ -2,12 +2,15 @@
 
 use std::{error, fmt, mem, ops::Range, time::Duration};
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 
 use super::event::{Event, EventRef};
 use super::scan::{Scan, Step, join};
 
-/// The bytes of a buffer that are kept from one event to the next.
+/// Room for what is to come of an event that is carried over.
+const SPARE: usize = 512;
+
+/// The most bytes of a buffer that is used again for the next event.
 const KEPT: usize = 16 << 10;
 
 /// Decodes a stream of server-sent events, chunk by chunk.
@@ -23,13 +26,13 @@ const KEPT: usize = 16 << 10;
 pub struct Decoder {
     scan: Scan,
     /// The unfinished event, if it did not begin in the chunk at hand.
-    carry: Vec<u8>,
+    carry: BytesMut,
     /// `carry` was lent to the caller as the last event of `scan`.
     spent: bool,
     /// The data of the last event of `scan`, if it had several lines.
-    joined: Vec<u8>,
-    last_id: Bytes,
-    failed: bool,
+    joined: BytesMut,
+    last_id: Option<Bytes>,
+    error: Option<Error>,
 }
 
 /// The stream went over a bound. Nothing can be decoded after it.
@@ -72,11 +75,11 @@ impl Decoder {
     pub fn new() -> Self {
         Decoder {
             scan: Scan::new(8 << 20, 16 << 20),
-            carry: Vec::new(),
+            carry: BytesMut::new(),
             spent: false,
-            joined: Vec::new(),
-            last_id: Bytes::new(),
-            failed: false,
+            joined: BytesMut::new(),
+            last_id: None,
+            error: None,
         }
     }
 
@@ -124,7 +127,7 @@ impl Decoder {
             }
             Ok(Found::Carry(taken)) => {
                 chunk.advance(taken);
-                Bytes::from(mem::take(&mut self.carry))
+                take(&mut self.carry).freeze()
             }
             Ok(Found::Nothing) => {
                 *chunk = Bytes::new();
@@ -190,7 +193,13 @@ impl Decoder {
     /// those after [`position`](Decoder::position). At the end of a stream, what was cut off.
     #[must_use]
     pub fn pending(&self) -> usize {
-        if self.spent { 0 } else { self.carry.len() }
+        self.unfinished().len()
+    }
+
+    /// The error that ended the decoder, if one did.
+    #[must_use]
+    pub fn error(&self) -> Option<Error> {
+        self.error
     }
 
     /// Where the unfinished line or event begins, or else the end of what was decoded, in bytes from the
@@ -210,7 +219,7 @@ impl Decoder {
     /// connects again. Empty if none came.
     #[must_use]
     pub fn last_event_id(&self) -> &[u8] {
-        &self.last_id
+        self.last_id.as_deref().unwrap_or_default()
     }
 
     /// The reconnection time that the stream asked for with its last valid `retry` field, if any.
@@ -219,20 +228,24 @@ impl Decoder {
         self.scan.retry.map(Duration::from_millis)
     }
 
+    pub(super) fn unfinished(&self) -> &[u8] {
+        if self.spent { &[] } else { &self.carry }
+    }
+
     /// Finds the next event, and deals with everything before it.
     #[inline]
     fn find(&mut self, chunk: &[u8]) -> Result<Found, Error> {
         if self.spent {
             self.spent = false;
-            empty(&mut self.carry);
+            take(&mut self.carry);
         }
-        if self.failed {
+        if self.error.is_some() {
             return Ok(Found::Nothing);
         }
         let found = self.read(chunk);
-        if found.is_err() {
-            self.failed = true;
-            self.carry = Vec::new();
+        if let Err(error) = found {
+            self.error = Some(error);
+            self.carry = BytesMut::new();
         }
         found
     }
@@ -249,7 +262,7 @@ impl Decoder {
                 Step::Event(_) => return Ok(Found::Carry(at)),
                 Step::Passed(len) => {
                     pass(&mut self.scan, &mut self.last_id, &self.carry[..len]);
-                    self.carry.clear();
+                    take(&mut self.carry);
                 }
                 Step::More => {}
             }
@@ -263,6 +276,7 @@ impl Decoder {
                     at += len;
                 }
                 Step::More => {
+                    self.carry.reserve(rest.len() + SPARE);
                     self.carry.extend_from_slice(rest);
                     break;
                 }
@@ -274,12 +288,12 @@ impl Decoder {
     fn event(&mut self, frame: Bytes) -> Event {
         let fields = self.scan.fields;
         if let Some(id) = fields.id {
-            self.last_id = frame.slice(id.start..id.end);
+            self.last_id = Some(frame.slice(id.start..id.end));
         }
         let joined = (fields.data_lines > 1).then(|| {
-            let mut joined = Vec::new();
+            let mut joined = BytesMut::new();
             join(&frame, fields.data, &mut joined);
-            Bytes::from(joined)
+            joined.freeze()
         });
         let start = self.scan.start;
         self.scan.next_frame(frame.len());
@@ -298,9 +312,9 @@ impl Decoder {
         let frame = frame.unwrap_or(&self.carry);
         let fields = self.scan.fields;
         if let Some(id) = fields.id
-            && id.of(frame) != self.last_id
+            && self.last_id.as_deref() != Some(id.of(frame))
         {
-            self.last_id = Bytes::copy_from_slice(id.of(frame));
+            self.last_id = Some(Bytes::copy_from_slice(id.of(frame)));
         }
         let start = self.scan.start;
         self.scan.next_frame(frame.len());
@@ -308,13 +322,13 @@ impl Decoder {
             frame,
             kind: fields.kind.of(frame),
             data: if fields.data_lines > 1 {
-                empty(&mut self.joined);
+                take(&mut self.joined);
                 join(frame, fields.data, &mut self.joined);
                 &self.joined
             } else {
                 fields.data.of(frame)
             },
-            id: &self.last_id,
+            id: self.last_id.as_deref().unwrap_or_default(),
             start,
         }
     }
@@ -333,7 +347,7 @@ impl fmt::Debug for Decoder {
             .field("max_event", &self.scan.max_event)
             .field("dataless", &self.scan.dataless)
             .field("pending", &self.pending())
-            .field("failed", &self.failed)
+            .field("error", &self.error)
             .finish_non_exhaustive()
     }
 }
@@ -356,15 +370,18 @@ impl fmt::Display for Error {
 impl error::Error for Error {}
 
 /// An id counts without an event, too.
-fn pass(scan: &mut Scan, last_id: &mut Bytes, frame: &[u8]) {
+fn pass(scan: &mut Scan, last_id: &mut Option<Bytes>, frame: &[u8]) {
     if let Some(id) = scan.fields.id {
-        *last_id = Bytes::copy_from_slice(id.of(frame));
+        *last_id = Some(Bytes::copy_from_slice(id.of(frame)));
     }
     scan.next_frame(frame.len());
 }
 
-/// Keeps a small buffer for the next event, and gives a large one back.
-fn empty(buffer: &mut Vec<u8>) {
-    buffer.clear();
-    buffer.shrink_to(KEPT);
+/// Takes what a buffer holds, and with it the buffer if that is large.
+fn take(buffer: &mut BytesMut) -> BytesMut {
+    if buffer.len() > KEPT {
+        mem::take(buffer)
+    } else {
+        buffer.split()
+    }
 }

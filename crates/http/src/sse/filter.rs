@@ -20,8 +20,8 @@ use super::{Decoder, Error, EventRef};
 /// # fn main() -> Result<(), buttress_http::sse::Error> {
 /// let mut filter = Filter::new(Decoder::new());
 /// let mut wanted = |event: &buttress_http::sse::EventRef<'_>| event.data() != b"usage";
-/// assert_eq!(filter.push(Bytes::from("data: a\n\ndata: us"), &mut wanted)?, "data: a\n\n");
-/// assert_eq!(filter.push(Bytes::from("age\n\n: alive\ndata: b\n\n"), &mut wanted)?, ": alive\ndata: b\n\n");
+/// assert_eq!(filter.push(&Bytes::from("data: a\n\ndata: us"), &mut wanted)?, "data: a\n\n");
+/// assert_eq!(filter.push(&Bytes::from("age\n\n: alive\ndata: b\n\n"), &mut wanted)?, ": alive\ndata: b\n\n");
 /// assert_eq!(filter.finish(), "");
 /// # Ok(())
 /// # }
@@ -32,7 +32,6 @@ pub struct Filter {
     decoder: Decoder,
     /// The unfinished event, as it came.
     held: BytesMut,
-    failed: Option<Error>,
 }
 
 /// What goes on. Only what comes in several pieces is copied.
@@ -46,13 +45,13 @@ struct Out<'a> {
 // ===== impl Filter =====
 
 impl Filter {
-    /// A filter for a stream that `decoder` has seen nothing of; its bounds are those of the filter.
+    /// A filter that finds the events with `decoder`, whose bounds and options hold. What that has pending
+    /// counts as pushed.
     #[must_use]
     pub fn new(decoder: Decoder) -> Self {
         Filter {
+            held: BytesMut::from(decoder.unfinished()),
             decoder,
-            held: BytesMut::new(),
-            failed: None,
         }
     }
 
@@ -66,20 +65,26 @@ impl Filter {
     /// returned.
     pub fn push(
         &mut self,
-        chunk: Bytes,
+        chunk: &Bytes,
         mut keep: impl FnMut(&EventRef<'_>) -> bool,
     ) -> Result<Bytes, Error> {
-        if let Some(error) = self.failed {
+        if let Some(error) = self.decoder.error() {
             return Err(error);
         }
         // Offsets count from the first byte that is held, which the decoder waits on as well.
         let begin = self.decoder.position();
         let offset = |position: u64| (position - begin) as usize;
-        let mut out = Out::new(&self.held, &chunk);
+        let mut out = Out::new(&self.held, chunk);
         let mut from = 0;
         let mut rest = &chunk[..];
         while let Some(event) = self.decoder.scan(&mut rest) {
-            let event = event.inspect_err(|error| self.failed = Some(*error))?;
+            let event = match event {
+                Ok(event) => event,
+                Err(error) => {
+                    self.held = BytesMut::new();
+                    return Err(error);
+                }
+            };
             if !keep(&event) {
                 let span = event.span();
                 out.put(from..offset(span.start));
@@ -100,7 +105,7 @@ impl Filter {
         Ok(out)
     }
 
-    /// The stream is over: the rest of an event that was not finished, as it came.
+    /// The stream is over: the rest of an event that was not finished, as it came. Empty after an error.
     #[must_use]
     pub fn finish(self) -> Bytes {
         self.held.freeze()
@@ -118,7 +123,6 @@ impl fmt::Debug for Filter {
         f.debug_struct("Filter")
             .field("decoder", &self.decoder)
             .field("held", &self.held.len())
-            .field("failed", &self.failed)
             .finish()
     }
 }

@@ -1,5 +1,6 @@
 //! Where a frame ends, and what its fields are. Knows bytes and offsets, and holds no buffer.
 
+use bytes::{BufMut, BytesMut};
 use memchr::memchr2;
 
 use super::{decoder::Error, event::Span};
@@ -76,7 +77,8 @@ impl Scan {
     }
 
     /// Reads on in `frame`, which is all bytes of the frame so far, and maybe more.
-    #[inline]
+    // Always: it has two callers, and its result costs more in memory than in registers.
+    #[inline(always)]
     pub(super) fn step(&mut self, frame: &[u8]) -> Result<Step, Error> {
         if self.after_cr && frame.len() > self.line {
             self.after_cr = false;
@@ -156,9 +158,11 @@ impl Scan {
     /// how much that was.
     ///
     /// One line, and not the chunk, so that the events after it are not copied.
-    pub(super) fn fill(&self, carry: &mut Vec<u8>, chunk: &[u8]) -> Result<usize, Error> {
+    pub(super) fn fill(&mut self, carry: &mut BytesMut, chunk: &[u8]) -> Result<usize, Error> {
         let found = memchr2(b'\n', b'\r', chunk);
-        self.check(carry.len() + found.unwrap_or(chunk.len()))?;
+        let end = carry.len() + found.unwrap_or(chunk.len());
+        self.check(end)?;
+        self.searched = end;
         let taken = match found {
             Some(cr) if chunk[cr] == b'\r' && chunk.get(cr + 1) == Some(&b'\n') => cr + 2,
             Some(end) => end + 1,
@@ -232,11 +236,11 @@ fn split(line: &[u8]) -> (Field, &[u8]) {
 }
 
 /// The values of all data lines. `first` is that of the first.
-pub(super) fn join(frame: &[u8], first: Span, joined: &mut Vec<u8>) {
+pub(super) fn join(frame: &[u8], first: Span, joined: &mut BytesMut) {
     joined.extend_from_slice(first.of(frame));
     for line in frame[first.end..].split(|byte| matches!(byte, b'\n' | b'\r')) {
         if let (Field::Data, value) = split(line) {
-            joined.push(b'\n');
+            joined.put_u8(b'\n');
             joined.extend_from_slice(value);
         }
     }

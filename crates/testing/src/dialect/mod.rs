@@ -111,15 +111,28 @@ impl Dialect {
         }
     }
 
-    /// The path and query of a call for a model's text.
+    /// The path and query of a call for a model's text. What cannot stand in a path is
+    /// percent-encoded.
     pub fn call_path(self, model: &str, streamed: bool) -> String {
         match self {
             Dialect::OpenAi => "/v1/chat/completions".to_owned(),
             Dialect::Anthropic => "/v1/messages".to_owned(),
-            Dialect::Gemini if streamed => {
-                format!("/v1beta/models/{model}:streamGenerateContent?alt=sse")
+            Dialect::Gemini => {
+                let call = match streamed {
+                    true => "streamGenerateContent?alt=sse",
+                    false => "generateContent",
+                };
+                format!("/v1beta/models/{}:{call}", percent_encoded(model))
             }
-            Dialect::Gemini => format!("/v1beta/models/{model}:generateContent"),
+        }
+    }
+
+    /// The name of the header that carries a caller's credential; OpenAI's stands after `Bearer `.
+    pub const fn key_header(self) -> &'static str {
+        match self {
+            Dialect::OpenAi => "authorization",
+            Dialect::Anthropic => "x-api-key",
+            Dialect::Gemini => "x-goog-api-key",
         }
     }
 
@@ -229,6 +242,19 @@ impl Events {
 /// A request's id, in header and envelope.
 pub(crate) fn request_id(id: u64) -> String {
     format!("req_{id:08}")
+}
+
+fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(byte.into());
+            }
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
 }
 
 /// Writes a text as a JSON string, quotes included.

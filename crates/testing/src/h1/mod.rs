@@ -4,7 +4,7 @@ mod parse;
 
 use std::{
     future::{Future, poll_fn},
-    io,
+    io::{self, Write},
     pin::pin,
     task::Poll,
     time::Duration,
@@ -12,13 +12,16 @@ use std::{
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::StatusCode;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use crate::{
     Request,
     engine::Engine,
     log::{Ending, Exchange},
-    plan::{Framing, Part, Plan},
+    plan::{After, Framing, Head, Part, Plan},
 };
 use parse::Length;
 
@@ -48,6 +51,18 @@ pub(crate) struct Asked {
     chunks: bool,
 }
 
+/// How a plan was carried out.
+enum Said {
+    Whole { keep: bool },
+    BrokenOff { reset: bool },
+}
+
+/// What a connection runs on.
+pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin + Send {
+    /// Has the connection reset when it is dropped, instead of closed.
+    fn reset_on_drop(&self);
+}
+
 /// The client went away: what was read says so, or a write failed.
 struct Gone;
 
@@ -62,7 +77,7 @@ const AHEAD: usize = 64 << 10;
 
 // ===== impl Connection =====
 
-impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
+impl<T: Transport> Connection<T> {
     pub(crate) fn new(io: T) -> Self {
         Self {
             io,
@@ -116,24 +131,30 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
     }
 
     /// Answers a request; whether the connection can be used again.
-    pub(crate) async fn carry_out(
-        &mut self,
-        plan: Plan,
-        exchange: Exchange,
-        asked: Asked,
-    ) -> io::Result<bool> {
-        match self.say(plan, &exchange, asked).await {
-            Ok(keep) => {
+    pub(crate) async fn carry_out(&mut self, plan: Plan, exchange: Exchange, asked: Asked) -> bool {
+        let said = match self.say(&plan, &exchange, asked).await {
+            Ok(said) => said,
+            Err(Gone) => return false,
+        };
+        match said {
+            Said::Whole { keep } => {
                 exchange.end(Ending::Replied);
-                Ok(keep)
+                keep && self.afterwards(plan.after).await
             }
-            Err(Gone) => Ok(false),
+            Said::BrokenOff { reset } => {
+                // Before the client can see it, so that whoever saw it finds it in the log.
+                exchange.end(Ending::BrokenOff);
+                if reset {
+                    self.io.reset_on_drop();
+                }
+                false
+            }
         }
     }
 
     /// Answers what could not be read as a request, and closes.
-    pub(crate) async fn refuse(&mut self, plan: Plan) -> io::Result<()> {
-        self.head(&plan, Framing::Length, false);
+    pub(crate) async fn refuse(&mut self, plan: &Plan) -> io::Result<()> {
+        self.head(plan, Framing::Length, false);
         for part in &plan.parts {
             if let Part::Data(data) = part {
                 self.outbox.extend_from_slice(&data.bytes);
@@ -153,57 +174,113 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
         Ok(())
     }
 
-    async fn say(&mut self, plan: Plan, exchange: &Exchange, asked: Asked) -> Result<bool, Gone> {
+    async fn say(&mut self, plan: &Plan, exchange: &Exchange, asked: Asked) -> Result<Said, Gone> {
         if let Some(delay) = plan.before_head {
             self.pause(delay).await?;
         }
-        let framing = match plan.framing {
-            Framing::Chunked if !asked.chunks => Framing::Close,
-            framing => framing,
+        let framing = match (&plan.head, plan.framing) {
+            (Head::Raw(_), _) => Framing::Close,
+            (_, Framing::Chunked) if !asked.chunks => Framing::Close,
+            (_, framing) => framing,
         };
         let chunked = framing == Framing::Chunked;
         let keep = asked.keep && framing != Framing::Close;
-        self.head(&plan, framing, keep);
+        self.head(plan, framing, keep);
         let mut billed = None;
         for part in &plan.parts {
             match part {
                 Part::Data(data) => {
                     billed = data.billed.or(billed);
-                    if asked.head_only {
-                        continue;
-                    }
-                    if chunked {
-                        self.outbox
-                            .extend_from_slice(format!("{:x}\r\n", data.bytes.len()).as_bytes());
-                    }
-                    self.outbox.extend_from_slice(&data.bytes);
-                    if chunked {
-                        self.outbox.extend_from_slice(b"\r\n");
+                    if !asked.head_only {
+                        self.data(&data.bytes, chunked);
                     }
                     if self.outbox.len() >= WRITE {
-                        self.flush(&plan, exchange, &mut billed).await?;
+                        self.flush(plan, exchange, &mut billed).await?;
                     }
                 }
+                Part::Repeat {
+                    bytes,
+                    times,
+                    every,
+                } => {
+                    let mut left = *times;
+                    while left != Some(0) {
+                        left = left.map(|left| left - 1);
+                        self.data(bytes, chunked);
+                        if !every.is_zero() || self.outbox.len() >= WRITE {
+                            self.flush(plan, exchange, &mut billed).await?;
+                            self.pause(*every).await?;
+                        }
+                    }
+                }
+                Part::Raw(bytes) => self.outbox.extend_from_slice(bytes),
                 Part::Pause(delay) => {
-                    self.flush(&plan, exchange, &mut billed).await?;
+                    self.flush(plan, exchange, &mut billed).await?;
                     self.pause(*delay).await?;
+                }
+                Part::Stall => {
+                    self.flush(plan, exchange, &mut billed).await?;
+                    self.gone().await;
+                    return Err(Gone);
+                }
+                Part::Reset | Part::Close => {
+                    self.flush(plan, exchange, &mut billed).await?;
+                    let reset = matches!(part, Part::Reset);
+                    return Ok(Said::BrokenOff { reset });
                 }
             }
         }
         if chunked && !asked.head_only {
             self.outbox.extend_from_slice(b"0\r\n\r\n");
         }
-        self.flush(&plan, exchange, &mut billed).await?;
-        Ok(keep)
+        self.flush(plan, exchange, &mut billed).await?;
+        Ok(match framing {
+            Framing::Short(_) => Said::BrokenOff { reset: false },
+            _ => Said::Whole { keep },
+        })
+    }
+
+    /// Leaves a connection as the plan says; whether it can be used again.
+    async fn afterwards(&mut self, after: After) -> bool {
+        match after {
+            After::Keep => true,
+            After::CloseSilently => false,
+            After::CloseAtNextByte => {
+                if self.inbox.is_empty() {
+                    // Whether bytes came or the client left: the connection is done.
+                    let _ = self.io.read_buf(&mut self.inbox).await;
+                }
+                false
+            }
+            After::HalfClose => {
+                if self.io.shutdown().await.is_ok() {
+                    self.gone().await;
+                }
+                false
+            }
+        }
+    }
+
+    fn data(&mut self, bytes: &[u8], chunked: bool) {
+        if !chunked {
+            self.outbox.extend_from_slice(bytes);
+        } else if !bytes.is_empty() {
+            // An empty chunk would end the body.
+            let _ = write!(self.outbox, "{:x}\r\n", bytes.len());
+            self.outbox.extend_from_slice(bytes);
+            self.outbox.extend_from_slice(b"\r\n");
+        }
     }
 
     fn head(&mut self, plan: &Plan, framing: Framing, keep: bool) {
+        let spoiled = match &plan.head {
+            Head::Raw(bytes) => return self.outbox.extend_from_slice(bytes),
+            Head::Spoiled(bytes) => bytes.clone(),
+            Head::Proper | Head::Fail(_) => Bytes::new(),
+        };
         let status = plan.status;
         let reason = status.canonical_reason().unwrap_or("Unknown");
-        self.outbox.extend_from_slice(b"HTTP/1.1 ");
-        self.outbox.extend_from_slice(status.as_str().as_bytes());
-        self.outbox
-            .extend_from_slice(format!(" {reason}\r\n").as_bytes());
+        let _ = write!(self.outbox, "HTTP/1.1 {} {reason}\r\n", status.as_str());
         for (name, value) in &plan.headers {
             self.outbox.extend_from_slice(name.as_str().as_bytes());
             self.outbox.extend_from_slice(b": ");
@@ -213,17 +290,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
         if !keep {
             self.outbox.extend_from_slice(b"connection: close\r\n");
         }
-        match framing {
-            Framing::Length => {
-                let length = format!("content-length: {}\r\n", plan.length());
-                self.outbox.extend_from_slice(length.as_bytes());
+        let _ = match framing {
+            Framing::Length => write!(self.outbox, "content-length: {}\r\n", plan.length()),
+            Framing::Short(by) => {
+                write!(self.outbox, "content-length: {}\r\n", plan.length() + by)
             }
-            Framing::Chunked => {
-                self.outbox
-                    .extend_from_slice(b"transfer-encoding: chunked\r\n");
-            }
-            Framing::Close => {}
-        }
+            Framing::Chunked => write!(self.outbox, "transfer-encoding: chunked\r\n"),
+            Framing::Close => Ok(()),
+        };
+        self.outbox.extend_from_slice(&spoiled);
         self.outbox.extend_from_slice(b"\r\n");
     }
 
@@ -334,6 +409,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
+    }
+}
+
+// ===== impl Transport =====
+
+impl Transport for TcpStream {
+    fn reset_on_drop(&self) {
+        // Where it cannot be set, the connection is gone already.
+        let _ = self.set_zero_linger();
     }
 }
 
