@@ -13,9 +13,10 @@ use std::{
 };
 
 use buttress_http::client::Client;
+use buttress_llm::{Dialect, Secret};
 
+pub(crate) use self::fault::Faults;
 use self::{check::Check, file::File};
-pub(crate) use self::{fault::Faults, file::Dialect};
 use crate::pattern::Pattern;
 
 /// What the file says, and nothing is wrong with it.
@@ -50,7 +51,7 @@ pub(crate) struct Endpoint {
     pub(crate) dialect: Dialect,
     pub(crate) client: Client,
     pub(crate) base_url: String,
-    pub(crate) key: Option<String>,
+    pub(crate) key: Option<Secret>,
     pub(crate) models: Vec<String>,
 }
 

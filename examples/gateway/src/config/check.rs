@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use buttress_http::client::{Client, Proxies};
+use buttress_llm::{Dialect, Secret};
 use toml::Spanned;
 
 use super::{
-    Config, Dialect, Endpoint, Environment, Faults, LISTEN, Limits, Route,
+    Config, Endpoint, Environment, Faults, LISTEN, Limits, Route,
     file::{EndpointEntry, File, LimitsSection, RouteEntry},
 };
 use crate::pattern::Pattern;
@@ -139,28 +140,27 @@ impl<'a> Check<'a> {
     }
 
     /// The key in this variable. Its value is never shown, and neither is a name that may be one.
-    fn key(&mut self, variable: &Spanned<String>) -> Option<String> {
+    fn key(&mut self, variable: &Spanned<String>) -> Option<Secret> {
         let name = variable.get_ref();
         let plain = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
-        let value = match (self.environment)(name) {
-            _ if name.is_empty() || name.len() > 64 || !name.chars().all(plain) => {
-                Err("found what is no variable's name, expected one such as `OPENAI_API_KEY`, and the key in that variable".to_owned())
+        let fault = if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
+            "found what is no variable's name, expected one such as `OPENAI_API_KEY`, and the key in that variable".to_owned()
+        } else {
+            match (self.environment)(name).map(|value| value.into_string().map(Secret::new)) {
+                Some(Ok(Ok(key))) => return Some(key),
+                Some(Ok(Err(error))) => {
+                    format!("the environment variable `{name}` holds no key: {error}")
+                }
+                Some(Err(_)) => {
+                    format!("the environment variable `{name}` holds no key: it is no text")
+                }
+                None => format!(
+                    "the environment variable `{name}` is not set, expected it to hold the key"
+                ),
             }
-            None => Err(format!("the environment variable `{name}` is not set, expected it to hold the key")),
-            Some(value) => match value.into_string() {
-                Ok(value) if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(value),
-                _ => Err(format!(
-                    "the environment variable `{name}` does not hold a key, expected printable ASCII without spaces"
-                )),
-            },
         };
-        match value {
-            Ok(key) => Some(key),
-            Err(what) => {
-                self.faults.add(&variable.span(), what);
-                None
-            }
-        }
+        self.faults.add(&variable.span(), fault);
+        None
     }
 
     /// A model's name or pattern must be fit for a log and for a JSON string.

@@ -2,7 +2,11 @@
 
 use std::{net::SocketAddr, ops::Range};
 
-use serde::{Deserialize, de::DeserializeOwned};
+use buttress_llm::Dialect;
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, Error},
+};
 use toml::{
     Spanned,
     de::{DeTable, DeValue, ValueDeserializer},
@@ -44,6 +48,7 @@ pub(super) struct PagesSection {
 #[serde(deny_unknown_fields)]
 pub(super) struct EndpointEntry {
     pub(super) name: Spanned<String>,
+    #[serde(deserialize_with = "dialect")]
     pub(super) dialect: Dialect,
     pub(super) base_url: Spanned<String>,
     pub(super) key_env: Option<Spanned<String>>,
@@ -57,14 +62,6 @@ pub(super) struct RouteEntry {
     pub(super) model: Spanned<String>,
     pub(super) endpoints: Spanned<Vec<Spanned<String>>>,
     pub(super) rename: Option<Spanned<String>>,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Dialect {
-    OpenAi,
-    Anthropic,
-    Gemini,
 }
 
 // ===== impl File =====
@@ -162,4 +159,17 @@ fn take<T: DeserializeOwned>(value: Spanned<DeValue<'_>>, faults: &mut Faults) -
             None
         }
     }
+}
+
+fn dialect<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dialect, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    name.parse().map_err(|_| {
+        let known = Dialect::ALL
+            .map(|dialect| format!("\"{dialect}\""))
+            .join(", ");
+        D::Error::custom(format!(
+            "found \"{}\", expected one of {known}",
+            name.escape_debug()
+        ))
+    })
 }
