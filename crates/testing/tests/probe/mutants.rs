@@ -135,6 +135,13 @@ async fn mistake_5_a_second_poll_acquires_twice_or_is_pending_after_ready() {
         "was asked again, and was not ready any more",
     )
     .await;
+    caught_by(
+        &probe,
+        Promise::T3,
+        Promise::T1,
+        "was asked again, and was not",
+    )
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -407,6 +414,13 @@ async fn an_error_of_readiness_that_is_retried() {
         "polled again after its poll_ready had failed",
     )
     .await;
+    let probe = retry(retry::Flaw::ReplacesFailed);
+    caught(
+        &probe,
+        Promise::T2,
+        "called again after its readiness had failed",
+    )
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -449,6 +463,20 @@ async fn a_refusal_that_waits_for_the_inner_service() {
         &probe,
         Promise::T8,
         "its poll_ready waits for the inner service first",
+    )
+    .await;
+    let probe = Probe::new(|| toys::AllowanceLayer::new(2, true), |n| n);
+    caught(
+        &probe,
+        Promise::T8,
+        "but the refusal waits for the inner service",
+    )
+    .await;
+    let probe = refuse(refuse::Flaw::PeeksInner);
+    caught(
+        &probe,
+        Promise::T8,
+        "was asked whether it is ready, for a call that is refused",
     )
     .await;
 }
