@@ -79,8 +79,14 @@ impl Pipe {
     }
 
     pub(crate) fn trailers(&self, name: &'static str, value: &'static str) {
+        self.all_trailers(&[(name, value)]);
+    }
+
+    pub(crate) fn all_trailers(&self, trailers: &[(&'static str, &str)]) {
         let mut all = HeaderMap::new();
-        all.insert(name, HeaderValue::from_static(value));
+        for (name, value) in trailers {
+            all.insert(*name, HeaderValue::from_str(value).unwrap());
+        }
         self.step(Step::Frame(Frame::trailers(all)));
     }
 
