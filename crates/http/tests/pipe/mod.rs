@@ -78,6 +78,12 @@ impl Pipe {
         self.step(Step::Frame(Frame::data(data.into())));
     }
 
+    /// Is there when it is polled next, without waking anybody before.
+    pub(crate) fn send_quietly(&self, data: &'static str) {
+        let frame = Frame::data(Bytes::from_static(data.as_bytes()));
+        self.state().steps.push_back(Step::Frame(frame));
+    }
+
     pub(crate) fn trailers(&self, name: &'static str, value: &'static str) {
         self.all_trailers(&[(name, value)]);
     }
