@@ -14,10 +14,13 @@ use buttress_llm::Dialect;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-/// So many events a stream, and so many streams a measurement.
-const EVENTS: usize = 300;
-const STREAMS: u32 = 200;
-const ROUNDS: usize = 15;
+/// So many events of content in a stream.
+const EVENTS: usize = 60;
+
+/// So many streams a measurement, of which the fastest counts: short enough to be left alone by
+/// whatever else runs.
+const STREAMS: u32 = 20;
+const ROUNDS: usize = 500;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut streams = vec![
@@ -102,61 +105,100 @@ fn event(dialect: Dialect, data: &str) -> String {
 /// Words of different lengths, some with escapes.
 fn words() -> impl Iterator<Item = (usize, &'static str)> {
     let words = [
-        "The", " answer", " is", " 42", ",", " which", " everybody", " knows", ".\\n\\n", " \\\"Why",
-        "?\\\"", " internationalization", " -", " ok",
+        "The",
+        " answer",
+        " is",
+        " 42",
+        ",",
+        " which",
+        " everybody",
+        " knows",
+        ".\\n\\n",
+        " \\\"Why",
+        "?\\\"",
+        " internationalization",
+        " -",
+        " ok",
     ];
     words.into_iter().cycle().enumerate().take(EVENTS)
 }
 
 fn openai_chunk(delta: &str, more: &str) -> String {
-    format!(
-        r#"{{"id":"chatcmpl-B9MBs8CjcvOU2jLn4n570S5qMJKcT","object":"chat.completion.chunk","created":1741569952,"model":"gpt-4.1-nano-2025-04-14","service_tier":"default","system_fingerprint":"fp_44709d6fcb","choices":[{{"index":0,"delta":{delta},"logprobs":null,"finish_reason":null}}],"usage":null{more}}}"#
+    chunk(
+        &format!(
+            r#"[{{"index":0,"delta":{delta},"logprobs":null,"finish_reason":null}}],"usage":null"#
+        ),
+        more,
     )
 }
 
+fn chunk(choices: &str, more: &str) -> String {
+    format!(
+        r#"{{"id":"chatcmpl-B9MBs8CjcvOU2jLn4n570S5qMJKcT","object":"chat.completion.chunk","created":1741569952,"model":"gpt-4.1-nano-2025-04-14","service_tier":"default","system_fingerprint":"fp_44709d6fcb","choices":{choices}{more}}}"#
+    )
+}
+
+/// As it begins and ends.
+fn openai(content: impl Iterator<Item = String>) -> Vec<String> {
+    let first = openai_chunk(r#"{"role":"assistant","content":"","refusal":null}"#, "");
+    let finish = r#"[{"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"}],"usage":null"#;
+    let usage = r#"[],"usage":{"prompt_tokens":16,"completion_tokens":300,"total_tokens":316,"prompt_tokens_details":{"cached_tokens":0,"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":0,"audio_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}"#;
+    let last = [chunk(finish, ""), chunk(usage, ""), "[DONE]".to_owned()];
+    [first].into_iter().chain(content).chain(last).collect()
+}
+
 fn openai_text() -> Vec<String> {
-    words()
-        .map(|(_, word)| openai_chunk(&format!(r#"{{"content":"{word}"}}"#), ""))
-        .collect()
+    openai(words().map(|(_, word)| openai_chunk(&format!(r#"{{"content":"{word}"}}"#), "")))
 }
 
 fn openai_obfuscated() -> Vec<String> {
-    words()
-        .map(|(i, word)| {
-            let more = format!(r#","obfuscation":"{}""#, &"xQ2pL9vR7s"[..i % 10]);
-            openai_chunk(&format!(r#"{{"content":"{word}"}}"#), &more)
-        })
-        .collect()
+    openai(words().map(|(i, word)| {
+        let more = format!(r#","obfuscation":"{}""#, &"xQ2pL9vR7s"[..i % 10]);
+        openai_chunk(&format!(r#"{{"content":"{word}"}}"#), &more)
+    }))
 }
 
 fn openai_tools() -> Vec<String> {
-    words()
-        .map(|(i, _)| {
-            let index = i % 2;
-            let delta = format!(
-                r#"{{"tool_calls":[{{"index":{index},"function":{{"arguments":"{{\"usage\":{i}"}}}}]}}"#
-            );
-            openai_chunk(&delta, "")
-        })
-        .collect()
+    openai(words().map(|(i, _)| {
+        let index = i % 2;
+        let delta = format!(
+            r#"{{"tool_calls":[{{"index":{index},"function":{{"arguments":"{{\"usage\":{i}"}}}}]}}"#
+        );
+        openai_chunk(&delta, "")
+    }))
 }
 
 fn anthropic_text() -> Vec<String> {
-    words()
-        .map(|(_, word)| {
-            format!(
-                r#"{{"type":"content_block_delta","index":0,"delta":{{"type":"text_delta","text":"{word}"}}}}"#
-            )
-        })
+    let first = [
+        r#"{"type":"message_start","message":{"model":"claude-sonnet-4-5","id":"msg_1","type":"message","role":"assistant","content":[],"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":12,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":1,"service_tier":"standard"}}}"#,
+        r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#,
+        r#"{"type":"ping"}"#,
+    ];
+    let last = [
+        r#"{"type":"content_block_stop","index":0}"#,
+        r#"{"type":"message_delta","delta":{"stop_reason":"end_turn","stop_sequence":null},"usage":{"output_tokens":60}}"#,
+        r#"{"type":"message_stop"}"#,
+    ];
+    let content = words().map(|(_, word)| {
+        format!(
+            r#"{{"type":"content_block_delta","index":0,"delta":{{"type":"text_delta","text":"{word}"}}}}"#
+        )
+    });
+    let first = first.into_iter().map(str::to_owned);
+    first
+        .chain(content)
+        .chain(last.map(str::to_owned))
         .collect()
 }
 
 fn gemini_text() -> Vec<String> {
     words()
-        .map(|(i, word)| {
-            let text = word.repeat(10);
+        .map(|(i, _)| {
+            // Some ten words a chunk.
+            let text: String = words().skip(i % 14).take(10).map(|(_, word)| word).collect();
+            let finish = if i + 1 == EVENTS { r#","finishReason":"STOP""# } else { "" };
             format!(
-                r#"{{"candidates":[{{"content":{{"parts":[{{"text":"{text}"}}],"role":"model"}},"index":0}}],"usageMetadata":{{"promptTokenCount":9,"candidatesTokenCount":{i},"totalTokenCount":{},"promptTokensDetails":[{{"modality":"TEXT","tokenCount":9}}],"thoughtsTokenCount":185}},"modelVersion":"gemini-2.5-pro","responseId":"bH6LaZW8Fp_3nsEPqtaSwQ4"}}"#,
+                r#"{{"candidates":[{{"content":{{"parts":[{{"text":"{text}"}}],"role":"model"}}{finish},"index":0}}],"usageMetadata":{{"promptTokenCount":9,"candidatesTokenCount":{i},"totalTokenCount":{},"promptTokensDetails":[{{"modality":"TEXT","tokenCount":9}}],"thoughtsTokenCount":185}},"modelVersion":"gemini-2.5-pro","responseId":"bH6LaZW8Fp_3nsEPqtaSwQ4"}}"#,
                 i + 194
             )
         })

@@ -304,24 +304,31 @@ impl<'a> Cursor<'a> {
     /// Takes a value, whatever it is.
     #[inline]
     pub(crate) fn skip(&mut self) -> Result<(), Bad> {
-        self.skip_telling(|_| ()).map(drop)
+        self.skip_telling(|_, _| ()).map(drop)
     }
 
-    /// Takes a value, tells of every string in it that is no name, and says whether the value
-    /// holds anything: `null`, booleans, `""`, `[]` and `{}` do not.
+    /// Takes a value, tells where every string in it that is no name and every number is, and says
+    /// whether the value holds anything: `null`, booleans, `""`, `[]` and `{}` do not.
     #[inline]
-    pub(crate) fn skip_telling(&mut self, mut tell: impl FnMut(Text<'a>)) -> Result<bool, Bad> {
+    pub(crate) fn skip_telling(
+        &mut self,
+        mut tell: impl FnMut(Range<usize>, Kind),
+    ) -> Result<bool, Bad> {
         match self.next() {
             Some(b'"') => {
-                let text = self.string()?;
-                tell(text);
-                Ok(!text.raw.is_empty())
+                let span = self.string()?.span();
+                let any = !span.is_empty();
+                tell(span, Kind::String);
+                Ok(any)
             }
             Some(b'{' | b'[') => self.skip_nested(tell),
-            next => {
-                self.skip_scalar()?;
-                Ok(!matches!(next, Some(b'n' | b't' | b'f')))
+            Some(b'-' | b'0'..=b'9') => {
+                let start = self.at;
+                self.skip_number()?;
+                tell(start..self.at, Kind::Number);
+                Ok(true)
             }
+            _ => self.skip_scalar().map(|()| false),
         }
     }
 
@@ -341,7 +348,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    fn skip_nested(&mut self, mut tell: impl FnMut(Text<'a>)) -> Result<bool, Bad> {
+    fn skip_nested(&mut self, mut tell: impl FnMut(Range<usize>, Kind)) -> Result<bool, Bad> {
         let mut empty = true;
         // A bit for each open value, the innermost lowest: is it an object?
         let mut objects = 0_u128;
@@ -369,7 +376,12 @@ impl<'a> Cursor<'a> {
                         }
                     }
                 }
-                Some(b'"') => tell(self.string()?),
+                Some(b'"') => tell(self.string()?.span(), Kind::String),
+                Some(b'-' | b'0'..=b'9') => {
+                    let start = self.at;
+                    self.skip_number()?;
+                    tell(start..self.at, Kind::Number);
+                }
                 _ => self.skip_scalar()?,
             }
             // After a value, or before the end of an empty one.
@@ -464,8 +476,9 @@ impl<'a> Cursor<'a> {
     fn next(&mut self) -> Option<u8> {
         loop {
             match self.text.get(self.at) {
+                Some(&byte) if byte > b' ' => return Some(byte),
                 Some(b' ' | b'\n' | b'\r' | b'\t') => self.at += 1,
-                next => return next.copied(),
+                other => return other.copied(),
             }
         }
     }
@@ -490,16 +503,60 @@ impl<'a> Cursor<'a> {
 /// The first quote or backslash.
 #[inline]
 pub(crate) fn find_quote(text: &[u8]) -> Option<usize> {
-    // Most strings are shorter than a call of memchr is long.
-    const NEAR: usize = 12;
-    let near = text.len().min(NEAR);
-    match text[..near]
-        .iter()
-        .position(|byte| matches!(byte, b'"' | b'\\'))
+    // Most strings are shorter than a call of memchr is long: two words first.
+    let mut at = 0;
+    while let Some(word) = text.get(at..at + 8)
+        && at < 16
     {
-        None if near < text.len() => memchr2(b'"', b'\\', &text[near..]).map(|at| near + at),
-        found => found,
+        let word = u64::from_le_bytes(word.try_into().unwrap_or_default());
+        let found = zero_bytes(word ^ QUOTES) | zero_bytes(word ^ BACKSLASHES);
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize / 8);
+        }
+        at += 8;
     }
+    memchr2(b'"', b'\\', &text[at..]).map(|found| at + found)
+}
+
+/// The first quote, backslash or control character.
+#[inline]
+pub(crate) fn find_control(text: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    while let Some(word) = text.get(at..at + 8)
+        && at < 32
+    {
+        let word = u64::from_le_bytes(word.try_into().unwrap_or_default());
+        let found = zero_bytes(word ^ QUOTES) | zero_bytes(word ^ BACKSLASHES) | controls(word);
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    let rest = &text[at..];
+    let found = memchr2(b'"', b'\\', rest);
+    let before = &rest[..found.unwrap_or(rest.len())];
+    // Without an early end, so that the compiler makes vectors of it.
+    if before.iter().fold(false, |any, byte| any | (*byte < b' ')) {
+        let found = before.iter().position(|byte| *byte < b' ');
+        return found.map(|found| at + found);
+    }
+    found.map(|found| at + found)
+}
+
+const ONES: u64 = u64::from_le_bytes([1; 8]);
+const QUOTES: u64 = u64::from_le_bytes([b'"'; 8]);
+const BACKSLASHES: u64 = u64::from_le_bytes([b'\\'; 8]);
+
+/// The highest bit of each byte that is zero; also of some above the first such one.
+#[inline]
+const fn zero_bytes(word: u64) -> u64 {
+    word.wrapping_sub(ONES) & !word & (ONES << 7)
+}
+
+/// The highest bit of each byte that is below a space; also of some above the first such one.
+#[inline]
+const fn controls(word: u64) -> u64 {
+    word.wrapping_sub(ONES * 0x20) & !word & (ONES << 7)
 }
 
 /// A string as JSON writes it.

@@ -5,12 +5,16 @@ use buttress_core::{Outcome, Usage};
 use crate::{
     ErrorBody,
     json::{Bad, Cursor, Kind},
+    shape::{Counts, Role, Tokens},
 };
 
 /// Reads the JSON texts of one reply in order: the events of a stream, or the one body.
 pub(crate) trait Reader: Send {
-    /// Reads one, and says whether it has content. Of one that is malformed, nothing counts.
-    fn read(&mut self, text: &[u8]) -> Result<bool, Bad>;
+    /// Reads one. Of one that is malformed, nothing counts.
+    fn read(&mut self, text: &[u8], tokens: &mut Tokens) -> Result<Said, Bad>;
+
+    /// One more came that says nothing but these counts, as [`Said::Repeatable`] named them.
+    fn repeat(&mut self, counts: &Counts);
 
     /// The reply told of this error.
     fn error(&self) -> Option<Outcome>;
@@ -22,15 +26,27 @@ pub(crate) trait Reader: Send {
     fn usage(&self) -> Option<Usage>;
 }
 
+/// What a text says that matters while it passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Said {
+    /// No content.
+    Nothing,
+    /// Content, and maybe more.
+    Content,
+    /// Content, these counts, and nothing else: the like may come often.
+    Repeatable {
+        counts: Counts,
+        /// Some of the content is not in tokens.
+        besides: bool,
+    },
+}
+
 /// Which choices of a reply began, and which are finished. More than 64 are counted as one.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Choices {
     begun: u64,
     finished: u64,
 }
-
-/// The longest event whose shape is learned: longer ones do not come by the hundred.
-pub(crate) const LEARNED: usize = 4 << 10;
 
 // ===== impl Choices =====
 
@@ -60,6 +76,35 @@ impl Choices {
     pub(crate) fn any_finished(self) -> bool {
         self.finished != 0
     }
+}
+
+// ===== impl Said =====
+
+impl Said {
+    pub(crate) fn is_content(&self) -> bool {
+        !matches!(self, Self::Nothing)
+    }
+}
+
+/// A value that matters to nobody.
+#[inline]
+pub(crate) fn skip(json: &mut Cursor<'_>, tokens: &mut Tokens) -> Result<bool, Bad> {
+    json.skip_telling(|span, kind| tokens.add(span, kind, Role::Nothing))
+}
+
+/// A number that is this one of the counts.
+pub(crate) fn counted(
+    json: &mut Cursor<'_>,
+    tokens: &mut Tokens,
+    which: u8,
+) -> Result<Option<u64>, Bad> {
+    let is_number = json.kind()? == Kind::Number;
+    let start = json.at();
+    let count = count(json)?;
+    if is_number {
+        tokens.add(start..json.at(), Kind::Number, Role::Count(which));
+    }
+    Ok(count)
 }
 
 /// A number of tokens. What is none counts as nothing.

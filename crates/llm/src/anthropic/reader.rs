@@ -3,24 +3,23 @@ use buttress_core::{Outcome, Usage};
 use crate::{
     Dialect,
     json::{Bad, Cursor, Kind, Strings},
-    reader::{LEARNED, Reader, count, outcome_of},
-    shape::{Holes, Shape},
+    reader::{Reader, Said, count, outcome_of, skip},
+    shape::{Counts, Role, Tokens},
 };
 
 /// Reads the events of a message, or a whole one.
 #[derive(Debug, Default)]
 pub(crate) struct AnthropicReader {
-    shape: Shape,
     stopped: bool,
     error: Option<Outcome>,
-    counts: Option<Counts>,
+    counts: Option<Told>,
     /// The counts are those of the whole message.
     last: bool,
 }
 
 /// Tokens as Anthropic counts them. `None`: not told.
 #[derive(Clone, Copy, Debug, Default)]
-struct Counts {
+struct Told {
     /// Without what was read from the cache or written to it.
     input: Option<u64>,
     cache_write: Option<u64>,
@@ -32,12 +31,11 @@ struct Counts {
 #[derive(Debug, Default)]
 struct Event {
     kind: Option<What>,
-    holes: Holes,
     /// A delta has something in it besides its type.
     filled: bool,
-    /// The same, and not in the holes.
-    other_filled: bool,
-    counts: Counts,
+    /// Some of it is not in tokens.
+    besides: bool,
+    counts: Told,
     stop_reason: bool,
     error: bool,
 }
@@ -56,13 +54,42 @@ enum What {
 // ===== impl AnthropicReader =====
 
 impl Reader for AnthropicReader {
-    #[inline]
-    fn read(&mut self, text: &[u8]) -> Result<bool, Bad> {
-        if let Some(content) = self.shape.matches(text) {
-            return Ok(content && !self.stopped);
+    fn read(&mut self, text: &[u8], tokens: &mut Tokens) -> Result<Said, Bad> {
+        if self.stopped {
+            return Ok(Said::Nothing);
         }
-        self.read_anew(text)
+        let event = Event::read(text, tokens)?;
+        if event.error || event.kind == Some(What::Error) {
+            self.error
+                .get_or_insert(outcome_of(Dialect::Anthropic, text));
+            return Ok(Said::Nothing);
+        }
+        if event.counts.any() {
+            // What is told again is told of the whole message so far.
+            let counts = self.counts.get_or_insert_default();
+            counts.replace(event.counts);
+        }
+        match event.kind {
+            Some(What::BlockDelta) if event.filled => {
+                return Ok(Said::Repeatable {
+                    counts: Counts::default(),
+                    besides: event.besides,
+                });
+            }
+            Some(What::MessageDelta) => self.last |= event.stop_reason && event.counts.any(),
+            Some(What::MessageStop) => self.stopped = true,
+            Some(What::Message) => {
+                self.last = true;
+                return Ok(Said::Content);
+            }
+            // Of another path, such as the counting of tokens.
+            None => self.last = true,
+            _ => {}
+        }
+        Ok(Said::Nothing)
     }
+
+    fn repeat(&mut self, _: &Counts) {}
 
     fn error(&self) -> Option<Outcome> {
         self.error
@@ -78,60 +105,25 @@ impl Reader for AnthropicReader {
     }
 }
 
-impl AnthropicReader {
-    fn read_anew(&mut self, text: &[u8]) -> Result<bool, Bad> {
-        if self.stopped {
-            return Ok(false);
-        }
-        let event = Event::read(text)?;
-        if event.error || event.kind == Some(What::Error) {
-            self.error
-                .get_or_insert(outcome_of(Dialect::Anthropic, text));
-            return Ok(false);
-        }
-        if event.counts.any() {
-            // What is told again is told of the whole message so far.
-            let counts = self.counts.get_or_insert_default();
-            counts.replace(event.counts);
-        }
-        match event.kind {
-            Some(What::BlockDelta) => {
-                if event.filled && text.len() <= LEARNED {
-                    self.shape.learn(text, &event.holes, event.other_filled);
-                }
-                return Ok(event.filled);
-            }
-            Some(What::MessageDelta) => self.last |= event.stop_reason && event.counts.any(),
-            Some(What::MessageStop) => self.stopped = true,
-            Some(What::Message) => {
-                self.last = true;
-                return Ok(true);
-            }
-            // Of another path, such as the counting of tokens.
-            None => self.last = true,
-            _ => {}
-        }
-        Ok(false)
-    }
-}
-
 // ===== impl Event =====
 
 impl Event {
-    fn read(text: &[u8]) -> Result<Self, Bad> {
+    fn read(text: &[u8], tokens: &mut Tokens) -> Result<Self, Bad> {
         let mut event = Self::default();
         let json = &mut Cursor::new(text, Strings::Lax);
         let mut items = json.object()?;
         while let Some(name) = json.member(&mut items)? {
             match (&*name.name(), json.kind()?) {
                 (b"type", Kind::String) => event.kind = Some(What::of(json.string()?.raw)),
-                (b"delta", Kind::Object) => event.delta(json)?,
+                (b"delta", Kind::Object) => event.delta(json, tokens)?,
                 (b"message", Kind::Object) => event.message(json)?,
                 (b"usage", Kind::Object) => event.counts.read(json)?,
-                (b"error", _) => event.error |= json.skip_telling(|_| ())?,
+                (b"error", _) => event.error |= skip(json, tokens)?,
                 // Of the counting of tokens.
                 (b"input_tokens", _) => event.counts.input = count(json)?,
-                _ => json.skip()?,
+                _ => {
+                    skip(json, tokens)?;
+                }
             }
         }
         json.end()?;
@@ -140,7 +132,7 @@ impl Event {
 
     /// Whatever is not the type is content of a block: its text, thinking, a part of a tool's input,
     /// a citation, a signature.
-    fn delta(&mut self, json: &mut Cursor<'_>) -> Result<(), Bad> {
+    fn delta(&mut self, json: &mut Cursor<'_>, tokens: &mut Tokens) -> Result<(), Bad> {
         let mut items = json.object()?;
         while let Some(name) = json.member(&mut items)? {
             match (&*name.name(), json.kind()?) {
@@ -150,15 +142,14 @@ impl Event {
                     self.stop_reason = true;
                 }
                 (_, Kind::String) => {
-                    let text = json.string()?;
-                    self.filled |= !text.raw.is_empty();
-                    self.holes.add(text, true);
+                    let span = json.string()?.span();
+                    self.filled |= !span.is_empty();
+                    tokens.add(span, Kind::String, Role::Content);
                 }
                 _ => {
-                    let holes = &mut self.holes;
-                    let any = json.skip_telling(|text| holes.add(text, false))?;
+                    let any = skip(json, tokens)?;
                     self.filled |= any;
-                    self.other_filled |= any;
+                    self.besides |= any;
                 }
             }
         }
@@ -192,9 +183,9 @@ impl What {
     }
 }
 
-// ===== impl Counts =====
+// ===== impl Told =====
 
-impl Counts {
+impl Told {
     fn read(&mut self, json: &mut Cursor<'_>) -> Result<(), Bad> {
         let mut items = json.object()?;
         while let Some(name) = json.member(&mut items)? {

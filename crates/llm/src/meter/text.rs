@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use super::extent::{Extent, Found, Place};
-use crate::{Dialect, ErrorBody, reader::Reader};
+use crate::{Dialect, ErrorBody, reader::Reader, shape::Tokens};
 
 /// Reads a reply that is one JSON object, or an array of them, once each is whole.
 pub(crate) struct TextMeter<R> {
@@ -83,10 +83,10 @@ impl<R: Reader> TextMeter<R> {
                 .map(|error| error.outcome(Some(*status)).or(head));
             return false;
         }
-        match self.reader.read(text) {
-            Ok(content) => {
+        match self.reader.read(text, &mut Tokens::ignored()) {
+            Ok(said) => {
                 self.said = self.reader.error();
-                content
+                said.is_content()
             }
             Err(_) => {
                 self.said = Some(Outcome::new(Class::Unavailable));

@@ -1,16 +1,20 @@
 use std::{
-    fmt, mem,
+    fmt,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
-use buttress_http::sse::{Decoder, Filter};
+use buttress_http::sse::{Decoder, EventRef, Filter};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::reader::UsageChunk;
+use super::reader::Chunk;
+use crate::{
+    reader::Said,
+    shape::{Shapes, Tokens},
+};
 
 pin_project! {
     /// A stream of chunks without the one that holds the usage alone.
@@ -45,20 +49,19 @@ pin_project! {
     pub struct UsageFilter<B> {
         #[pin]
         inner: B,
-        // `None`: what comes passes as it is.
-        filter: Option<Filter>,
-        usage: UsageChunk,
-        ready: Ready,
+        sieve: Sieve,
+        // What is to be delivered before the inner body is asked again.
+        next: Bytes,
+        trailers: Option<HeaderMap>,
+        ended: bool,
     }
 }
 
-/// What is to be delivered before the inner body is asked again.
-#[derive(Debug)]
-enum Ready {
-    Nothing,
-    Data(Bytes),
-    Trailers(HeaderMap),
-    Ended,
+/// Takes the chunk of the usage out of the frames that it is given.
+struct Sieve {
+    /// `None`: what comes passes as it is.
+    filter: Option<Filter>,
+    shapes: Shapes,
 }
 
 // ===== impl UsageFilter =====
@@ -68,9 +71,13 @@ impl<B> UsageFilter<B> {
     pub fn new(body: B) -> Self {
         Self {
             inner: body,
-            filter: Some(Filter::new(Decoder::new())),
-            usage: UsageChunk::default(),
-            ready: Ready::Nothing,
+            sieve: Sieve {
+                filter: Some(Filter::new(Decoder::new())),
+                shapes: Shapes::default(),
+            },
+            next: Bytes::new(),
+            trailers: None,
+            ended: false,
         }
     }
 }
@@ -88,87 +95,114 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let mut this = self.project();
         loop {
-            match mem::replace(this.ready, Ready::Nothing) {
-                Ready::Nothing => {}
-                Ready::Data(data) => return Poll::Ready(Some(Ok(Frame::data(data)))),
-                Ready::Trailers(trailers) => {
-                    return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
-                }
-                Ready::Ended => {
-                    *this.ready = Ready::Ended;
-                    return Poll::Ready(None);
-                }
+            if !this.next.is_empty() {
+                let data = std::mem::take(this.next);
+                return Poll::Ready(Some(Ok(Frame::data(data))));
             }
-            let (rest, then) = match ready!(this.inner.as_mut().poll_frame(cx)) {
-                Some(Ok(frame)) => match frame.into_data() {
+            if let Some(trailers) = this.trailers.take() {
+                return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+            }
+            if *this.ended {
+                return Poll::Ready(None);
+            }
+            match ready!(this.inner.as_mut().poll_frame(cx)).transpose()? {
+                Some(frame) => match frame.into_data() {
                     Ok(data) => {
-                        let Some(filter) = this.filter else {
-                            return Poll::Ready(Some(Ok(Frame::data(data))));
-                        };
-                        let keep =
-                            |event: &buttress_http::sse::EventRef<'_>| !this.usage.is(event.data());
-                        match filter.push(&data, keep) {
-                            Ok(passed) if passed.is_empty() => continue,
-                            Ok(passed) => return Poll::Ready(Some(Ok(Frame::data(passed)))),
-                            // Over the bound.
-                            Err(_) => (rest(this.filter), Ready::Data(data)),
+                        let [first, second] = this.sieve.push(data);
+                        *this.next = second;
+                        if !first.is_empty() {
+                            return Poll::Ready(Some(Ok(Frame::data(first))));
                         }
                     }
-                    Err(frame) => match frame.into_trailers() {
-                        Ok(trailers) => (rest(this.filter), Ready::Trailers(trailers)),
-                        Err(frame) => return Poll::Ready(Some(Ok(frame))),
-                    },
+                    Err(frame) => {
+                        *this.next = this.sieve.finish();
+                        *this.trailers = frame.into_trailers().ok();
+                    }
                 },
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                None => (rest(this.filter), Ready::Ended),
-            };
-            *this.ready = then;
-            if !rest.is_empty() {
-                return Poll::Ready(Some(Ok(Frame::data(rest))));
+                None => {
+                    *this.next = this.sieve.finish();
+                    *this.ended = true;
+                }
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        match self.ready {
-            Ready::Ended => true,
-            Ready::Nothing => self.held() == 0 && self.inner.is_end_stream(),
-            Ready::Data(_) | Ready::Trailers(_) => false,
-        }
+        self.next.is_empty()
+            && self.trailers.is_none()
+            && self.sieve.held() == 0
+            && (self.ended || self.inner.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
+        // How much is taken out is not known before.
         let mut hint = SizeHint::new();
-        let ready = match &self.ready {
-            Ready::Data(data) => data.len(),
-            _ => 0,
-        };
-        let here = (self.held() + ready) as u64;
-        if let Some(upper) = self.inner.size_hint().upper()
-            && let Some(upper) = upper.checked_add(here)
-        {
+        let here = (self.sieve.held() + self.next.len()) as u64;
+        let upper = self.inner.size_hint().upper();
+        if let Some(upper) = upper.and_then(|upper| upper.checked_add(here)) {
             hint.set_upper(upper);
         }
         hint
     }
 }
 
-impl<B> UsageFilter<B> {
+impl<B> fmt::Debug for UsageFilter<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UsageFilter")
+            .field("held", &self.sieve.held())
+            .finish_non_exhaustive()
+    }
+}
+
+// ===== impl Sieve =====
+
+impl Sieve {
+    /// What of this, and of what was held back, is to be delivered now; either may be empty.
+    fn push(&mut self, mut data: Bytes) -> [Bytes; 2] {
+        let Some(filter) = &mut self.filter else {
+            return [data, Bytes::new()];
+        };
+        let mut known = 0;
+        if filter.decoder().pending() == 0 {
+            while let Some(found) = self.shapes.find(&data[known..]) {
+                known += found.len;
+            }
+        }
+        let known = data.split_to(known);
+        if data.is_empty() {
+            return [known, data];
+        }
+        let shapes = &mut self.shapes;
+        match filter.push(&data, |event| keep(event, shapes)) {
+            Ok(passed) => [known, passed],
+            // Over the bound. Something is held only if nothing was known.
+            Err(_) if known.is_empty() => [self.finish(), data],
+            Err(_) => {
+                self.filter = None;
+                [known, data]
+            }
+        }
+    }
+
+    /// Gives out what is held back. From now on, what comes passes as it is.
+    fn finish(&mut self) -> Bytes {
+        let filter = self.filter.take();
+        filter.map_or_else(Bytes::new, Filter::finish)
+    }
+
     fn held(&self) -> usize {
         let filter = self.filter.as_ref();
         filter.map_or(0, |filter| filter.decoder().pending())
     }
 }
 
-impl<B> fmt::Debug for UsageFilter<B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UsageFilter")
-            .field("held", &self.held())
-            .finish_non_exhaustive()
+fn keep(event: &EventRef<'_>, shapes: &mut Shapes) -> bool {
+    let (data, mut tokens) = (event.data(), Tokens::default());
+    let Ok(chunk) = Chunk::read(data, &mut tokens) else {
+        return true;
+    };
+    if let Said::Repeatable { counts, besides } = chunk.said() {
+        shapes.learn(event.frame(), data, tokens, counts, besides);
     }
-}
-
-/// What the filter holds back, which is over.
-fn rest(filter: &mut Option<Filter>) -> Bytes {
-    filter.take().map_or_else(Bytes::new, Filter::finish)
+    !chunk.is_usage()
 }

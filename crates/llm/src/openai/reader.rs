@@ -3,49 +3,67 @@ use buttress_core::{Outcome, Usage};
 use crate::{
     Dialect,
     json::{Bad, Cursor, Kind, Strings},
-    reader::{Choices, LEARNED, Reader, count, counts, outcome_of},
-    shape::{Holes, Shape},
+    reader::{Choices, Reader, Said, count, counted, counts, outcome_of, skip},
+    shape::{Counts, Role, Tokens},
 };
 
 /// Reads chunks of a chat completion, or a whole one.
 #[derive(Debug, Default)]
 pub(crate) struct OpenAiReader {
-    shape: Shape,
     choices: Choices,
     done: bool,
     error: Option<Outcome>,
     usage: Option<Usage>,
 }
 
-/// Knows the chunk that holds the usage and nothing else.
-#[derive(Debug, Default)]
-pub(super) struct UsageChunk {
-    shape: Shape,
-}
-
 /// What one chunk says.
 #[derive(Debug, Default)]
-struct Chunk {
+pub(super) struct Chunk {
+    /// The index of the first choice.
+    index: Option<u64>,
+    choices: Choices,
     /// It has an array of choices with none in it.
     no_choices: bool,
-    holes: Holes,
-    choices: Choices,
     content: bool,
-    /// Of the content, what is not in the holes.
-    other_content: bool,
+    /// Some of the content is not in tokens.
+    besides: bool,
     usage: Option<Usage>,
     error: bool,
 }
 
+/// Which of the counts is the index of the first choice.
+const INDEX: u8 = 0;
+
 // ===== impl OpenAiReader =====
 
 impl Reader for OpenAiReader {
-    #[inline]
-    fn read(&mut self, text: &[u8]) -> Result<bool, Bad> {
-        if let Some(content) = self.shape.matches(text) {
-            return Ok(content && !self.done);
+    fn read(&mut self, text: &[u8], tokens: &mut Tokens) -> Result<Said, Bad> {
+        if self.done {
+            return Ok(Said::Nothing);
         }
-        self.read_anew(text)
+        if text.trim_ascii() == b"[DONE]" {
+            self.done = true;
+            return Ok(Said::Nothing);
+        }
+        let chunk = Chunk::read(text, tokens)?;
+        self.choices.add(chunk.choices);
+        if chunk.error {
+            self.error.get_or_insert(outcome_of(Dialect::OpenAi, text));
+            return Ok(Said::Nothing);
+        }
+        if let Some(usage) = chunk.usage {
+            // The chunk for the usage alone, or the last one of a server that has none. Before that,
+            // it is a running count.
+            let last = !chunk.choices.any() || self.choices.all_finished();
+            self.usage = Some(if last { usage } else { usage.estimated() });
+        }
+        Ok(chunk.said())
+    }
+
+    fn repeat(&mut self, counts: &Counts) {
+        if let Some(index) = counts[usize::from(INDEX)] {
+            self.choices.seen(index, false);
+        }
     }
 
     fn error(&self) -> Option<Outcome> {
@@ -61,131 +79,107 @@ impl Reader for OpenAiReader {
     }
 }
 
-impl OpenAiReader {
-    fn read_anew(&mut self, text: &[u8]) -> Result<bool, Bad> {
-        if self.done {
-            return Ok(false);
-        }
-        if text.trim_ascii() == b"[DONE]" {
-            self.done = true;
-            return Ok(false);
-        }
-        let chunk = Chunk::read(text)?;
-        self.choices.add(chunk.choices);
-        if chunk.error {
-            self.error.get_or_insert(outcome_of(Dialect::OpenAi, text));
-            return Ok(false);
-        }
-        if let Some(usage) = chunk.usage {
-            // The chunk for the usage alone, or the last one of a server that has none. Before that,
-            // it is a running count.
-            let last = !chunk.choices.any() || self.choices.all_finished();
-            self.usage = Some(if last { usage } else { usage.estimated() });
-        } else if chunk.content && !chunk.choices.any_finished() && text.len() <= LEARNED {
-            self.shape.learn(text, &chunk.holes, chunk.other_content);
-        }
-        Ok(chunk.content)
-    }
-}
-
-// ===== impl UsageChunk =====
-
-impl UsageChunk {
-    /// Whether this event is that chunk.
-    pub(super) fn is(&mut self, text: &[u8]) -> bool {
-        if self.shape.matches(text).is_some() {
-            return false;
-        }
-        let Ok(chunk) = Chunk::read(text) else {
-            return false;
-        };
-        if chunk.content && chunk.usage.is_none() && text.len() <= LEARNED {
-            self.shape.learn(text, &chunk.holes, chunk.other_content);
-        }
-        chunk.no_choices && chunk.usage.is_some()
-    }
-}
-
 // ===== impl Chunk =====
 
 impl Chunk {
-    fn read(text: &[u8]) -> Result<Self, Bad> {
+    pub(super) fn read(text: &[u8], tokens: &mut Tokens) -> Result<Self, Bad> {
         let mut chunk = Self::default();
         let json = &mut Cursor::new(text, Strings::Lax);
         let mut items = json.object()?;
-        let mut after_choices = false;
         while let Some(name) = json.member(&mut items)? {
-            let kind = json.kind()?;
-            match (&*name.name(), kind) {
+            match (&*name.name(), json.kind()?) {
                 (b"choices", Kind::Array) => {
                     let mut choices = json.array()?;
                     chunk.no_choices = true;
                     while json.element(&mut choices)? {
                         chunk.no_choices = false;
-                        chunk.choice(json)?;
+                        chunk.choice(json, tokens)?;
                     }
-                    after_choices = true;
                 }
                 (b"usage", Kind::Object) => chunk.usage = usage(json)?,
-                (b"error", _) => chunk.error |= json.skip_telling(|_| ())?,
+                (b"error", _) => chunk.error |= skip(json, tokens)?,
                 (b"object" | b"type", Kind::String) => {
-                    chunk.error |= json.string()?.raw == b"error"
+                    chunk.error |= json.string()?.raw == b"error";
                 }
-                // Such as `obfuscation`, which is another one in every chunk.
-                (_, Kind::String) if after_choices => chunk.holes.add(json.string()?, false),
-                _ => json.skip()?,
+                _ => {
+                    skip(json, tokens)?;
+                }
             }
         }
         json.end()?;
         Ok(chunk)
     }
 
-    fn choice(&mut self, json: &mut Cursor<'_>) -> Result<(), Bad> {
+    /// It is the chunk that holds the usage and nothing else.
+    pub(super) fn is_usage(&self) -> bool {
+        self.no_choices && self.usage.is_some()
+    }
+
+    pub(super) fn said(&self) -> Said {
+        if !self.content {
+            return Said::Nothing;
+        }
+        if self.usage.is_some() || self.error || self.choices.any_finished() {
+            return Said::Content;
+        }
+        let mut counts = Counts::default();
+        counts[usize::from(INDEX)] = self.index;
+        Said::Repeatable {
+            counts,
+            besides: self.besides,
+        }
+    }
+
+    fn choice(&mut self, json: &mut Cursor<'_>, tokens: &mut Tokens) -> Result<(), Bad> {
         if json.kind()? != Kind::Object {
             return json.skip();
         }
-        let (mut index, mut finished) = (0, false);
+        let (mut index, mut finished) = (None, false);
         let mut items = json.object()?;
         while let Some(name) = json.member(&mut items)? {
-            let kind = json.kind()?;
-            match (&*name.name(), kind) {
-                (b"index", _) => index = count(json)?.unwrap_or(0),
-                (b"delta" | b"message", Kind::Object) => self.delta(json)?,
+            match (&*name.name(), json.kind()?) {
+                (b"index", _) if self.index.is_none() => {
+                    index = counted(json, tokens, INDEX)?;
+                    self.index = index;
+                }
+                (b"index", _) => index = count(json)?,
+                (b"delta" | b"message", Kind::Object) => self.delta(json, tokens)?,
                 // Of the completions before chat.
-                (b"text", Kind::String) => self.string(json)?,
+                (b"text", Kind::String) => self.string(json, tokens)?,
                 (b"finish_reason", Kind::String) => {
                     json.skip()?;
                     finished = true;
                 }
-                _ => json.skip()?,
+                _ => {
+                    skip(json, tokens)?;
+                }
             }
         }
-        self.choices.seen(index, finished);
+        self.choices.seen(index.unwrap_or(0), finished);
         Ok(())
     }
 
     /// Whatever is not the role is content: servers have several names for reasoning.
-    fn delta(&mut self, json: &mut Cursor<'_>) -> Result<(), Bad> {
+    fn delta(&mut self, json: &mut Cursor<'_>, tokens: &mut Tokens) -> Result<(), Bad> {
         let mut items = json.object()?;
         while let Some(name) = json.member(&mut items)? {
             match (&*name.name(), json.kind()?) {
                 (b"role", _) => json.skip()?,
-                (_, Kind::String) => self.string(json)?,
+                (_, Kind::String) => self.string(json, tokens)?,
                 _ => {
-                    let holes = &mut self.holes;
-                    let any = json.skip_telling(|text| holes.add(text, false))?;
+                    let any = skip(json, tokens)?;
                     self.content |= any;
-                    self.other_content |= any;
+                    self.besides |= any;
                 }
             }
         }
         Ok(())
     }
 
-    fn string(&mut self, json: &mut Cursor<'_>) -> Result<(), Bad> {
-        let text = json.string()?;
-        self.content |= !text.raw.is_empty();
-        self.holes.add(text, true);
+    fn string(&mut self, json: &mut Cursor<'_>, tokens: &mut Tokens) -> Result<(), Bad> {
+        let span = json.string()?.span();
+        self.content |= !span.is_empty();
+        tokens.add(span, Kind::String, Role::Content);
         Ok(())
     }
 }
