@@ -180,6 +180,7 @@ mod limit;
 mod log;
 mod matcher;
 mod plan;
+pub mod probe;
 mod provider;
 mod reply;
 mod request;

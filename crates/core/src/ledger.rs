@@ -1,0 +1,222 @@
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
+
+use crate::{Money, Outcome, Usage};
+
+/// What the attempts of a call used that were given up.
+///
+/// A failed attempt, a hedge that lost and the first part of a resumed stream may all have been
+/// billed, and none of them is the attempt whose outcome the caller's layers hear. Whoever gives
+/// an attempt up [adds](Ledger::add) its outcome to the ledger that the request
+/// [carries](crate::CallInfo::ledger); whoever needs the sum opens a ledger of its own
+/// [under](Ledger::under) that one before it calls, and asks for the [total](Ledger::total) when
+/// its own report comes. What is added to a ledger counts in all that it was opened under.
+///
+/// This is a handle, and not a sum on the way out with the response, because the sum has to be
+/// right also when the last attempt ends in an error, which is nobody's to change, or when the
+/// caller goes away before there is any result.
+///
+/// # Examples
+///
+/// ```
+/// use buttress_core::{Class, Ledger, Money, Outcome, Usage};
+///
+/// let ledger = Ledger::new();
+/// let failed = Outcome::new(Class::Unavailable);
+/// ledger.add(&failed.with_usage(Usage::new(10, 0)).with_cost(Money::from_pico(30)));
+///
+/// let last = Outcome::SUCCESS.with_usage(Usage::new(10, 5)).with_cost(Money::from_pico(50));
+/// let total = ledger.total(&last);
+/// assert_eq!(total.usage, Some(Usage::new(20, 5)));
+/// assert_eq!(total.cost, Some(Money::from_pico(80)));
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    page: Arc<Page>,
+}
+
+#[derive(Debug, Default)]
+struct Page {
+    under: Option<Ledger>,
+    // So that a call all of whose attempts were delivered takes no lock.
+    written: AtomicBool,
+    spent: Mutex<Spent>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Spent {
+    usage: Option<Usage>,
+    cost: Option<Money>,
+    // An attempt may have used tokens that it did not tell of.
+    untold: bool,
+    // An attempt was billed for tokens whose price is not known.
+    unpriced: bool,
+}
+
+// ===== impl Ledger =====
+
+impl Ledger {
+    /// An empty ledger.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// An empty ledger, whose entries count in `parent` as well.
+    #[must_use]
+    pub fn under(parent: Option<&Self>) -> Self {
+        Self {
+            page: Arc::new(Page {
+                under: parent.cloned(),
+                ..Page::default()
+            }),
+        }
+    }
+
+    /// An attempt was given up, and this is what was known of it.
+    pub fn add(&self, outcome: &Outcome) {
+        self.write(Spent::of(outcome));
+    }
+
+    /// Takes over what was written into another ledger: that of a call that several callers
+    /// shared, for which this one pays.
+    pub fn absorb(&self, shared: &Self) {
+        if shared.page.written.load(Ordering::Acquire) {
+            self.write(shared.read());
+        }
+    }
+
+    /// The outcome of the last attempt, with the usage and the cost of all of them.
+    ///
+    /// The usage is exact if every attempt told what it used, or certainly used nothing. The cost
+    /// is known if the price of everything billed is.
+    #[must_use]
+    pub fn total(&self, last: &Outcome) -> Outcome {
+        if !self.page.written.load(Ordering::Acquire) {
+            return *last;
+        }
+        let spent = self.read().plus(Spent::of(last));
+        let usage = spent.usage.map(|usage| Usage {
+            exact: usage.exact && !spent.untold,
+            ..usage
+        });
+        let cost = spent.cost.filter(|_| !spent.unpriced);
+        Outcome {
+            usage,
+            cost,
+            ..*last
+        }
+    }
+
+    fn read(&self) -> Spent {
+        *self
+            .page
+            .spent
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, more: Spent) {
+        let mut next = Some(self);
+        while let Some(Self { page }) = next {
+            let mut spent = page.spent.lock().unwrap_or_else(PoisonError::into_inner);
+            *spent = spent.plus(more);
+            drop(spent);
+            page.written.store(true, Ordering::Release);
+            next = page.under.as_ref();
+        }
+    }
+}
+
+// ===== impl Spent =====
+
+impl Spent {
+    fn of(outcome: &Outcome) -> Self {
+        let Outcome { usage, cost, .. } = *outcome;
+        Self {
+            usage,
+            cost,
+            untold: usage.is_none() && !outcome.unused(),
+            unpriced: cost.is_none()
+                && usage.is_some_and(|usage| usage.billed && usage.total() > 0),
+        }
+    }
+
+    fn plus(self, more: Self) -> Self {
+        Self {
+            usage: match (self.usage, more.usage) {
+                (Some(sum), Some(more)) => Some(sum.plus(more)),
+                (sum, more) => sum.or(more),
+            },
+            cost: match (self.cost, more.cost) {
+                (Some(sum), Some(more)) => Some(sum + more),
+                (sum, more) => sum.or(more),
+            },
+            untold: self.untold || more.untold,
+            unpriced: self.unpriced || more.unpriced,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Ledger;
+    use crate::{Class, Money, Outcome, Usage};
+
+    fn used(class: Class, tokens: u64) -> Outcome {
+        let cost = Money::from_pico(u128::from(tokens) * 3);
+        Outcome::new(class)
+            .with_usage(Usage::new(tokens, 0))
+            .with_cost(cost)
+    }
+
+    #[test]
+    fn what_is_added_counts_in_every_ledger_above_and_in_none_beside() {
+        let outer = Ledger::new();
+        let (one, other) = (Ledger::under(Some(&outer)), Ledger::under(Some(&outer)));
+        one.add(&used(Class::Unavailable, 1));
+        other.add(&used(Class::Interrupted, 10));
+        let last = used(Class::Success, 100);
+        assert_eq!(one.total(&last).usage, Some(Usage::new(101, 0)));
+        assert_eq!(other.total(&last).usage, Some(Usage::new(110, 0)));
+        assert_eq!(outer.total(&last).usage, Some(Usage::new(111, 0)));
+        assert_eq!(outer.total(&last).cost, Some(Money::from_pico(333)));
+    }
+
+    #[test]
+    fn a_sum_is_exact_only_if_every_attempt_told_what_it_used() {
+        let ledger = Ledger::new();
+        ledger.add(&Outcome::new(Class::Throttled));
+        assert_eq!(
+            ledger.total(&used(Class::Success, 5)),
+            used(Class::Success, 5)
+        );
+        ledger.add(&Outcome::new(Class::Unavailable));
+        let total = ledger.total(&used(Class::Success, 5));
+        assert_eq!(total.usage, Some(Usage::new(5, 0).estimated()));
+        assert_eq!(total.cost, Some(Money::from_pico(15)));
+    }
+
+    #[test]
+    fn a_cost_is_unknown_if_one_price_is() {
+        let ledger = Ledger::new();
+        ledger.add(&Outcome::new(Class::Unavailable).with_usage(Usage::new(7, 0)));
+        let total = ledger.total(&used(Class::Success, 5));
+        assert_eq!((total.usage, total.cost), (Some(Usage::new(12, 0)), None));
+    }
+
+    #[test]
+    fn the_callers_departure_leaves_what_was_spent() {
+        let ledger = Ledger::new();
+        ledger.add(&used(Class::Unavailable, 7));
+        let total = ledger.total(&Outcome::new(Class::Cancelled));
+        assert_eq!(total.class, Class::Cancelled);
+        assert_eq!(
+            total.usage,
+            Some(Usage::new(7, 0).estimated()),
+            "the last may have used more"
+        );
+    }
+}

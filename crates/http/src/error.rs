@@ -1,0 +1,31 @@
+use std::error::Error;
+
+use buttress_core::{Class, Fault, Outcome, Refused};
+
+/// A boxed error, as tower, hyper and axum have it.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// What an error of an HTTP client means: what a refusal of ours says, or, with the feature
+/// `client`, the [kind](crate::client::Kind) of whatever hyper, h2, rustls or the system failed
+/// with, or else [`Unavailable`](Class::Unavailable) and possibly sent.
+///
+/// ```
+/// use buttress_core::Class;
+/// use buttress_http::outcome_of_error;
+///
+/// let error = std::io::Error::other("what?");
+/// assert_eq!(outcome_of_error(&error).class, Class::Unavailable);
+/// ```
+pub fn outcome_of_error<E: Fault + ?Sized>(error: &E) -> Outcome {
+    let Some(cause) = error.cause() else {
+        return Outcome::new(Class::Unavailable);
+    };
+    if let Some(refused) = Refused::find(cause) {
+        return refused.outcome();
+    }
+    #[cfg(feature = "client")]
+    let outcome = crate::client::Kind::of(cause).outcome();
+    #[cfg(not(feature = "client"))]
+    let outcome = Outcome::new(Class::Unavailable);
+    outcome
+}

@@ -1,0 +1,263 @@
+use buttress_core::{
+    CallInfo, Carry, Classify, Completion, Fault, Outcome, Refuse, Refused, Replay, Report, Track,
+};
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+
+use crate::{Body, GrpcServer, Replayable, Tracked, outcome_of_error};
+
+/// The protocol of HTTP clients: refusals are errors.
+///
+/// Responses must be tracked: put [`TrackLayer`](crate::TrackLayer) innermost.
+///
+/// **Every method is taken as safe to repeat**, `POST` too: the calls that these layers are for
+/// are `POST`s that change nothing. Where a repeated request could do harm, say
+/// [`idempotent_only`](Http::idempotent_only).
+///
+/// # Examples
+///
+/// ```
+/// use buttress_core::{CallInfo, Carry};
+/// use buttress_http::Http;
+/// use http::Request;
+///
+/// let mut request = Request::new(());
+/// let mut info = CallInfo::new();
+/// info.attempt = 3;
+/// Http.set_info(&mut request, info);
+/// assert_eq!(Http.info(&request).attempt, 3);
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Http;
+
+/// [`Http`], for requests some of which must not be acted on twice.
+///
+/// Sent again are `GET`, `HEAD`, `OPTIONS`, `TRACE`, `PUT` and `DELETE`
+/// ([RFC 9110, 9.2.2](https://www.rfc-editor.org/rfc/rfc9110#section-9.2.2)), and whatever carries
+/// an `Idempotency-Key`. What certainly was not sent is sent again whatever it is.
+///
+/// # Examples
+///
+/// ```
+/// use buttress_core::Replay;
+/// use buttress_http::Http;
+/// use bytes::Bytes;
+/// use http::Request;
+/// use http_body_util::Empty;
+///
+/// let post = Request::post("/").body(Empty::<Bytes>::new()).unwrap();
+/// assert!(Http.safe(&post));
+/// assert!(!Http.idempotent_only().safe(&post));
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct IdempotentHttp {
+    _sealed: (),
+}
+
+/// The protocol of HTTP servers: refusals are responses.
+///
+/// For services whose error is `Infallible`, such as axum's: no `HandleErrorLayer` is needed. The
+/// response says when to come back in `Retry-After`, in whole seconds, rounded up. It is marked,
+/// so that a layer outside still knows it for a refusal after the body's type was erased.
+///
+/// | reason | status |
+/// |---|---|
+/// | limited, over budget, queue full | 429 |
+/// | costs more than the quota can hold | 413 |
+/// | circuit open, no endpoint left, the shared call failed | 503 |
+/// | not cached | 504 ([RFC 9111, 5.2.1.7](https://www.rfc-editor.org/rfc/rfc9111#section-5.2.1.7)) |
+/// | any timeout, or too slow | 504 |
+///
+/// # Examples
+///
+/// ```
+/// use std::{convert::Infallible, time::Duration};
+/// use buttress_core::{Reason, Refuse, Refused};
+/// use buttress_http::{Body, HttpServer};
+/// use bytes::Bytes;
+/// use http::Response;
+/// use http_body_util::Full;
+///
+/// let refused = Refused::new(Reason::Limited).with_retry_after(Duration::from_millis(1200));
+/// let answer: Result<Response<Body<Full<Bytes>>>, Infallible> = HttpServer.refuse(refused);
+/// let response = answer.unwrap();
+/// assert_eq!(response.status(), 429);
+/// assert_eq!(response.headers()["retry-after"], "2");
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HttpServer;
+
+// ===== impl Http =====
+
+impl Http {
+    /// Sends again only what may be acted on twice: see [`IdempotentHttp`].
+    #[must_use]
+    pub const fn idempotent_only(self) -> IdempotentHttp {
+        IdempotentHttp { _sealed: () }
+    }
+}
+
+// What is the same for every protocol over http types.
+macro_rules! over_http {
+    ($($protocol:ty),*) => {$(
+        impl<B: Tracked, E: Fault> Classify<Response<B>, E> for $protocol {
+            fn classify(&self, result: Result<&Response<B>, &E>) -> Outcome {
+                match result {
+                    Ok(response) => response.body().seen(),
+                    Err(error) => outcome_of_error(error),
+                }
+            }
+        }
+
+        impl<B: Tracked> Track<Response<B>> for $protocol {
+            fn track<R>(&self, response: &mut Response<B>, seen: &Outcome, completion: Completion<R>)
+            where
+                R: Report + Send + 'static,
+            {
+                let body = response.body_mut();
+                if body.seen() == *seen {
+                    body.attach(completion);
+                } else {
+                    body.attach(Completion::new(SeenOtherwise { seen: *seen, completion }));
+                }
+            }
+        }
+
+        impl<B> Carry<Request<B>> for $protocol {
+            fn info<'a>(&self, request: &'a Request<B>) -> &'a CallInfo {
+                request.extensions().get().unwrap_or_else(|| CallInfo::absent())
+            }
+
+            fn set_info(&self, request: &mut Request<B>, info: CallInfo) {
+                request.extensions_mut().insert(info);
+            }
+        }
+    )*};
+}
+
+macro_rules! refuses_with_an_error {
+    ($($protocol:ty),*) => {$(
+        #[diagnostic::do_not_recommend]
+        impl<Res, E: From<Refused>> Refuse<Res, E> for $protocol {
+            fn refuse(&self, refused: Refused) -> Result<Res, E> {
+                Err(E::from(refused))
+            }
+        }
+    )*};
+}
+
+over_http!(Http, IdempotentHttp, HttpServer, GrpcServer);
+refuses_with_an_error!(Http, IdempotentHttp);
+
+impl<B: Replayable> Replay<Request<B>> for Http {
+    fn copy(&self, request: &Request<B>) -> Option<Request<B>> {
+        copy(request)
+    }
+
+    fn whole(&self, kept: &Request<B>) -> bool {
+        kept.body().whole()
+    }
+}
+
+// ===== impl IdempotentHttp =====
+
+impl<B: Replayable> Replay<Request<B>> for IdempotentHttp {
+    fn copy(&self, request: &Request<B>) -> Option<Request<B>> {
+        copy(request)
+    }
+
+    fn whole(&self, kept: &Request<B>) -> bool {
+        kept.body().whole()
+    }
+
+    fn safe(&self, request: &Request<B>) -> bool {
+        const KEY: &str = "idempotency-key";
+        let idempotent = [
+            Method::GET,
+            Method::HEAD,
+            Method::OPTIONS,
+            Method::TRACE,
+            Method::PUT,
+            Method::DELETE,
+        ];
+        idempotent.contains(request.method()) || request.headers().contains_key(KEY)
+    }
+}
+
+fn copy<B: Replayable>(request: &Request<B>) -> Option<Request<B>> {
+    let mut copy = Request::new(request.body().copy()?);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    copy.headers_mut().clone_from(request.headers());
+    copy.extensions_mut().clone_from(request.extensions());
+    Some(copy)
+}
+
+// ===== impl HttpServer =====
+
+impl<B, E> Refuse<Response<Body<B>>, E> for HttpServer
+where
+    B: http_body::Body<Data = Bytes>,
+{
+    fn refuse(&self, refused: Refused) -> Result<Response<Body<B>>, E> {
+        let body = Body::ended(refused.reason().as_str(), refused.outcome());
+        let mut response = Response::new(body);
+        *response.status_mut() = status_of(refused);
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("text/plain; charset=utf-8"),
+        );
+        if let Some(wait) = refused.retry_after() {
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response.extensions_mut().insert(refused);
+        Ok(response)
+    }
+}
+
+fn status_of(refused: Refused) -> StatusCode {
+    use buttress_core::Reason::{
+        CircuitOpen, Coalesced, Limited, NoEndpoint, OverBudget, Oversized, QueueFull,
+    };
+    match refused.reason() {
+        Limited | OverBudget | QueueFull => StatusCode::TOO_MANY_REQUESTS,
+        Oversized => StatusCode::PAYLOAD_TOO_LARGE,
+        CircuitOpen | NoEndpoint | Coalesced => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::GATEWAY_TIMEOUT,
+    }
+}
+
+// ===== SeenOtherwise =====
+
+/// A layer whose classifier sees a response otherwise than its body does.
+struct SeenOtherwise<R: Report> {
+    seen: Outcome,
+    completion: Completion<R>,
+}
+
+impl<R: Report> Report for SeenOtherwise<R> {
+    fn report(&mut self, outcome: &Outcome) {
+        let class = if self.seen.failed() {
+            self.seen.class
+        } else {
+            outcome.class
+        };
+        self.completion
+            .complete(&outcome.with_class(class).or(&self.seen));
+    }
+
+    fn watches(&self) -> bool {
+        self.completion.get_ref().watches()
+    }
+
+    fn progress(&mut self, progress: buttress_core::Progress) {
+        self.completion.get_mut().progress(progress);
+    }
+
+    fn poll_cut(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Refused> {
+        self.completion.get_mut().poll_cut(cx)
+    }
+}

@@ -1,0 +1,284 @@
+use std::{
+    fmt,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use buttress_core::{Class, Completion, Money, Outcome, Progress, Refused, Report, Sent, Usage};
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::Frame;
+
+use crate::{Link, Meter, duties::Duties};
+
+/// What a body knows of its call, and whom it tells.
+pub(crate) struct Tail {
+    // Of the call so far; once `over`, of the whole call.
+    seen: Seen,
+    over: bool,
+    content: bool,
+    told: Told,
+    duties: Duties,
+}
+
+/// An outcome in less space: a body is moved often, and its usage is seldom known before its end.
+struct Seen {
+    class: Class,
+    sent: Sent,
+    should_retry: Option<bool>,
+    retry_after: Option<Duration>,
+    used: Option<Box<(Option<Usage>, Option<Money>)>>,
+}
+
+/// Who tells what a body means.
+enum Told {
+    /// Nobody: its clean end is a success.
+    ByItsEnd,
+    ByMeter(Box<dyn Meter>),
+    ByLink(Link),
+}
+
+/// How a body ended.
+pub(crate) enum End {
+    Clean,
+    Broken(Outcome),
+    Dropped,
+}
+
+// ===== impl Tail =====
+
+impl Tail {
+    pub(crate) fn new(seen: Outcome, meter: Option<Box<dyn Meter>>) -> Self {
+        Self::by(seen, meter.map_or(Told::ByItsEnd, Told::ByMeter))
+    }
+
+    pub(crate) fn over(seen: Outcome) -> Self {
+        let mut tail = Self::new(seen, None);
+        tail.over = true;
+        tail
+    }
+
+    pub(crate) fn linked(seen: Outcome, link: Link) -> Self {
+        Self::by(seen, Told::ByLink(link))
+    }
+
+    fn by(seen: Outcome, told: Told) -> Self {
+        Self {
+            seen: seen.into(),
+            over: false,
+            content: false,
+            told,
+            duties: Duties::default(),
+        }
+    }
+
+    pub(crate) fn seen(&self) -> Outcome {
+        self.seen.outcome()
+    }
+
+    pub(crate) fn attach<R: Report + Send + 'static>(&mut self, mut completion: Completion<R>) {
+        if self.over {
+            completion.complete(&self.seen());
+        } else {
+            self.duties.attach(completion);
+        }
+    }
+
+    /// A frame is about to be delivered.
+    pub(crate) fn delivers(&mut self, frame: &Frame<Bytes>) {
+        if let Some(data) = frame.data_ref() {
+            let progress = self.measure(data);
+            self.tell(progress);
+        } else if let Some(trailers) = frame.trailers_ref() {
+            self.trailers(trailers);
+        }
+    }
+
+    /// Tells who watches what [`measure`](Self::measure) said of the chunk that is about to be
+    /// delivered.
+    pub(crate) fn tell(&mut self, progress: Option<Progress>) {
+        if let Some(progress) = progress {
+            self.duties.tell(progress);
+        }
+    }
+
+    /// Shows a chunk to the meter. Peek does it before anybody watches.
+    pub(crate) fn measure(&mut self, data: &Bytes) -> Option<Progress> {
+        let progress = match &mut self.told {
+            Told::ByMeter(meter) => meter.chunk(data),
+            Told::ByLink(link) => link.take()?,
+            Told::ByItsEnd if data.is_empty() => return None,
+            Told::ByItsEnd => Progress::Content,
+        };
+        // What comes after a failed head is its explanation.
+        if !progress.is_content() || failed(self.seen.class) {
+            return Some(Progress::Ping);
+        }
+        let first = !std::mem::replace(&mut self.content, true);
+        Some(if first {
+            Progress::FirstContent
+        } else {
+            Progress::Content
+        })
+    }
+
+    pub(crate) fn trailers(&mut self, trailers: &HeaderMap) {
+        if let Told::ByMeter(meter) = &mut self.told {
+            meter.trailers(trailers);
+        }
+    }
+
+    /// Peek is over, the body is not: what the reply has said of itself goes for the call.
+    pub(crate) fn peeked(&mut self) {
+        if let Some(said) = self.verdict(false) {
+            self.seen = self.with_facts(self.judged(said)).into();
+        }
+    }
+
+    /// Whether a caller may see the response by now: there is content, or the call is decided.
+    pub(crate) fn is_known(&self) -> bool {
+        self.content || self.verdict(false).is_some()
+    }
+
+    /// Whether somebody cuts the body short, which has nothing to deliver.
+    pub(crate) fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<Refused> {
+        let refused = ready!(self.duties.poll_cut(cx));
+        let class = self.broken_off(refused.outcome()).class;
+        Poll::Ready(refused.with_class(class))
+    }
+
+    /// The body is over, and gone.
+    pub(crate) fn end(&mut self, end: End) {
+        if !std::mem::replace(&mut self.over, true) {
+            // Nothing is learned from a clean end, and nobody asks.
+            if matches!((&self.told, &end), (Told::ByItsEnd, End::Clean)) && self.duties.is_empty()
+            {
+                return;
+            }
+            let outcome = self.outcome(&end);
+            self.seen = outcome.into();
+            self.told = Told::ByItsEnd;
+            self.duties.complete(&outcome);
+        }
+    }
+
+    fn verdict(&self, clean: bool) -> Option<Outcome> {
+        match &self.told {
+            Told::ByMeter(meter) => meter.verdict(clean),
+            Told::ByLink(link) => link.outcome(),
+            Told::ByItsEnd => clean.then_some(Outcome::SUCCESS),
+        }
+    }
+
+    /// What would be reported if the body was dropped now.
+    pub(crate) fn if_dropped(&self) -> Outcome {
+        if self.over {
+            self.seen()
+        } else {
+            self.outcome(&End::Dropped)
+        }
+    }
+
+    /// How the call went, by the word of the reply itself, though the body is not over.
+    pub(crate) fn told(&self) -> Option<Outcome> {
+        let Told::ByMeter(meter) = &self.told else {
+            return None;
+        };
+        meter.verdict(false).map(|_| self.outcome(&End::Dropped))
+    }
+
+    fn outcome(&self, end: &End) -> Outcome {
+        let said = self.verdict(matches!(end, End::Clean));
+        let outcome = match (said, end) {
+            // Another stream was made of one that went well, and broke by itself.
+            (Some(said), End::Broken(broken)) if self.is_linked() && !said.failed() => {
+                self.broken_off(*broken).or(&said)
+            }
+            (Some(said), _) => self.judged(said),
+            (None, _) if failed(self.seen.class) => self.seen(),
+            // The terminator is missing.
+            (None, End::Clean) => self.broken_off(Outcome::new(Class::Unavailable)),
+            (None, End::Broken(broken)) => self.broken_off(*broken),
+            (None, End::Dropped) => Outcome::new(Class::Cancelled),
+        };
+        self.with_facts(outcome)
+    }
+
+    const fn is_linked(&self) -> bool {
+        matches!(self.told, Told::ByLink(_))
+    }
+
+    /// What a failed head said stands, unless the body knows better what failed.
+    fn judged(&self, said: Outcome) -> Outcome {
+        if failed(self.seen.class) && !said.failed() {
+            self.seen()
+        } else {
+            self.broken_off(said)
+        }
+    }
+
+    /// A failure after the first content is another one.
+    fn broken_off(&self, outcome: Outcome) -> Outcome {
+        match outcome.class {
+            Class::Success | Class::Cancelled => outcome,
+            _ if self.content => outcome.with_class(Class::Interrupted),
+            _ => outcome,
+        }
+    }
+
+    fn with_facts(&self, outcome: Outcome) -> Outcome {
+        let mut measured = outcome;
+        if let Told::ByMeter(meter) = &self.told {
+            measured.usage = outcome.usage.or_else(|| meter.usage());
+            measured.cost = outcome.cost.or_else(|| meter.cost());
+        }
+        measured.or(&self.seen())
+    }
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        self.end(End::Dropped);
+    }
+}
+
+impl fmt::Debug for Tail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tail")
+            .field("seen", &self.seen())
+            .field("over", &self.over)
+            .finish_non_exhaustive()
+    }
+}
+
+// ===== impl Seen =====
+
+impl From<Outcome> for Seen {
+    fn from(outcome: Outcome) -> Self {
+        let used = (outcome.usage, outcome.cost);
+        Self {
+            class: outcome.class,
+            sent: outcome.sent,
+            should_retry: outcome.should_retry,
+            retry_after: outcome.retry_after,
+            used: (used != (None, None)).then(|| Box::new(used)),
+        }
+    }
+}
+
+impl Seen {
+    fn outcome(&self) -> Outcome {
+        let mut outcome = Outcome::new(self.class);
+        outcome.sent = self.sent;
+        outcome.should_retry = self.should_retry;
+        outcome.retry_after = self.retry_after;
+        if let Some(used) = &self.used {
+            (outcome.usage, outcome.cost) = **used;
+        }
+        outcome
+    }
+}
+
+const fn failed(class: Class) -> bool {
+    Outcome::new(class).failed()
+}

@@ -1,0 +1,244 @@
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use buttress_core::{Carry, Ledger, Refused};
+use bytes::Bytes;
+use http::{Request, Response};
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::{
+    Body, ByStatus, Http, Judge,
+    peek::{Held, Peek},
+    tail::Tail,
+};
+
+/// Makes every response body a tracked [`Body`]. It stands innermost, right around the client.
+///
+/// Its [`Judge`] says what a response means. Where the head does not say it all and the judge has
+/// a [`Meter`](crate::Meter) for the body, the response is held back until its first content, the
+/// end of its body, or a word of failure is there, so that an error inside a 200, or
+/// `insufficient_quota` inside a 429, is known before any layer outside sees a response. Nothing
+/// that was held back is lost, and its frames are delivered as they came. Holding back is bounded:
+///
+/// | bound | default |
+/// |---|---|
+/// | [bytes](TrackLayer::peek_bytes) | 64 KiB |
+/// | [time](TrackLayer::peek_time) from the head on | 30 s |
+///
+/// # Examples
+///
+/// ```
+/// use buttress_http::TrackLayer;
+/// use bytes::Bytes;
+/// use http::{Request, Response};
+/// use http_body_util::Full;
+/// use tower::{ServiceBuilder, service_fn};
+///
+/// let client = service_fn(|_: Request<Full<Bytes>>| async {
+///     Ok::<_, std::io::Error>(Response::new(Full::<Bytes>::from("hello")))
+/// });
+/// let tracked = ServiceBuilder::new().layer(TrackLayer::default()).service(client);
+/// # let _ = buttress_core::check::<Request<Full<Bytes>>, _>(tracked);
+/// ```
+///
+/// A model that thinks long may hold its callers' connections without a head for five seconds,
+/// and no longer:
+///
+/// ```
+/// use std::time::Duration;
+/// use buttress_http::{ByStatus, TrackLayer};
+///
+/// let layer = TrackLayer::new(ByStatus).peek_time(Duration::from_secs(5));
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct TrackLayer<J = ByStatus> {
+    judge: J,
+    peek: Peek,
+}
+
+/// The service that [`TrackLayer`] makes.
+#[derive(Clone, Copy, Debug)]
+pub struct TrackService<S, J = ByStatus> {
+    inner: S,
+    judge: J,
+    peek: Peek,
+}
+
+pin_project! {
+    /// The future of a [`TrackService`].
+    pub struct ResponseFuture<F, B: http_body::Body, J> {
+        #[pin]
+        state: State<F, B>,
+        judge: J,
+        peek: Peek,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<F, B: http_body::Body> {
+        Head { #[pin] response: F, ledger: Option<Ledger> },
+        Peek { held: Option<Pin<Box<Held<B>>>> },
+        Done,
+    }
+}
+
+// ===== impl TrackLayer =====
+
+impl<J> TrackLayer<J> {
+    /// Judges responses with `judge`, and peeks within the default bounds where it has a meter.
+    #[must_use]
+    pub const fn new(judge: J) -> Self {
+        Self {
+            judge,
+            peek: Peek {
+                bytes: 64 << 10,
+                time: Duration::from_secs(30),
+            },
+        }
+    }
+
+    /// Holds at most about this much of a body back: the chunk that passes the bound is the last
+    /// one. The default is 64 KiB; with 0 nothing is held back.
+    #[must_use]
+    pub const fn peek_bytes(mut self, bytes: usize) -> Self {
+        self.peek.bytes = bytes;
+        self
+    }
+
+    /// Holds a response back for at most this long after its head came. The default is 30
+    /// seconds; with zero, only what is there already is looked at.
+    #[must_use]
+    pub const fn peek_time(mut self, time: Duration) -> Self {
+        self.peek.time = time;
+        self
+    }
+}
+
+impl Default for TrackLayer {
+    fn default() -> Self {
+        Self::new(ByStatus)
+    }
+}
+
+impl<S, J: Clone> Layer<S> for TrackLayer<J> {
+    type Service = TrackService<S, J>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        TrackService {
+            inner,
+            judge: self.judge.clone(),
+            peek: self.peek,
+        }
+    }
+}
+
+// ===== impl TrackService =====
+
+impl<S, J> TrackService<S, J> {
+    /// The service inside.
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The service inside.
+    pub const fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The service inside.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, J, A, B> Service<Request<A>> for TrackService<S, J>
+where
+    S: Service<Request<A>, Response = Response<B>>,
+    J: Judge + Clone,
+    B: http_body::Body<Data = Bytes>,
+{
+    type Response = Response<Body<B>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, B, J>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<A>) -> Self::Future {
+        let ledger = Http.info(&request).ledger.clone();
+        let response = self.inner.call(request);
+        let state = State::Head { response, ledger };
+        ResponseFuture {
+            state,
+            judge: self.judge.clone(),
+            peek: self.peek,
+        }
+    }
+}
+
+// ===== impl ResponseFuture =====
+
+impl<F, B, J, E> Future for ResponseFuture<F, B, J>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: http_body::Body<Data = Bytes>,
+    J: Judge,
+{
+    type Output = Result<Response<Body<B>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            match this.state.as_mut().project() {
+                StateProj::Head { response, ledger } => {
+                    let result = ready!(response.poll(cx));
+                    let ledger = ledger.take();
+                    // The inner future is gone before anybody hears of its result.
+                    this.state.set(State::Done);
+                    let (parts, body) = result?.into_parts();
+                    let (seen, meter) = match parts.extensions.get::<Refused>() {
+                        // A layer's own answer, whose body was erased on the way here.
+                        Some(refused) => (refused.outcome(), None),
+                        None => (this.judge.head(&parts), this.judge.meter(&parts)),
+                    };
+                    if meter.is_none() || this.peek.bytes == 0 || body.is_end_stream() {
+                        let body = Body::judged(body, seen, meter);
+                        return Poll::Ready(Ok(Response::from_parts(parts, body)));
+                    }
+                    let held = Held::new(parts, body, Tail::new(seen, meter), ledger);
+                    this.state.set(State::Peek { held: Some(held) });
+                }
+                StateProj::Peek { held } => {
+                    if let Some(held) = held {
+                        ready!(held.as_mut().poll_known(this.peek, cx));
+                    }
+                    let response = held.take().and_then(Held::release);
+                    this.state.set(State::Done);
+                    return Poll::Ready(Ok(response.expect("held back once, released once")));
+                }
+                StateProj::Done => panic!("polled after completion"),
+            }
+        }
+    }
+}
+
+impl<F, B: http_body::Body, J> fmt::Debug for ResponseFuture<F, B, J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match self.state {
+            State::Head { .. } => "head",
+            State::Peek { .. } => "peek",
+            State::Done => "done",
+        };
+        f.debug_tuple("ResponseFuture")
+            .field(&format_args!("{state}"))
+            .finish()
+    }
+}

@@ -1,0 +1,160 @@
+//! The ledger: every token and every cent of a call is counted once at every layer, whichever of
+//! its attempts used it.
+
+mod toys;
+
+use std::time::Duration;
+
+use buttress_core::{Class, Money, Outcome, Usage};
+use buttress_http::{Body, BoxError, Http, TrackLayer};
+use tokio::sync::mpsc;
+use tower::{Service, ServiceBuilder, ServiceExt};
+use toys::{
+    cache::Cache,
+    hedge::Hedge,
+    idle::IdleLayer,
+    metrics::MetricsLayer,
+    resume::Resume,
+    retry::RetryLayer,
+    tokens::TokensLayer,
+    upstream::{Act, Lines, Req, Stream, Upstream, read, request},
+};
+
+/// What one call that told its usage used, and what it cost.
+const USED: Usage = Usage::new(10, 2);
+const COST: Money = Money::from_pico(60);
+
+struct Handles {
+    attempts: MetricsLayer<Http>,
+    tokens: TokensLayer<Http>,
+    endpoints: MetricsLayer<Http>,
+    requests: MetricsLayer<Http>,
+}
+
+/// Metrics over a cache over resume over a hedge of two, each a retry over a limit.
+fn stack(
+    one: &Upstream,
+    other: &Upstream,
+) -> (
+    Handles,
+    impl Service<Req, Response = http::Response<Body<Stream>>, Error = BoxError, Future: Send> + Clone,
+) {
+    let handles = Handles {
+        attempts: MetricsLayer::attempt(Http),
+        tokens: TokensLayer::new(Http, 1000, 100),
+        endpoints: MetricsLayer::request(Http),
+        requests: MetricsLayer::request(Http),
+    };
+    let endpoint = |upstream: &Upstream| {
+        ServiceBuilder::new()
+            .layer(handles.endpoints.clone())
+            .layer(RetryLayer::new(Http))
+            .layer(handles.tokens.clone())
+            .layer(handles.attempts.clone())
+            .layer(IdleLayer::new(Http, Duration::from_secs(5)))
+            .layer(TrackLayer::new(Lines::default()))
+            .service(upstream.clone())
+    };
+    let hedge = Hedge::new(Http, [endpoint(one), endpoint(other)]);
+    let cache = Cache::new(Http, |_: &Req| "the same", Resume::new(hedge));
+    let stack = ServiceBuilder::new()
+        .layer(handles.requests.clone())
+        .service(cache);
+    (handles, stack)
+}
+
+fn sum(outcomes: &[Outcome]) -> (u64, u128) {
+    let tokens = outcomes
+        .iter()
+        .filter_map(|outcome| outcome.usage)
+        .map(|usage| usage.total());
+    let cost: Money = outcomes.iter().filter_map(|outcome| outcome.cost).sum();
+    (tokens.sum(), cost.pico())
+}
+
+#[tokio::test]
+async fn h5_h8_a_failed_attempt_a_hedges_loser_and_a_resumed_stream_are_all_paid_for() {
+    // The first endpoint fails once, billed, and then says nothing before the other has answered;
+    // the other's stream breaks off. Both are asked again for the rest.
+    let (feed, follow) = mpsc::unbounded_channel();
+    let one = Upstream::new([
+        Act::Say(200, &["usage", "error"]),
+        Act::Follow(follow),
+        Act::Say(200, &["text", "usage", "end"]),
+    ]);
+    let other = Upstream::new([Act::Say(200, &["text", "usage"]), Act::Fail]);
+    feed.send("usage").unwrap();
+    let (handles, stack) = stack(&one, &other);
+    let response = stack.oneshot(request()).await.unwrap();
+    let (text, end) = read(response.into_body()).await;
+
+    assert_eq!(
+        (text.as_str(), end.is_ok()),
+        ("textusagetextusageend", true)
+    );
+    // Four calls told of 12 tokens each: the failed one, the loser, and both parts of the stream.
+    let requests = handles.requests.seen().outcomes;
+    assert_eq!(requests.len(), 1);
+    let billed = Usage::new(4 * USED.input, 4 * USED.output);
+    assert_eq!(requests[0].class, Class::Success);
+    assert_eq!(
+        requests[0].usage,
+        Some(billed.estimated()),
+        "the loser was cut short"
+    );
+    assert_eq!(requests[0].cost, Some(Money::from_pico(4 * COST.pico())));
+    // Each endpoint's own sums leave out the other's.
+    assert_eq!(sum(&handles.endpoints.seen().outcomes), (4 * 12, 4 * 60));
+    // Around attempts the two losers had no response yet: their reservations stand.
+    assert_eq!(sum(&handles.attempts.seen().outcomes), (3 * 12, 3 * 60));
+    assert_eq!(handles.tokens.charged(), 3 * 12 + 2 * 100);
+}
+
+#[tokio::test]
+async fn a_caller_that_leaves_is_told_what_its_attempts_had_used() {
+    let (feed, follow) = mpsc::unbounded_channel();
+    let one = Upstream::new([Act::Say(200, &["usage", "error"]), Act::Follow(follow)]);
+    let other = Upstream::new([Act::Fail, Act::Fail, Act::Fail]);
+    feed.send("usage").unwrap();
+    let (handles, stack) = stack(&one, &other);
+    let mut call = tokio_test::task::spawn(stack.oneshot(request()));
+    assert!(call.poll().is_pending());
+    drop(call);
+
+    let requests = handles.requests.seen().outcomes;
+    assert_eq!(requests.len(), 1);
+    assert_eq!(requests[0].class, Class::Cancelled);
+    assert_eq!(requests[0].usage, Some(Usage::new(20, 4).estimated()));
+    assert!(feed.is_closed());
+}
+
+#[tokio::test]
+async fn a_follower_of_a_shared_call_pays_nothing_and_its_payer_for_all_attempts() {
+    let one = Upstream::new([
+        Act::Say(200, &["usage", "error"]),
+        Act::Say(200, &["text", "usage", "end"]),
+    ]);
+    let other = Upstream::new([Act::Fail, Act::Fail, Act::Fail]);
+    let (handles, stack) = stack(&one, &other);
+    let (leader, follower) = tokio::join!(
+        stack.clone().oneshot(request()),
+        stack.clone().oneshot(request())
+    );
+    // The one who was first to ask leaves: the call goes on, and the other pays.
+    drop(leader.unwrap());
+    let (text, end) = read(follower.unwrap().into_body()).await;
+    assert_eq!((text.as_str(), end.is_ok()), ("textusageend", true));
+    let (text, _) = read(stack.oneshot(request()).await.unwrap().into_body()).await;
+    assert_eq!(text, "textusageend", "from the cache");
+
+    let requests = handles.requests.seen().outcomes;
+    let classes: Vec<_> = requests.iter().map(|outcome| outcome.class).collect();
+    assert_eq!(classes, [Class::Cancelled, Class::Success, Class::Success]);
+    // Two attempts told of 12 tokens each, and the hit of tokens that were paid for.
+    assert_eq!((requests[0].usage, requests[0].cost), (None, None));
+    assert_eq!(requests[1].usage.map(|usage| usage.total()), Some(24));
+    assert_eq!(requests[1].cost, Some(Money::from_pico(2 * COST.pico())));
+    assert_eq!(requests[2].usage, Some(USED.unbilled()));
+    assert_eq!(requests[2].cost, Some(Money::ZERO));
+    assert_eq!(sum(&handles.attempts.seen().outcomes), (2 * 12, 2 * 60));
+}

@@ -1,0 +1,84 @@
+//! Toy layers, a few dozen lines each: what it takes to write a layer with the words of `core`.
+//!
+//! Each does its one thing in the simplest way that keeps the laws. They go when the real layers
+//! come.
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    reason = "each test uses some of the toys"
+)]
+
+pub mod breaker;
+pub mod cache;
+pub mod failover;
+pub mod hedge;
+pub mod idle;
+pub mod metrics;
+pub mod permit;
+pub mod resume;
+pub mod retry;
+pub mod tokens;
+pub mod upstream;
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use buttress_core::{Classify, Completion, Report, Track, settle};
+use pin_project_lite::pin_project;
+
+pin_project! {
+    /// A call that is followed to the end of its response, or an answer that is there already.
+    #[project = FollowProj]
+    pub enum Follow<F, P, R: Report, O> {
+        // The call is declared before the completion: field order is drop order.
+        Called { #[pin] call: F, protocol: P, completion: Option<Completion<R>> },
+        Answered { answer: Option<O> },
+    }
+}
+
+impl<F, P, R: Report, O> Follow<F, P, R, O> {
+    pub fn call(call: F, protocol: P, report: R) -> Self {
+        Self::Called {
+            call,
+            protocol,
+            completion: Some(Completion::new(report)),
+        }
+    }
+
+    pub fn answer(answer: O) -> Self {
+        Self::Answered {
+            answer: Some(answer),
+        }
+    }
+}
+
+impl<F, P, R, Res, E> Future for Follow<F, P, R, Result<Res, E>>
+where
+    F: Future<Output = Result<Res, E>>,
+    P: Classify<Res, E> + Track<Res>,
+    R: Report + Send + 'static,
+{
+    type Output = Result<Res, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            FollowProj::Called {
+                call,
+                protocol,
+                completion,
+            } => {
+                let mut result = ready!(call.poll(cx));
+                if let Some(completion) = completion.take() {
+                    settle(protocol, &mut result, completion);
+                }
+                Poll::Ready(result)
+            }
+            FollowProj::Answered { answer } => {
+                Poll::Ready(answer.take().expect("polled after completion"))
+            }
+        }
+    }
+}

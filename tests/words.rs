@@ -1,1 +1,0 @@
-//! The words of `core`, proven on whole stacks.
