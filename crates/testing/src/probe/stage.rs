@@ -18,6 +18,7 @@ pub(super) struct Check<'p> {
     pub(super) rig: &'p dyn Rig,
     pub(super) slots: Option<usize>,
     pub(super) patience: Duration,
+    pub(super) decides_in_call: bool,
     pub(super) count: Option<&'p dyn Fn() -> u64>,
     pub(super) verdict: RefCell<Verdict>,
 }
@@ -126,13 +127,10 @@ impl<'p> Check<'p> {
         let crowd = stage.crowd(From::Clones, Hold::Call).await;
         let count = crowd.flights.len();
         if let Some(slots) = self.slots.filter(|slots| *slots != count) {
-            let found = match crowd.next {
-                Some(_) => format!("{count} were in flight when the next was not admitted"),
-                None => format!("{count} were in flight, and the next was still admitted"),
-            };
+            let (slots, found) = (calls(Some(slots)), calls(crowd.count()));
             stage.violate(
                 Promise::T5,
-                format!("the layer should admit {slots} calls at once; {found}"),
+                format!("the layer should admit {slots}, and admits {found}"),
             );
         }
         crowd.next.as_ref()?;
@@ -444,6 +442,11 @@ impl Stage<'_, '_> {
 }
 
 impl Crowd {
+    /// How many were admitted, if there was an end to it.
+    pub(super) fn count(&self) -> Option<usize> {
+        self.next.as_ref().map(|_| self.flights.len())
+    }
+
     fn push(&mut self, admission: Admission) -> bool {
         let Admission::In(flight) = admission else {
             return false;
@@ -465,6 +468,30 @@ impl Next {
             Admission::Waits(flight) => Some(Self::Waits(seat, flight)),
             Admission::Refused => Some(Self::Refused),
         }
+    }
+}
+
+impl Stage<'_, '_> {
+    /// That the layer admits as many calls at once as when it was new.
+    pub(super) async fn same_crowd(&self, promise: Promise, count: Option<usize>, after: &str) {
+        settle().await;
+        let crowd = self.crowd(From::Clones, Hold::Call).await;
+        if crowd.count() != count {
+            let (count, now) = (calls(count), calls(crowd.count()));
+            self.violate(
+                promise,
+                format!("a new service admitted {count}, and {now} after {after}"),
+            );
+        }
+    }
+}
+
+/// So many calls at once, in words.
+pub(super) fn calls(count: Option<usize>) -> String {
+    match count {
+        Some(1) => "1 call at once".to_owned(),
+        Some(count) => format!("{count} calls at once"),
+        None => "calls without end".to_owned(),
     }
 }
 
