@@ -99,6 +99,7 @@
 mod body;
 mod checks;
 mod core;
+mod crowd;
 mod drive;
 mod handle;
 mod inner;

@@ -5,10 +5,11 @@ use std::task::Poll;
 use crate::probe::{
     body::{CHUNK, Content},
     core::Answer,
+    crowd::{Crowd, From, Hold, calls},
     drive::{Driven, Reader, settle},
     outer::Piece,
     promise::Promise,
-    stage::{Bound, Check, Crowd, From, Hold, Stage, calls},
+    stage::{Bound, Check, Stage},
 };
 
 /// How a body comes to its end.

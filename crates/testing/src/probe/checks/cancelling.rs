@@ -4,9 +4,10 @@ use std::task::Poll;
 
 use crate::probe::{
     core::Answer,
+    crowd::{From, Hold},
     drive::{Driven, Flight, settle},
     promise::Promise,
-    stage::{Bound, Check, From, Hold, Stage},
+    stage::{Bound, Check, Stage},
 };
 
 pub(in crate::probe) async fn t4(check: &Check<'_>) {

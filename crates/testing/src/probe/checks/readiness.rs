@@ -5,10 +5,11 @@ use std::{task::Poll, time::Duration};
 use crate::probe::{
     body::Content,
     core::Answer,
+    crowd::{From, Hold},
     drive::{Driven, Seat, settle},
     outer::{Fault, Held},
     promise::Promise,
-    stage::{Check, From, Hold, Stage},
+    stage::{Check, Stage},
 };
 
 const WHOLE: Answer = Answer::Reply(Content::Whole);

@@ -5,9 +5,10 @@ use std::task::Poll;
 use crate::probe::{
     body::Content,
     core::Answer,
+    crowd::{Crowd, From, Hold, Next},
     drive::{Driven, Seat},
     promise::Promise,
-    stage::{Check, Crowd, From, Hold, Next, Stage},
+    stage::{Check, Stage},
 };
 
 const WHOLE: Answer = Answer::Reply(Content::Whole);

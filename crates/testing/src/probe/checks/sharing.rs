@@ -12,10 +12,11 @@ use tokio::runtime::Handle;
 use crate::probe::{
     body::Content,
     core::{Answer, Point},
+    crowd::{From, Hold, calls},
     drive::{Driven, Seat},
     outer::Outer,
     promise::Promise,
-    stage::{Admission, Check, From, Hold, Stage, calls},
+    stage::{Admission, Check, Stage},
 };
 
 const WHOLE: Answer = Answer::Reply(Content::Whole);
