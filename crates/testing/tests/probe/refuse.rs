@@ -33,8 +33,6 @@ pub(crate) enum Flaw {
     DecidesAgain,
     /// A place taken in `poll_ready`, and given back by `call` alone.
     CountsPlaces,
-    /// The refusal puts another instance in the place of the one that is reserved.
-    DropsReserved,
     /// The place is taken before the inner call, and its guard made after it.
     GuardsLate,
 }
@@ -130,7 +128,7 @@ impl<S> Layer<S> for RefuseLayer {
 
 impl<S, Req> Service<Req> for Refuse<S>
 where
-    S: Service<Req, Response: Slotted, Error = BoxError> + Clone,
+    S: Service<Req, Response: Slotted, Error = BoxError>,
 {
     type Response = <S::Response as Slotted>::With;
     type Error = BoxError;
@@ -158,9 +156,7 @@ where
             self.decision = Some(decision);
         }
         match (&self.decision, self.flaw) {
-            (Some(Decision::Refuse), Flaw::CallsInner | Flaw::DropsReserved) => {
-                self.inner.poll_ready(cx)
-            }
+            (Some(Decision::Refuse), Flaw::CallsInner) => self.inner.poll_ready(cx),
             (Some(Decision::Refuse), _) => Poll::Ready(Ok(())),
             _ => self.inner.poll_ready(cx),
         }
@@ -192,10 +188,8 @@ where
                 ResponseFuture { future, slot }
             }
             Decision::Refuse => {
-                match self.flaw {
-                    Flaw::CallsInner => drop(self.inner.call(request)),
-                    Flaw::DropsReserved => self.inner = self.inner.clone(),
-                    _ => {}
+                if self.flaw == Flaw::CallsInner {
+                    drop(self.inner.call(request));
                 }
                 ResponseFuture {
                     future: None,
