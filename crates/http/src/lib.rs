@@ -102,12 +102,10 @@ mod protocol;
 mod replay;
 pub mod retry_after;
 mod share;
-mod shelf;
 pub mod sse;
 mod tail;
 mod tape;
 mod track;
-mod waiting;
 
 pub use self::{
     body::{Body, BodyError, Tracked},

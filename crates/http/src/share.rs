@@ -420,10 +420,11 @@ where
     B: http_body::Body<Data = Bytes>,
 {
     fn drop(&mut self) {
-        if http_body::Body::is_end_stream(self) {
-            self.ends();
-        } else {
-            self.leaves();
+        match &self.call {
+            Some(call) if !call.tape.is_at_end(&self.place) => self.leaves(),
+            _ => {
+                self.ends();
+            }
         }
     }
 }

@@ -107,14 +107,15 @@ impl Heard {
 
     #[track_caller]
     fn outcome(&self) -> Outcome {
-        let heard = self.0.lock().unwrap();
-        assert_eq!(heard.1.len(), 1, "reports");
-        heard.1[0]
+        let reports = self.0.lock().unwrap().1.clone();
+        assert_eq!(reports.len(), 1, "reports");
+        reports[0]
     }
 
     #[track_caller]
     fn nothing_yet(&self) {
-        assert_eq!(self.0.lock().unwrap().1, []);
+        let reports = self.0.lock().unwrap().1.clone();
+        assert_eq!(reports, []);
     }
 }
 

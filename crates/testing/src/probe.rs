@@ -291,7 +291,7 @@ impl Probe {
     ///
     /// With all that was found, if a promise is broken.
     pub async fn contract(&self) {
-        self.verdict().await.unwrap();
+        self.verdict().await.assert_kept();
     }
 
     /// As [`contract`](Self::contract), and says what was found, and what could not be tested.
@@ -413,7 +413,7 @@ impl Probe {
     }
 
     async fn hold(&self, promise: Promise) {
-        self.examine(promise).await.unwrap_tested(promise);
+        self.examine(promise).await.assert_tested(promise);
     }
 
     async fn run(&self, promises: &[Promise]) -> Verdict {

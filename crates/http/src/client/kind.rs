@@ -29,6 +29,7 @@ use super::chain;
 /// | [`Reset`](Kind::Reset) | [`Unavailable`](Class::Unavailable) | maybe |
 /// | [`Malformed`](Kind::Malformed) | [`Unavailable`](Class::Unavailable) | maybe |
 /// | [`Timeout`](Kind::Timeout) | [`Unavailable`](Class::Unavailable) | maybe |
+/// | [`Refused`](Kind::Refused) | the refusal's, by itself [`Refused`](Class::Refused) | the refusal's, by itself no |
 /// | [`Other`](Kind::Other) | [`Unavailable`](Class::Unavailable) | maybe |
 ///
 /// # Examples
@@ -93,6 +94,8 @@ pub enum Kind {
     Malformed,
     /// The connection stopped answering: an HTTP/2 ping or TCP keep-alive probe.
     Timeout,
+    /// A layer around the client said no.
+    Refused,
     /// Nothing of the above is known.
     Other,
 }
@@ -101,7 +104,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order of the table.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Setup,
         Self::Request,
         Self::RequestBody,
@@ -119,6 +122,7 @@ impl Kind {
         Self::Reset,
         Self::Malformed,
         Self::Timeout,
+        Self::Refused,
         Self::Other,
     ];
 
@@ -126,13 +130,12 @@ impl Kind {
     ///
     /// It looks at the error and everything below it for [`client::Error`](super::Error), hyper,
     /// hyper-util's client (reqwest's errors have these as their source), h2, rustls and
-    /// [`io::Error`](std::io::Error); [`Other`](Kind::Other) if none of them is there. A [`Refused`] is not
-    /// looked for: that is the business of [`outcome_of`].
+    /// [`io::Error`](std::io::Error); [`Other`](Kind::Other) if none of them is there. A refusal of a
+    /// layer is looked for by [`outcome_of`].
     ///
     /// A foreign client that does not keep apart a new connection from one that was kept gives
     /// [`Unstarted`](Kind::Unstarted) for both, where a request was not written.
     ///
-    /// [`Refused`]: buttress_core::Refused
     /// [`outcome_of`]: buttress_core::outcome_of
     #[must_use]
     pub fn of(error: &(dyn StdError + 'static)) -> Self {
@@ -165,6 +168,7 @@ impl Kind {
             | Self::ConnectTimeout
             | Self::Connect => Outcome::new(Class::Unavailable).not_sent(),
             Self::Unstarted => Outcome::new(Class::Unstarted),
+            Self::Refused => Outcome::new(Class::Refused),
             Self::Closed | Self::Reset | Self::Malformed | Self::Timeout | Self::Other => {
                 Outcome::new(Class::Unavailable)
             }
@@ -192,6 +196,7 @@ impl Kind {
             Self::Reset => "reset",
             Self::Malformed => "malformed",
             Self::Timeout => "timeout",
+            Self::Refused => "refused",
             Self::Other => "other",
         }
     }
@@ -217,6 +222,7 @@ impl fmt::Display for Kind {
             Self::Reset => "connection reset",
             Self::Malformed => "malformed response",
             Self::Timeout => "connection stopped answering",
+            Self::Refused => "refused by a layer",
             Self::Other => "unknown failure",
         })
     }
@@ -229,7 +235,7 @@ mod tests {
     use super::Kind;
 
     /// The table of the docs, row by row.
-    const TABLE: [(Kind, Class, Sent); 18] = [
+    const TABLE: [(Kind, Class, Sent); 19] = [
         (Kind::Setup, Class::Unfit, Sent::No),
         (Kind::Request, Class::Invalid, Sent::No),
         (Kind::RequestBody, Class::Invalid, Sent::Maybe),
@@ -247,6 +253,7 @@ mod tests {
         (Kind::Reset, Class::Unavailable, Sent::Maybe),
         (Kind::Malformed, Class::Unavailable, Sent::Maybe),
         (Kind::Timeout, Class::Unavailable, Sent::Maybe),
+        (Kind::Refused, Class::Refused, Sent::No),
         (Kind::Other, Class::Unavailable, Sent::Maybe),
     ];
 

@@ -307,7 +307,7 @@ impl Stage<'_, '_> {
         flight.take_result()
     }
 
-    fn stuck(&self, name: &str) {
+    pub(super) fn stuck(&self, name: &str) {
         self.violate(
             Promise::T6,
             format!(

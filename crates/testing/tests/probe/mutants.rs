@@ -80,6 +80,7 @@ async fn mistake_3_a_place_taken_in_poll_ready_is_lost_with_a_dropped_clone() {
     )
     .await;
     let probe = limit(limit::Flaw::LeaksReserved);
+    caught(&probe, Promise::T3, "they were dropped, and now only 0 are").await;
     caught(
         &probe,
         Promise::T3,
@@ -90,6 +91,24 @@ async fn mistake_3_a_place_taken_in_poll_ready_is_lost_with_a_dropped_clone() {
         &probe,
         Promise::T3,
         "one of them was dropped, and it still waits",
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn readied_instances_that_are_kept_for_others() {
+    let probe = Probe::new(|| toys::ParkLayer::new(false), |n| n);
+    caught(
+        &probe,
+        Promise::T3,
+        "and the inner service is still reserved",
+    )
+    .await;
+    let probe = Probe::new(|| toys::ParkLayer::new(true), |n| n);
+    caught(
+        &probe,
+        Promise::T4,
+        "and the inner service is still reserved",
     )
     .await;
 }
@@ -116,11 +135,24 @@ async fn mistake_5_a_second_poll_acquires_twice_or_is_pending_after_ready() {
         "was asked again, and was not ready any more",
     )
     .await;
+    caught_by(
+        &probe,
+        Promise::T3,
+        Promise::T1,
+        "was asked again, and was not",
+    )
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn mistake_6_it_waits_while_it_holds_the_inner_reservation() {
     let probe = limit(limit::Flaw::InnerFirst);
+    caught(
+        &probe,
+        Promise::T3,
+        "waits, and has the inner service reserved meanwhile",
+    )
+    .await;
     caught(
         &probe,
         Promise::T3,
@@ -257,6 +289,55 @@ async fn a_waker_that_is_not_kept() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_waker_that_does_not_reach_what_is_waited_for() {
+    caught_by(
+        &limit(limit::Flaw::NoWaker),
+        Promise::T3,
+        Promise::T6,
+        "its waker was not woken when a ready instance was dropped",
+    )
+    .await;
+    for (flaw, check, seen) in [
+        (
+            limit::Flaw::BlindInner,
+            Promise::T6,
+            "when the inner service became ready",
+        ),
+        (
+            limit::Flaw::BlindFuture,
+            Promise::T6,
+            "when its call was answered",
+        ),
+        (limit::Flaw::BlindBody, Promise::T5, "when its body went on"),
+    ] {
+        caught_by(&limit(flaw), check, Promise::T6, seen).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_never_goes_on() {
+    let probe = limit(limit::Flaw::Stalls);
+    caught_by(
+        &probe,
+        Promise::T5,
+        Promise::T6,
+        "the body was still pending after",
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slot_that_is_lost_every_other_time() {
+    let probe = limit(limit::Flaw::LosesEveryOther);
+    caught(
+        &probe,
+        Promise::T6,
+        "who waited for its slot waits for ever",
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_waker_that_is_kept_from_the_first_poll() {
     let probe = limit(limit::Flaw::FirstWaker);
     caught(
@@ -277,6 +358,12 @@ async fn a_layer_that_wakes_itself_instead_of_waiting() {
 async fn a_slot_that_is_lost_with_a_dropped_future() {
     let probe = limit(limit::Flaw::LeaksOnDrop);
     caught(&probe, Promise::T4, "its slot was not given to the next").await;
+    caught(
+        &probe,
+        Promise::T4,
+        "0 after futures had been dropped before their first poll",
+    )
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -313,7 +400,7 @@ async fn a_turn_that_is_lost_with_who_had_it() {
     caught(
         &probe,
         Promise::T6,
-        "its waker was not woken when a slot came free",
+        "its slot was lost: the next in line still waits",
     )
     .await;
 }
@@ -325,6 +412,13 @@ async fn an_error_of_readiness_that_is_retried() {
         &probe,
         Promise::T2,
         "polled again after its poll_ready had failed",
+    )
+    .await;
+    let probe = retry(retry::Flaw::ReplacesFailed);
+    caught(
+        &probe,
+        Promise::T2,
+        "called again after its readiness had failed",
     )
     .await;
 }
@@ -369,6 +463,20 @@ async fn a_refusal_that_waits_for_the_inner_service() {
         &probe,
         Promise::T8,
         "its poll_ready waits for the inner service first",
+    )
+    .await;
+    let probe = Probe::new(|| toys::AllowanceLayer::new(2, true), |n| n);
+    caught(
+        &probe,
+        Promise::T8,
+        "but the refusal waits for the inner service",
+    )
+    .await;
+    let probe = refuse(refuse::Flaw::PeeksInner);
+    caught(
+        &probe,
+        Promise::T8,
+        "was asked whether it is ready, for a call that is refused",
     )
     .await;
 }
@@ -433,7 +541,7 @@ async fn a_limit_that_limits_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_slot_that_is_never_given_back() {
-    let probe = Probe::new(|| toys::AllowanceLayer::new(2), |n| n);
+    let probe = Probe::new(|| toys::AllowanceLayer::new(2, false), |n| n);
     // It may be meant so; and it is not if it says that it has slots.
     assert!(probe.verdict().await.is_kept());
     let probe = probe.slots(2);

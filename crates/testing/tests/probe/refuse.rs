@@ -25,6 +25,8 @@ pub(crate) enum Flaw {
     ReadyErr,
     /// The inner service is readied before the refusal.
     AsksInner,
+    /// The inner service is asked before the refusal, whatever it says.
+    PeeksInner,
     /// The inner service is called, and its reply never looked at.
     CallsInner,
     /// What `poll_ready` decided is decided anew in `call`.
@@ -137,6 +139,9 @@ where
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         if self.flaw == Flaw::AsksInner {
             ready!(self.inner.poll_ready(cx))?;
+        }
+        if self.flaw == Flaw::PeeksInner {
+            let _ = self.inner.poll_ready(cx)?;
         }
         if self.decision.is_none() {
             let decision = match Arc::clone(&self.permits).try_acquire_owned() {
