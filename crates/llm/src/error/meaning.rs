@@ -115,6 +115,7 @@ const PHRASES: [(Class, &[&str]); 2] = [
             "exceed context limit",
             "prompt is too long",
             "exceeds the maximum number of tokens allowed",
+            "content filtering policy",
             "user location is not supported",
         ],
     ),
