@@ -7,10 +7,7 @@ use buttress_http::{
 };
 use bytes::Bytes;
 
-use crate::{
-    reader::{Reader, Said},
-    shape::{Shapes, Tokens},
-};
+use crate::{reader::Reader, shape::Shapes};
 
 /// Reads a stream of server-sent events.
 pub(crate) struct StreamMeter<R> {
@@ -97,12 +94,13 @@ impl<R> fmt::Debug for StreamMeter<R> {
 /// Reads an event, and says whether it has content. One that is malformed is the caller's to judge,
 /// who sees it as it came.
 fn read(reader: &mut impl Reader, shapes: &mut Shapes, event: &EventRef<'_>) -> bool {
-    let (data, mut tokens) = (event.data(), Tokens::default());
+    let data = event.data();
+    let mut tokens = shapes.begin(data);
     let Ok(said) = reader.read(data, &mut tokens) else {
         return false;
     };
-    if let Said::Repeatable { counts, besides } = said {
-        shapes.learn(event.frame(), data, tokens, counts, besides);
+    if let Some(said) = said.repeatable {
+        shapes.learn(event.frame(), data, tokens, said.counts, said.besides);
     }
-    said.is_content()
+    said.content
 }

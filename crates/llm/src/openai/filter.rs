@@ -11,10 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::reader::Chunk;
-use crate::{
-    reader::Said,
-    shape::{Shapes, Tokens},
-};
+use crate::shape::Shapes;
 
 pin_project! {
     /// A stream of chunks without the one that holds the usage alone.
@@ -197,12 +194,13 @@ impl Sieve {
 }
 
 fn keep(event: &EventRef<'_>, shapes: &mut Shapes) -> bool {
-    let (data, mut tokens) = (event.data(), Tokens::default());
+    let data = event.data();
+    let mut tokens = shapes.begin(data);
     let Ok(chunk) = Chunk::read(data, &mut tokens) else {
         return true;
     };
-    if let Said::Repeatable { counts, besides } = chunk.said() {
-        shapes.learn(event.frame(), data, tokens, counts, besides);
+    if let Some(said) = chunk.said().repeatable {
+        shapes.learn(event.frame(), data, tokens, said.counts, said.besides);
     }
     !chunk.is_usage()
 }
