@@ -91,10 +91,12 @@
 mod body;
 #[cfg(feature = "client")]
 pub mod client;
+mod duties;
 mod error;
 mod grpc;
 mod hints;
 mod judge;
+mod link;
 mod peek;
 mod protocol;
 mod replay;
@@ -110,9 +112,9 @@ pub use self::{
     error::{BoxError, outcome_of_error},
     grpc::{Grpc, GrpcServer, class_of_grpc_code, grpc_code_of_refusal},
     judge::{ByStatus, Judge, Meter, class_of_status},
+    link::Link,
     protocol::{Http, HttpServer, IdempotentHttp},
     replay::{ReplayBody, ReplayError, ReplayLayer, ReplayService, Replayable},
     share::Shared,
-    tail::Link,
     track::{ResponseFuture, TrackLayer, TrackService},
 };

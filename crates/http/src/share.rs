@@ -11,8 +11,7 @@ use http::{Response, response::Parts};
 use http_body::{Frame, SizeHint};
 
 use crate::{
-    Body, BodyError, GrpcServer, Http, HttpServer, IdempotentHttp, Tracked,
-    tail::Link,
+    Body, BodyError, GrpcServer, Http, HttpServer, IdempotentHttp, Link, Tracked,
     tape::{Place, Stop, Tape},
 };
 
