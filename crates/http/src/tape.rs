@@ -211,17 +211,15 @@ impl<S, M> Tape<S, M> {
     /// As the source said at first: one of unknown length stays so when its length is known, since
     /// a body that is framed by its length loses its trailers on HTTP/1.1.
     pub(crate) fn size_hint(&self, place: &Place) -> SizeHint {
-        let (rest, passed, next) = match self.lock() {
-            Ok(state) => (state.hint.clone(), state.passed, state.base),
-            Err(finished) => (finished.hint.clone(), finished.bytes, 0),
+        let (passed, lower, upper) = match self.lock() {
+            Ok(state) if place.next.unwrap_or(0) < state.base => return SizeHint::new(),
+            Ok(state) => (state.passed, state.hint.lower(), state.hint.upper()),
+            Err(finished) => (finished.bytes, 0, finished.sized.then_some(0)),
         };
-        let mut hint = SizeHint::new();
-        if place.next.unwrap_or(0) < next {
-            return hint;
-        }
         let kept = passed - place.read;
-        hint.set_lower(rest.lower().saturating_add(kept));
-        if let Some(upper) = rest.upper().and_then(|most| most.checked_add(kept)) {
+        let mut hint = SizeHint::new();
+        hint.set_lower(lower.saturating_add(kept));
+        if let Some(upper) = upper.and_then(|most| most.checked_add(kept)) {
             hint.set_upper(upper);
         }
         hint

@@ -45,7 +45,8 @@ pub(super) struct Kept<M> {
 
 pub(super) struct Finished<M> {
     pub(super) frames: Box<[Kept<M>]>,
-    pub(super) hint: SizeHint,
+    // Its length was known beforehand.
+    pub(super) sized: bool,
     pub(super) bytes: u64,
     pub(super) weight: usize,
 }
@@ -100,7 +101,7 @@ impl<S, M> State<S, M> {
         let finished = self.whole && matches!(self.source, Source::Ended);
         finished.then(|| Finished {
             frames: mem::take(&mut self.kept).into_iter().collect(),
-            hint: self.hint.clone(),
+            sized: self.hint.upper().is_some(),
             bytes: self.passed,
             weight: self.weight,
         })
