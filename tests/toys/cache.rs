@@ -27,7 +27,7 @@ pub struct Cache<P: Share<Res>, S, Req, Res, E, K> {
 
 pub struct ResponseFuture<P: Share<Res>, Res, E, K> {
     protocol: P,
-    entry: Entry<P::Shared, E>,
+    entry: Option<Entry<P::Shared, E>>,
     key: K,
     table: Table<K, P::Shared, E>,
     payer: Option<Ledger>,
@@ -169,7 +169,7 @@ where
         drop(entries);
         ResponseFuture {
             protocol,
-            entry,
+            entry: Some(entry),
             key,
             table,
             payer,
@@ -190,8 +190,9 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         let flight = match &this.entry {
-            Entry::Hit(shared) => return Poll::Ready(Ok(this.protocol.open(shared))),
-            Entry::Flight(flight) => flight,
+            Some(Entry::Hit(shared)) => return Poll::Ready(Ok(this.protocol.open(shared))),
+            Some(Entry::Flight(flight)) => flight,
+            None => panic!("polled after completion"),
         };
         let shared = match ready!(flight.poll(cx)) {
             Ok(shared) => shared,
@@ -212,6 +213,19 @@ where
         };
         settle(&this.protocol, &mut result, Completion::new(keep));
         Poll::Ready(result)
+    }
+}
+
+// The last one to leave cancels the flight, and pays for what it has used.
+impl<P: Share<Res>, Res, E, K> Drop for ResponseFuture<P, Res, E, K> {
+    fn drop(&mut self) {
+        if let Some(Entry::Flight(flight)) = self.entry.take()
+            && let Some(Flight { state, ledger, .. }) = Arc::into_inner(flight)
+            && let Some(payer) = &self.payer
+        {
+            drop(state);
+            payer.absorb(&ledger);
+        }
     }
 }
 

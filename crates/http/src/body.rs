@@ -1,20 +1,19 @@
 use std::{
-    collections::VecDeque,
     error::Error,
     fmt,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
-use buttress_core::{Class, Completion, Fault, Outcome, Progress, Refused, Report};
+use buttress_core::{Class, Completion, Fault, Outcome, Refused, Report};
 use bytes::Bytes;
-use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use crate::{
-    BoxError, Meter,
-    tail::{End, Link, Tail},
+    BoxError, Link, Meter,
+    peek::Held,
+    tail::{End, Tail},
 };
 
 pin_project! {
@@ -109,22 +108,12 @@ pin_project! {
     #[project_replace = ContentOwned]
     enum Content<B: http_body::Body> {
         Live { #[pin] body: B },
-        // What peek read already: some frames, and how it goes on.
-        Held { frames: Frames, rest: Rest<B> },
+        // What peek has read, and how it goes on.
+        Held { held: Pin<Box<Held<B>>> },
         Ready { data: Bytes },
         Boxed { body: BoxBody<B::Error> },
         Gone,
     }
-}
-
-/// Chunks that peek has read, and what the meter said of each.
-pub(crate) type Frames = VecDeque<(Bytes, Option<Progress>)>;
-
-/// What comes after them.
-pub(crate) enum Rest<B: http_body::Body> {
-    Live { body: Pin<Box<B>> },
-    Ended { trailers: Option<HeaderMap> },
-    Failed { error: Option<BodyError<B::Error>> },
 }
 
 type BoxBody<E> = Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError<E>> + Send>>;
@@ -182,6 +171,33 @@ where
         }
     }
 
+    /// Another stream, not made of a body of this type, that tells by the link what it knows.
+    pub(crate) fn linked<T>(seen: Outcome, link: Link, stream: T) -> Self
+    where
+        T: http_body::Body<Data = Bytes, Error = BodyError<B::Error>> + Send + 'static,
+    {
+        Self {
+            content: Content::Boxed {
+                body: Box::pin(stream),
+            },
+            tail: Tail::linked(seen, link),
+        }
+        .settled()
+    }
+
+    /// How the call went, by the word of the reply itself, once that was delivered.
+    pub(crate) fn told(&self) -> Option<Outcome> {
+        match &self.content {
+            Content::Held { held } if !held.is_drained() => None,
+            _ => self.tail.told(),
+        }
+    }
+
+    /// What would be reported if it was dropped now.
+    pub(crate) fn if_dropped(&self) -> Outcome {
+        self.tail.if_dropped()
+    }
+
     pub(crate) fn judged(body: B, seen: Outcome, meter: Option<Box<dyn Meter>>) -> Self {
         Self {
             content: Content::Live { body },
@@ -191,9 +207,9 @@ where
     }
 
     /// After peek.
-    pub(crate) fn held(frames: Frames, rest: Rest<B>, tail: Tail) -> Self {
+    pub(crate) fn held(held: Pin<Box<Held<B>>>, tail: Tail) -> Self {
         Self {
-            content: Content::Held { frames, rest },
+            content: Content::Held { held },
             tail,
         }
         .settled()
@@ -234,10 +250,10 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let mut this = self.project();
-        if let ContentProj::Held { frames, .. } = this.content.as_mut().project()
-            && let Some((data, progress)) = frames.pop_front()
+        if let ContentProj::Held { held } = this.content.as_mut().project()
+            && let Some((data, progress)) = held.as_mut().next()
         {
-            this.tail.redelivers(progress);
+            this.tail.tell(progress);
             this.ends_here();
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
@@ -317,7 +333,7 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         match self.as_mut().project() {
             ContentProj::Live { body } => body.poll_frame(cx).map_err(BodyError::Inner),
-            ContentProj::Held { rest, .. } => rest.poll_frame(cx),
+            ContentProj::Held { held } => held.as_mut().poll_frame(cx),
             ContentProj::Ready { data } => {
                 let data = std::mem::take(data);
                 self.set(Self::Gone);
@@ -331,7 +347,7 @@ where
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Live { body } => body.is_end_stream(),
-            Self::Held { frames, rest } => frames.is_empty() && rest.is_end_stream(),
+            Self::Held { held } => held.is_end_stream(),
             Self::Ready { .. } => false,
             Self::Boxed { body } => body.is_end_stream(),
             Self::Gone => true,
@@ -341,58 +357,10 @@ where
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Live { body } => body.size_hint(),
-            Self::Held { frames, rest } => {
-                let known = frames
-                    .iter()
-                    .map(|(data, _)| data.len() as u64)
-                    .sum::<u64>();
-                let rest = rest.size_hint();
-                let mut hint = SizeHint::new();
-                hint.set_lower(rest.lower().saturating_add(known));
-                if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(known)) {
-                    hint.set_upper(upper);
-                }
-                hint
-            }
+            Self::Held { held } => held.size_hint(),
             Self::Ready { data } => SizeHint::with_exact(data.len() as u64),
             Self::Boxed { body } => body.size_hint(),
             Self::Gone => SizeHint::with_exact(0),
-        }
-    }
-}
-
-// ===== impl Rest =====
-
-impl<B> Rest<B>
-where
-    B: http_body::Body<Data = Bytes>,
-{
-    fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError<B::Error>>>> {
-        match self {
-            Self::Live { body } => body.as_mut().poll_frame(cx).map_err(BodyError::Inner),
-            Self::Ended { trailers } => {
-                Poll::Ready(trailers.take().map(|all| Ok(Frame::trailers(all))))
-            }
-            Self::Failed { error } => Poll::Ready(error.take().map(Err)),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Live { body } => body.is_end_stream(),
-            Self::Ended { trailers } => trailers.is_none(),
-            Self::Failed { error } => error.is_none(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Live { body } => body.size_hint(),
-            Self::Ended { .. } => SizeHint::with_exact(0),
-            Self::Failed { .. } => SizeHint::default(),
         }
     }
 }

@@ -67,6 +67,7 @@
 //! any `te` but `trailers`. Everything else goes as it is, in both directions.
 
 mod base;
+mod chain;
 mod connect;
 mod dns;
 mod error;

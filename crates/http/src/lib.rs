@@ -91,23 +91,30 @@
 mod body;
 #[cfg(feature = "client")]
 pub mod client;
+mod duties;
 mod error;
+mod grpc;
 mod hints;
 mod judge;
+mod link;
 mod peek;
 mod protocol;
 mod replay;
 pub mod retry_after;
+mod share;
 pub mod sse;
 mod tail;
+mod tape;
 mod track;
 
 pub use self::{
     body::{Body, BodyError, Tracked},
     error::{BoxError, outcome_of_error},
+    grpc::{Grpc, GrpcServer, class_of_grpc_code, grpc_code_of_refusal},
     judge::{ByStatus, Judge, Meter, class_of_status},
+    link::Link,
     protocol::{Http, HttpServer, IdempotentHttp},
-    replay::Replayable,
-    tail::Link,
+    replay::{ReplayBody, ReplayError, ReplayLayer, ReplayService, Replayable},
+    share::Shared,
     track::{ResponseFuture, TrackLayer, TrackService},
 };

@@ -1,16 +1,19 @@
 use std::{
+    collections::VecDeque,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use buttress_core::{Class, Ledger, Outcome};
+use buttress_core::{Class, Ledger, Outcome, Progress};
 use bytes::Bytes;
-use http::{Response, response::Parts};
+use http::{HeaderMap, Response, response::Parts};
+use http_body::{Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tokio::time::{Sleep, sleep};
 
 use crate::{
     Body, BodyError,
-    body::{Frames, Rest},
     tail::{End, Tail},
 };
 
@@ -21,19 +24,46 @@ pub(crate) struct Peek {
     pub(crate) time: Duration,
 }
 
-/// A response that is held back until its meaning is known.
-pub(crate) struct Held<B: http_body::Body> {
-    // Gone once it was released.
-    reading: Option<Reading<B>>,
-    ledger: Option<Ledger>,
+pin_project! {
+    /// A response that is held back until its meaning is known, and then the content of its
+    /// body: in one box all along, because a body that was polled cannot be moved.
+    pub(crate) struct Held<B: http_body::Body> {
+        #[pin]
+        rest: Rest<B>,
+        #[pin]
+        timer: Option<Sleep>,
+        frames: VecDeque<(Bytes, Option<Progress>)>,
+        bytes: usize,
+        // Gone once it was released.
+        response: Option<(Parts, Tail)>,
+        ledger: Option<Ledger>,
+    }
+
+    impl<B: http_body::Body> PinnedDrop for Held<B> {
+        // The caller goes away while nobody outside has seen a response, and so nobody has
+        // attached to it. What it used by now is written where an attempt goes that was given up.
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            if let Some((_, mut tail)) = this.response.take() {
+                this.rest.set(Rest::Ended { trailers: None });
+                tail.end(End::Dropped);
+                let outcome = tail.seen();
+                if let (Some(ledger), Some(_)) = (this.ledger, outcome.usage) {
+                    ledger.add(&outcome);
+                }
+            }
+        }
+    }
 }
 
-struct Reading<B: http_body::Body> {
-    head: Parts,
-    rest: Rest<B>,
-    tail: Tail,
-    frames: Frames,
-    bytes: usize,
+pin_project! {
+    // What comes after the frames that were read.
+    #[project = RestProj]
+    enum Rest<B: http_body::Body> {
+        Live { #[pin] body: B },
+        Ended { trailers: Option<HeaderMap> },
+        Failed { error: Option<BodyError<B::Error>> },
+    }
 }
 
 // ===== impl Held =====
@@ -42,63 +72,39 @@ impl<B> Held<B>
 where
     B: http_body::Body<Data = Bytes>,
 {
-    pub(crate) fn new(head: Parts, body: B, tail: Tail, ledger: Option<Ledger>) -> Self {
-        let reading = Reading {
-            head,
-            // Boxed, because a body that was polled cannot be moved into the response otherwise.
-            rest: Rest::Live {
-                body: Box::pin(body),
-            },
-            tail,
-            frames: Frames::new(),
+    pub(crate) fn new(head: Parts, body: B, tail: Tail, ledger: Option<Ledger>) -> Pin<Box<Self>> {
+        Box::pin(Self {
+            rest: Rest::Live { body },
+            timer: None,
+            frames: VecDeque::new(),
             bytes: 0,
-        };
-        Self {
-            reading: Some(reading),
+            response: Some((head, tail)),
             ledger,
-        }
+        })
     }
 
-    /// Ready once the meaning of the response is known, or `bound` bytes of it were read.
-    pub(crate) fn poll_known(&mut self, bound: usize, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut self.reading {
-            Some(reading) => reading.poll_known(bound, cx),
-            None => Poll::Ready(()),
-        }
-    }
-
-    /// The response, as far as it is known by now.
-    pub(crate) fn release(&mut self) -> Option<Response<Body<B>>> {
-        self.reading.take().map(Reading::release)
-    }
-}
-
-/// The caller goes away while nobody outside has seen a response, and so nobody has attached to
-/// it. What it used by now is written where an attempt goes that was given up.
-impl<B: http_body::Body> Drop for Held<B> {
-    fn drop(&mut self) {
-        if let Some(Reading { rest, mut tail, .. }) = self.reading.take() {
-            drop(rest);
-            tail.end(End::Dropped);
-            if let (Some(ledger), Some(_)) = (&self.ledger, tail.seen().usage) {
-                ledger.add(&tail.seen());
-            }
-        }
-    }
-}
-
-// ===== impl Reading =====
-
-impl<B> Reading<B>
-where
-    B: http_body::Body<Data = Bytes>,
-{
-    fn poll_known(&mut self, bound: usize, cx: &mut Context<'_>) -> Poll<()> {
-        while let Rest::Live { body } = &mut self.rest {
-            self.rest = match ready!(Pin::as_mut(body).poll_frame(cx)) {
+    /// Ready once the meaning of the response is known, or it was held back long enough.
+    pub(crate) fn poll_known(self: Pin<&mut Self>, peek: &Peek, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        let Some((_, tail)) = this.response else {
+            return Poll::Ready(());
+        };
+        while let RestProj::Live { body } = this.rest.as_mut().project() {
+            let Poll::Ready(frame) = body.poll_frame(cx) else {
+                if this.timer.is_none() {
+                    this.timer.set(Some(sleep(peek.time)));
+                }
+                let timer = this.timer.as_mut().as_pin_mut();
+                return timer.map_or(Poll::Pending, |timer| timer.poll(cx));
+            };
+            let rest = match frame {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => {
-                        if self.reads(data) || self.bytes >= bound {
+                        let progress = tail.measure(&data);
+                        // An empty chunk counts too: there may be no end of them.
+                        *this.bytes += data.len().max(1);
+                        this.frames.push_back((data, progress));
+                        if tail.is_known() || *this.bytes >= peek.bytes {
                             return Poll::Ready(());
                         }
                         continue;
@@ -112,34 +118,86 @@ where
                 },
                 None => Rest::Ended { trailers: None },
             };
+            this.rest.set(rest);
         }
         Poll::Ready(())
     }
 
-    /// Looks at a chunk and keeps it. Says whether the meaning of the response is known by now.
-    fn reads(&mut self, data: Bytes) -> bool {
-        let progress = self.tail.measure(&data);
-        // An empty chunk counts too: there may be no end of them.
-        self.bytes += data.len().max(1);
-        self.frames.push_back((data, progress));
-        self.tail.has_content() || self.tail.has_verdict()
-    }
-
-    fn release(mut self) -> Response<Body<B>> {
-        match &self.rest {
-            Rest::Live { .. } => self.tail.peeked(),
+    /// The response, as far as it is known by now.
+    pub(crate) fn release(mut self: Pin<Box<Self>>) -> Option<Response<Body<B>>> {
+        let mut this = self.as_mut().project();
+        let (head, mut tail) = this.response.take()?;
+        this.timer.set(None);
+        match &*this.rest {
+            Rest::Live { .. } => tail.peeked(),
             Rest::Ended { trailers } => {
                 if let Some(trailers) = trailers {
-                    self.tail.trailers(trailers);
+                    tail.trailers(trailers);
                 }
-                self.tail.end(End::Clean);
+                tail.end(End::Clean);
             }
-            Rest::Failed { .. } => {
-                let broken = Outcome::new(Class::Unavailable);
-                self.tail.end(End::Broken(broken));
-            }
+            Rest::Failed { .. } => tail.end(End::Broken(Outcome::new(Class::Unavailable))),
         }
-        let body = Body::held(self.frames, self.rest, self.tail);
-        Response::from_parts(self.head, body)
+        Some(Response::from_parts(head, Body::held(self, tail)))
+    }
+
+    /// Whether all that was read while the response was held back has been delivered.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// The next chunk that was read while the response was held back, and what was said of it.
+    pub(crate) fn next(self: Pin<&mut Self>) -> Option<(Bytes, Option<Progress>)> {
+        self.project().frames.pop_front()
+    }
+}
+
+/// What comes after the chunks that were read.
+impl<B> http_body::Body for Held<B>
+where
+    B: http_body::Body<Data = Bytes>,
+{
+    type Data = Bytes;
+    type Error = BodyError<B::Error>;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Poll::Ready(match self.project().rest.project() {
+            RestProj::Live { body } => {
+                ready!(body.poll_frame(cx)).map(|frame| frame.map_err(BodyError::Inner))
+            }
+            RestProj::Ended { trailers } => trailers.take().map(|all| Ok(Frame::trailers(all))),
+            RestProj::Failed { error } => error.take().map(Err),
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.frames.is_empty()
+            && match &self.rest {
+                Rest::Live { body } => body.is_end_stream(),
+                Rest::Ended { trailers } => trailers.is_none(),
+                Rest::Failed { error } => error.is_none(),
+            }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let rest = match &self.rest {
+            Rest::Live { body } => body.size_hint(),
+            Rest::Ended { .. } => SizeHint::with_exact(0),
+            Rest::Failed { .. } => SizeHint::default(),
+        };
+        let known = self
+            .frames
+            .iter()
+            .map(|(data, _)| data.len() as u64)
+            .sum::<u64>();
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower().saturating_add(known));
+        if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(known)) {
+            hint.set_upper(upper);
+        }
+        hint
     }
 }

@@ -1,28 +1,41 @@
 use std::{
     fmt,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU8, Ordering},
-    },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
-use buttress_core::{Class, Completion, Outcome, Progress, Refused, Report};
+use buttress_core::{Class, Completion, Money, Outcome, Progress, Refused, Report, Sent, Usage};
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::Frame;
 
-use crate::{Meter, Tracked};
+use crate::{Link, Meter, duties::Duties};
 
 /// What a body knows of its call, and whom it tells.
 pub(crate) struct Tail {
     // Of the call so far; once `over`, of the whole call.
-    seen: Outcome,
+    seen: Seen,
     over: bool,
     content: bool,
-    watched: bool,
-    meter: Option<Box<dyn Meter>>,
-    link: Option<Link>,
+    told: Told,
     duties: Duties,
+}
+
+/// An outcome in less space: a body is moved often, and its usage is seldom known before its end.
+struct Seen {
+    class: Class,
+    sent: Sent,
+    should_retry: Option<bool>,
+    retry_after: Option<Duration>,
+    used: Option<Box<(Option<Usage>, Option<Money>)>>,
+}
+
+/// Who tells what a body means.
+enum Told {
+    /// Nobody: its clean end is a success.
+    ByItsEnd,
+    ByMeter(Box<dyn Meter>),
+    ByLink(Link),
 }
 
 /// How a body ended.
@@ -32,40 +45,11 @@ pub(crate) enum End {
     Dropped,
 }
 
-/// What a converted body knows from the one inside: see [`Body::convert`](crate::Body::convert).
-#[derive(Clone, Default)]
-pub struct Link {
-    known: Arc<Known>,
-}
-
-#[derive(Default)]
-struct Known {
-    outcome: Mutex<Option<Outcome>>,
-    progress: AtomicU8,
-}
-
-/// Completions in the order in which they were attached. One box each, and nothing besides.
-type Duties = Option<Box<Duty<dyn Report + Send>>>;
-
-struct Duty<R: Report + ?Sized> {
-    next: Duties,
-    watches: bool,
-    completion: Completion<R>,
-}
-
 // ===== impl Tail =====
 
 impl Tail {
     pub(crate) fn new(seen: Outcome, meter: Option<Box<dyn Meter>>) -> Self {
-        Self {
-            seen,
-            over: false,
-            content: false,
-            watched: false,
-            meter,
-            link: None,
-            duties: None,
-        }
+        Self::by(seen, meter.map_or(Told::ByItsEnd, Told::ByMeter))
     }
 
     pub(crate) fn over(seen: Outcome) -> Self {
@@ -75,55 +59,59 @@ impl Tail {
     }
 
     pub(crate) fn linked(seen: Outcome, link: Link) -> Self {
-        let mut tail = Self::new(seen, None);
-        tail.link = Some(link);
-        tail
+        Self::by(seen, Told::ByLink(link))
+    }
+
+    fn by(seen: Outcome, told: Told) -> Self {
+        Self {
+            seen: seen.into(),
+            over: false,
+            content: false,
+            told,
+            duties: Duties::default(),
+        }
     }
 
     pub(crate) fn seen(&self) -> Outcome {
-        self.seen
+        self.seen.outcome()
     }
 
     pub(crate) fn attach<R: Report + Send + 'static>(&mut self, mut completion: Completion<R>) {
         if self.over {
-            return completion.complete(&self.seen);
+            completion.complete(&self.seen());
+        } else {
+            self.duties.attach(completion);
         }
-        let watches = completion.get_ref().watches();
-        self.watched |= watches;
-        let mut last = &mut self.duties;
-        while let Some(duty) = last {
-            last = &mut duty.next;
-        }
-        *last = Some(Box::new(Duty {
-            next: None,
-            watches,
-            completion,
-        }));
     }
 
     /// A frame is about to be delivered.
     pub(crate) fn delivers(&mut self, frame: &Frame<Bytes>) {
         if let Some(data) = frame.data_ref() {
-            if let Some(progress) = self.measure(data)
-                && self.watched
-            {
-                self.tell(progress);
-            }
-        } else if let (Some(trailers), Some(meter)) = (frame.trailers_ref(), &mut self.meter) {
-            meter.trailers(trailers);
+            let progress = self.measure(data);
+            self.tell(progress);
+        } else if let Some(trailers) = frame.trailers_ref() {
+            self.trailers(trailers);
+        }
+    }
+
+    /// Tells who watches what [`measure`](Self::measure) said of the chunk that is about to be
+    /// delivered.
+    pub(crate) fn tell(&mut self, progress: Option<Progress>) {
+        if let Some(progress) = progress {
+            self.duties.tell(progress);
         }
     }
 
     /// Shows a chunk to the meter. Peek does it before anybody watches.
     pub(crate) fn measure(&mut self, data: &Bytes) -> Option<Progress> {
-        let progress = match (&mut self.meter, &self.link) {
-            (Some(meter), _) => meter.chunk(data),
-            (None, Some(link)) => link.take()?,
-            (None, None) if data.is_empty() => return None,
-            (None, None) => Progress::Content,
+        let progress = match &mut self.told {
+            Told::ByMeter(meter) => meter.chunk(data),
+            Told::ByLink(link) => link.take()?,
+            Told::ByItsEnd if data.is_empty() => return None,
+            Told::ByItsEnd => Progress::Content,
         };
         // What comes after a failed head is its explanation.
-        if !progress.is_content() || self.seen.failed() {
+        if !progress.is_content() || failed(self.seen.class) {
             return Some(Progress::Ping);
         }
         let first = !std::mem::replace(&mut self.content, true);
@@ -134,98 +122,99 @@ impl Tail {
         })
     }
 
-    pub(crate) fn trailers(&mut self, trailers: &http::HeaderMap) {
-        if let Some(meter) = &mut self.meter {
+    pub(crate) fn trailers(&mut self, trailers: &HeaderMap) {
+        if let Told::ByMeter(meter) = &mut self.told {
             meter.trailers(trailers);
-        }
-    }
-
-    /// A chunk that peek has measured is about to be delivered.
-    pub(crate) fn redelivers(&mut self, progress: Option<Progress>) {
-        if let Some(progress) = progress
-            && self.watched
-        {
-            self.tell(progress);
         }
     }
 
     /// Peek is over, the body is not: what the reply has said of itself goes for the call.
     pub(crate) fn peeked(&mut self) {
-        if let Some(said) = self.meter.as_ref().and_then(|meter| meter.verdict(false)) {
-            self.seen = self.with_facts(self.broken_off(said));
+        if let Some(said) = self.verdict(false) {
+            self.seen = self.with_facts(self.judged(said)).into();
         }
     }
 
-    pub(crate) fn has_content(&self) -> bool {
-        self.content
-    }
-
-    pub(crate) fn has_verdict(&self) -> bool {
-        self.meter
-            .as_ref()
-            .is_none_or(|meter| meter.verdict(false).is_some())
-    }
-
-    fn tell(&mut self, progress: Progress) {
-        let mut next = &mut self.duties;
-        while let Some(duty) = next {
-            if duty.watches {
-                duty.completion.get_mut().progress(progress);
-            }
-            next = &mut duty.next;
-        }
+    /// Whether a caller may see the response by now: there is content, or the call is decided.
+    pub(crate) fn is_known(&self) -> bool {
+        self.content || self.verdict(false).is_some()
     }
 
     /// Whether somebody cuts the body short, which has nothing to deliver.
     pub(crate) fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<Refused> {
-        if !self.watched {
-            return Poll::Pending;
-        }
-        let mut next = &mut self.duties;
-        while let Some(duty) = next {
-            if duty.watches
-                && let Poll::Ready(refused) = duty.completion.get_mut().poll_cut(cx)
-            {
-                let class = self.broken_off(refused.outcome()).class;
-                return Poll::Ready(refused.with_class(class));
-            }
-            next = &mut duty.next;
-        }
-        Poll::Pending
+        let refused = ready!(self.duties.poll_cut(cx));
+        let class = self.broken_off(refused.outcome()).class;
+        Poll::Ready(refused.with_class(class))
     }
 
     /// The body is over, and gone.
     pub(crate) fn end(&mut self, end: End) {
         if !std::mem::replace(&mut self.over, true) {
-            self.seen = self.outcome(&end);
-            self.meter = None;
-            complete(self.duties.take(), &self.seen);
+            // Nothing is learned from a clean end, and nobody asks.
+            if matches!((&self.told, &end), (Told::ByItsEnd, End::Clean)) && self.duties.is_empty()
+            {
+                return;
+            }
+            let outcome = self.outcome(&end);
+            self.seen = outcome.into();
+            self.told = Told::ByItsEnd;
+            self.duties.complete(&outcome);
         }
     }
 
-    fn outcome(&self, end: &End) -> Outcome {
-        let clean = matches!(end, End::Clean);
-        let said = match (&self.meter, &self.link) {
-            (Some(meter), _) => meter.verdict(clean),
-            (None, Some(link)) => link.outcome(),
-            (None, None) => clean.then_some(Outcome::SUCCESS),
+    fn verdict(&self, clean: bool) -> Option<Outcome> {
+        match &self.told {
+            Told::ByMeter(meter) => meter.verdict(clean),
+            Told::ByLink(link) => link.outcome(),
+            Told::ByItsEnd => clean.then_some(Outcome::SUCCESS),
+        }
+    }
+
+    /// What would be reported if the body was dropped now.
+    pub(crate) fn if_dropped(&self) -> Outcome {
+        if self.over {
+            self.seen()
+        } else {
+            self.outcome(&End::Dropped)
+        }
+    }
+
+    /// How the call went, by the word of the reply itself, though the body is not over.
+    pub(crate) fn told(&self) -> Option<Outcome> {
+        let Told::ByMeter(meter) = &self.told else {
+            return None;
         };
+        meter.verdict(false).map(|_| self.outcome(&End::Dropped))
+    }
+
+    fn outcome(&self, end: &End) -> Outcome {
+        let said = self.verdict(matches!(end, End::Clean));
         let outcome = match (said, end) {
             // Another stream was made of one that went well, and broke by itself.
-            (Some(said), End::Broken(broken)) if self.link.is_some() && !said.failed() => {
+            (Some(said), End::Broken(broken)) if self.is_linked() && !said.failed() => {
                 self.broken_off(*broken).or(&said)
             }
-            (_, _) if self.seen.failed() => match said {
-                Some(said) if said.failed() => said,
-                _ => self.seen,
-            },
-            (Some(said), _) => self.broken_off(said),
+            (Some(said), _) => self.judged(said),
+            (None, _) if failed(self.seen.class) => self.seen(),
             // The terminator is missing.
             (None, End::Clean) => self.broken_off(Outcome::new(Class::Unavailable)),
             (None, End::Broken(broken)) => self.broken_off(*broken),
             (None, End::Dropped) => Outcome::new(Class::Cancelled),
         };
         self.with_facts(outcome)
+    }
+
+    const fn is_linked(&self) -> bool {
+        matches!(self.told, Told::ByLink(_))
+    }
+
+    /// What a failed head said stands, unless the body knows better what failed.
+    fn judged(&self, said: Outcome) -> Outcome {
+        if failed(self.seen.class) && !said.failed() {
+            self.seen()
+        } else {
+            self.broken_off(said)
+        }
     }
 
     /// A failure after the first content is another one.
@@ -239,11 +228,11 @@ impl Tail {
 
     fn with_facts(&self, outcome: Outcome) -> Outcome {
         let mut measured = outcome;
-        if let Some(meter) = &self.meter {
+        if let Told::ByMeter(meter) = &self.told {
             measured.usage = outcome.usage.or_else(|| meter.usage());
             measured.cost = outcome.cost.or_else(|| meter.cost());
         }
-        measured.or(&self.seen)
+        measured.or(&self.seen())
     }
 }
 
@@ -256,84 +245,40 @@ impl Drop for Tail {
 impl fmt::Debug for Tail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tail")
-            .field("seen", &self.seen)
+            .field("seen", &self.seen())
             .field("over", &self.over)
             .finish_non_exhaustive()
     }
 }
 
-/// Does one duty after the other. If one panics, the rest are done while it unwinds.
-fn complete(duties: Duties, outcome: &Outcome) {
-    struct Rest<'a>(Duties, &'a Outcome);
+// ===== impl Seen =====
 
-    impl Drop for Rest<'_> {
-        fn drop(&mut self) {
-            complete(self.0.take(), self.1);
-        }
-    }
-
-    if let Some(mut duty) = duties {
-        let _rest = Rest(duty.next.take(), outcome);
-        duty.completion.complete(outcome);
-    }
-}
-
-// ===== impl Link =====
-
-impl Link {
-    const NONE: u8 = 0;
-
-    /// Follows `body` from here on.
-    pub fn follow(&self, body: &mut impl Tracked) {
-        *self
-            .known
-            .outcome
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = None;
-        body.attach(Completion::new(self.clone()));
-    }
-
-    /// How the body went that was followed last, once it is over.
-    #[must_use]
-    pub fn outcome(&self) -> Option<Outcome> {
-        *self
-            .known
-            .outcome
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn take(&self) -> Option<Progress> {
-        match self.known.progress.swap(Self::NONE, Ordering::Relaxed) {
-            Self::NONE => None,
-            1 => Some(Progress::Ping),
-            _ => Some(Progress::Content),
+impl From<Outcome> for Seen {
+    fn from(outcome: Outcome) -> Self {
+        let used = (outcome.usage, outcome.cost);
+        Self {
+            class: outcome.class,
+            sent: outcome.sent,
+            should_retry: outcome.should_retry,
+            retry_after: outcome.retry_after,
+            used: (used != (None, None)).then(|| Box::new(used)),
         }
     }
 }
 
-impl Report for Link {
-    fn report(&mut self, outcome: &Outcome) {
-        let mut known = self
-            .known
-            .outcome
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *known = Some(*outcome);
-    }
-
-    fn watches(&self) -> bool {
-        true
-    }
-
-    fn progress(&mut self, progress: Progress) {
-        let seen = if progress.is_content() { 2 } else { 1 };
-        self.known.progress.fetch_max(seen, Ordering::Relaxed);
+impl Seen {
+    fn outcome(&self) -> Outcome {
+        let mut outcome = Outcome::new(self.class);
+        outcome.sent = self.sent;
+        outcome.should_retry = self.should_retry;
+        outcome.retry_after = self.retry_after;
+        if let Some(used) = &self.used {
+            (outcome.usage, outcome.cost) = **used;
+        }
+        outcome
     }
 }
 
-impl fmt::Debug for Link {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Link").field(&self.outcome()).finish()
-    }
+const fn failed(class: Class) -> bool {
+    Outcome::new(class).failed()
 }

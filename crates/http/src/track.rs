@@ -9,7 +9,6 @@ use buttress_core::{Carry, Ledger, Refused};
 use bytes::Bytes;
 use http::{Request, Response};
 use pin_project_lite::pin_project;
-use tokio::time::{Sleep, sleep};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -85,7 +84,7 @@ pin_project! {
     #[project = StateProj]
     enum State<F, B: http_body::Body> {
         Head { #[pin] response: F, ledger: Option<Ledger> },
-        Peek { held: Held<B>, #[pin] timer: Option<Sleep> },
+        Peek { held: Option<Pin<Box<Held<B>>>> },
         Done,
     }
 }
@@ -215,20 +214,15 @@ where
                         return Poll::Ready(Ok(Response::from_parts(parts, body)));
                     }
                     let held = Held::new(parts, body, Tail::new(seen, meter), ledger);
-                    this.state.set(State::Peek { held, timer: None });
+                    this.state.set(State::Peek { held: Some(held) });
                 }
-                StateProj::Peek { held, mut timer } => {
-                    if held.poll_known(this.peek.bytes, cx).is_pending() {
-                        if timer.is_none() {
-                            timer.set(Some(sleep(this.peek.time)));
-                        }
-                        if let Some(timer) = timer.as_mut().as_pin_mut() {
-                            ready!(timer.poll(cx));
-                        }
+                StateProj::Peek { held } => {
+                    if let Some(held) = held {
+                        ready!(held.as_mut().poll_known(this.peek, cx));
                     }
-                    let response = held.release();
+                    let response = held.take().and_then(Held::release);
                     this.state.set(State::Done);
-                    return Poll::Ready(Ok(response.expect("released once, here")));
+                    return Poll::Ready(Ok(response.expect("held back once, released once")));
                 }
                 StateProj::Done => panic!("polled after completion"),
             }

@@ -713,7 +713,10 @@ proptest! {
         let texts = |seen: &Seen| -> Vec<_> {
             seen.events.iter().map(|event| (event.kind.clone(), event.data.clone())).collect()
         };
-        prop_assert_eq!(texts(&decode(Decoder::new(), &[&out])), texts(&whole));
+        // Where the first event is gone, a later byte order mark may stand first; it counts no more
+        // than before.
+        let first: &[u8] = if unwanted(0) { b"\n" } else { b"" };
+        prop_assert_eq!(texts(&decode(Decoder::new(), &[first, &out])), texts(&whole));
     }
 
     #[test]

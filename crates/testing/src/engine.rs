@@ -9,10 +9,13 @@ use std::{
 use http::{Method, StatusCode};
 
 use crate::{
-    Dialect, Log, Match, Reply, Request, Script,
+    Carrier, Dialect, Hint, Limit, Log, Match, Reply, Request, Script,
+    clock::Clock,
     dialect::{Envelope, JSON},
+    fault::Call,
+    limit::{Limiter, Verdict},
     log::Exchange,
-    plan::Plan,
+    plan::{Head, Plan},
     script::Progress,
 };
 
@@ -21,6 +24,8 @@ pub(crate) struct Engine {
     pub(crate) dialect: Dialect,
     pub(crate) max_body: usize,
     pub(crate) log: Log,
+    clock: Clock,
+    limiter: Option<Limiter>,
     models: Vec<String>,
     conditions: Vec<Match>,
     progress: Mutex<Vec<Progress>>,
@@ -46,12 +51,16 @@ impl Engine {
         scripts: Vec<(Match, Script)>,
         max_body: usize,
         log: Log,
+        clock: Clock,
+        limit: Option<Limit>,
     ) -> Self {
         let (conditions, scripts): (Vec<_>, Vec<_>) = scripts.into_iter().unzip();
         Self {
             dialect,
             max_body,
             log,
+            clock,
+            limiter: limit.map(Limiter::new),
             models,
             conditions,
             progress: Mutex::new(scripts.into_iter().map(Progress::new).collect()),
@@ -60,10 +69,18 @@ impl Engine {
     }
 
     /// Writes the request down and decides what it gets.
-    pub(crate) fn answer(&self, connection: u64, request: Request) -> (Exchange, Plan) {
+    pub(crate) fn answer(
+        &self,
+        carrier: Carrier,
+        connection: u64,
+        request: Request,
+    ) -> (Exchange, Plan) {
         // The conditions are the user's code, which runs under no lock. Which of the scripts gives
         // the reply is decided in the order of arrival.
-        let matching = catch(|| self.matching(&request));
+        let matching = match self.lists_models(&request) {
+            true => Ok(Vec::new()),
+            false => catch(|| self.matching(&request)),
+        };
         let (exchange, reply) = self.log.receive(connection, request, || match &matching {
             Ok(matching) => {
                 let mut progress = lock(&self.progress);
@@ -71,8 +88,11 @@ impl Engine {
             }
             Err(panic) => Err(panic.clone()),
         });
-        let plan = self.plan(&exchange, reply);
-        exchange.status(plan.status.as_u16());
+        let mut plan = self.plan(carrier, &exchange, reply);
+        self.limit(&mut plan, &exchange, carrier);
+        if matches!(plan.head, Head::Proper | Head::Spoiled(_)) {
+            exchange.status(plan.status.as_u16());
+        }
         (exchange, plan)
     }
 
@@ -117,6 +137,42 @@ impl Engine {
         Some(verdict)
     }
 
+    /// Holds a call against the limits, if there are any: what its reply would use is charged, or
+    /// it gets a 429 in place of that reply.
+    fn limit(&self, plan: &mut Plan, exchange: &Exchange, carrier: Carrier) {
+        let request = exchange.received();
+        let Some(limiter) = self.limiter.as_ref().filter(|_| request.is_call()) else {
+            return;
+        };
+        let now = self.clock.now();
+        let limits = match limiter.charge(plan.usage.total()) {
+            Verdict::Admitted(limits) => limits,
+            Verdict::Limited(limits, wait) => {
+                self.log.limited_one();
+                let call = Call {
+                    dialect: self.dialect,
+                    request,
+                    id: request.number(),
+                    carrier,
+                    now,
+                };
+                // Whole seconds, and never too early.
+                let hint = match self.dialect {
+                    Dialect::Gemini => Hint::RetryInfo(wait.as_nanos().div_ceil(1_000_000) as u64),
+                    _ => Hint::Seconds(wait.as_nanos().div_ceil(1_000_000_000) as u64),
+                };
+                match Reply::hinted(hint).plan(&call) {
+                    Ok(limited) => *plan = limited,
+                    Err(why) => self.fail(why),
+                }
+                limits
+            }
+        };
+        for (name, value) in limits.headers(self.dialect, now) {
+            plan.set(&name, &value);
+        }
+    }
+
     fn matching(&self, request: &Request) -> Vec<usize> {
         let all = self.conditions.iter().enumerate();
         all.filter(|(_, condition)| condition.matches(request))
@@ -124,16 +180,25 @@ impl Engine {
             .collect()
     }
 
-    fn plan(&self, exchange: &Exchange, reply: Result<Option<Arc<Reply>>, String>) -> Plan {
+    fn plan(
+        &self,
+        carrier: Carrier,
+        exchange: &Exchange,
+        reply: Result<Option<Arc<Reply>>, String>,
+    ) -> Plan {
         let request = exchange.received();
-        if let Some(plan) = self.model_list(request) {
-            return plan;
+        if self.lists_models(request) {
+            return Plan::whole(StatusCode::OK, JSON, self.dialect.models(&self.models));
         }
-        let id = request.number();
+        let call = Call {
+            dialect: self.dialect,
+            request,
+            id: request.number(),
+            carrier,
+            now: self.clock.now(),
+        };
         let found = match reply {
-            Ok(Some(reply)) => {
-                catch(|| reply.plan(self.dialect, request, id)).and_then(|plan| plan)
-            }
+            Ok(Some(reply)) => catch(|| reply.plan(&call)).and_then(|plan| plan),
             Ok(None) => Err("no script expects it".to_owned()),
             Err(panic) => Err(panic),
         };
@@ -156,10 +221,9 @@ impl Engine {
         Plan::whole(status, JSON, body)
     }
 
-    fn model_list(&self, request: &Request) -> Option<Plan> {
+    fn lists_models(&self, request: &Request) -> bool {
         let asked = request.method() == Method::GET && request.path().ends_with("/models");
-        (asked && !self.models.is_empty())
-            .then(|| Plan::whole(StatusCode::OK, JSON, self.dialect.models(&self.models)))
+        asked && !self.models.is_empty()
     }
 }
 

@@ -35,6 +35,8 @@ pub(crate) enum Head {
     Raw(Bytes),
     /// Nothing at all: the call fails so. In process, and over HTTP/2 where it has a word for it.
     Fail(FailureKind),
+    /// Nothing: the connection ends, and says that it did not begin. HTTP/2 only.
+    GoAway,
 }
 
 /// How the length of the body is told.

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::{Match, Reply};
+use crate::{ApiError, Fault, Match, Reply};
 
 /// Replies in the order in which calls get them.
 ///
@@ -81,6 +81,18 @@ impl From<Reply> for Script {
                 times: None,
             }],
         }
+    }
+}
+
+impl From<Fault> for Script {
+    fn from(fault: Fault) -> Self {
+        Reply::from(fault).into()
+    }
+}
+
+impl From<ApiError> for Script {
+    fn from(error: ApiError) -> Self {
+        Reply::from(error).into()
     }
 }
 

@@ -1,6 +1,8 @@
 //! The probe, proven: layers that keep the contract pass, and each mistake that layers make is
 //! caught under the number of the promise that it breaks.
 
+#[path = "probe/by_hand.rs"]
+mod by_hand;
 #[path = "probe/limit.rs"]
 mod limit;
 #[path = "probe/mutants.rs"]
@@ -9,6 +11,17 @@ mod mutants;
 mod refuse;
 #[path = "probe/retry.rs"]
 mod retry;
+#[path = "probe/timed.rs"]
+mod timed;
+#[path = "probe/tower.rs"]
+mod tower_layers;
+#[path = "probe/toys.rs"]
+mod toys;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use buttress_testing::probe::{Probe, Promise, Verdict};
 use tower_layer::Identity;
@@ -17,6 +30,8 @@ use self::{
     limit::LimitLayer,
     refuse::{QueueLayer, RefuseLayer},
     retry::RetryLayer,
+    timed::{BreakerLayer, QuotaLayer},
+    toys::CountLayer,
 };
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -94,6 +109,52 @@ async fn a_retry_keeps_the_contract() {
     probe.t10().await;
     let probe = Probe::http(RetryLayer::new, http::Request::new);
     probe.contract().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_counter_of_calls_keeps_the_contract_and_its_count() {
+    let count = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&count);
+    let probe = Probe::new(move || CountLayer::new(&counter), |n| n)
+        .counts(move || count.load(Ordering::Relaxed));
+    let verdict = probe.verdict().await;
+    kept(&verdict);
+    assert_eq!(skipped(&verdict), [Promise::T5, Promise::T8]);
+    probe.t11().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn quotas_keep_the_contract_though_no_call_that_ends_makes_place_for_another() {
+    let probe = Probe::new(|| QuotaLayer::new(3, true), |n| n);
+    kept(&probe.verdict().await);
+    probe.t10().await;
+    let probe = Probe::new(|| QuotaLayer::new(3, false), |n| n);
+    let verdict = probe.verdict().await;
+    kept(&verdict);
+    assert_eq!(skipped(&verdict), [Promise::T5]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_breaker_keeps_the_contract_closed_and_open() {
+    kept(
+        &Probe::new(|| BreakerLayer::new(false), |n| n)
+            .verdict()
+            .await,
+    );
+    let probe = Probe::new(BreakerLayer::open, |n| n);
+    let verdict = probe.verdict().await;
+    kept(&verdict);
+    assert_eq!(skipped(&verdict), [Promise::T2, Promise::T5]);
+    probe.t8().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_under_a_timeout_keeps_the_contract() {
+    let timeout = || tower::timeout::TimeoutLayer::new(std::time::Duration::from_secs(9));
+    let probe = Probe::new(move || (timeout(), RefuseLayer::new(2)), |n| n).slots(2);
+    kept(&probe.verdict().await);
+    let probe = Probe::new(move || (timeout(), QueueLayer::new(2)), |n| n).slots(2);
+    kept(&probe.verdict().await);
 }
 
 #[tokio::test(start_paused = true)]

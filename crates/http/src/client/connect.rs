@@ -21,9 +21,8 @@ use tokio::time::{Instant, timeout_at};
 use tower_service::Service;
 
 use super::{
-    Kind,
+    Kind, chain,
     error::BoxError,
-    kind,
     proxy::{self, Speaks},
     socket::{Near, Socket},
     tls::{NoRoots, Tls},
@@ -211,7 +210,7 @@ impl Broken {
             (stage == Stage::Proxy)
                 .then(|| proxy::refusal(&source))
                 .flatten()
-                .unwrap_or_else(|| kind::connecting(&*source))
+                .unwrap_or_else(|| chain::connecting(&*source))
         };
         Self {
             kind,

@@ -106,7 +106,7 @@ fn finish(
     match result {
         Ok(mut response) => {
             if let Some(kept) = response.extensions_mut().remove::<Kept>() {
-                kept.set();
+                kept.served();
             }
             match contradiction(response.headers()) {
                 Some(found) => Err(Error::response(found, "one length", authority)),
@@ -118,7 +118,7 @@ fn finish(
             if let Some(info) = error.connect_info() {
                 info.get_extras(&mut extras);
             }
-            let kept = extras.get::<Kept>().is_some_and(Kept::get);
+            let kept = extras.get::<Kept>().is_some_and(Kept::was_kept);
             Err(Error::transport(error, kept, authority))
         }
     }

@@ -1,12 +1,10 @@
-//! What went wrong, as far as an error chain says.
+//! What can go wrong, and what it means.
 
-use std::{error::Error as StdError, fmt, io};
+use std::{error::Error as StdError, fmt};
 
 use buttress_core::{Class, Outcome};
-use hyper_util::client::legacy;
-use tokio::time::error::Elapsed;
 
-use super::{connect::Broken, dns, error::Failure, tls};
+use super::chain;
 
 /// What went wrong with a call over a connection, and when.
 ///
@@ -31,6 +29,7 @@ use super::{connect::Broken, dns, error::Failure, tls};
 /// | [`Reset`](Kind::Reset) | [`Unavailable`](Class::Unavailable) | maybe |
 /// | [`Malformed`](Kind::Malformed) | [`Unavailable`](Class::Unavailable) | maybe |
 /// | [`Timeout`](Kind::Timeout) | [`Unavailable`](Class::Unavailable) | maybe |
+/// | [`Refused`](Kind::Refused) | the refusal's, by itself [`Refused`](Class::Refused) | the refusal's, by itself no |
 /// | [`Other`](Kind::Other) | [`Unavailable`](Class::Unavailable) | maybe |
 ///
 /// # Examples
@@ -58,9 +57,12 @@ pub enum Kind {
     Request,
     /// The request's own body failed while it was being sent.
     RequestBody,
-    /// The resolver says that there is no such name.
+    /// The resolver says that there is no such name, or that it has no address. `std` keeps only
+    /// the resolver's text: known are those of glibc, musl, macOS and the BSDs, and the codes of
+    /// Windows. macOS says this also without a network.
     NoSuchName,
-    /// The name could not be looked up now, or the resolver did not say why.
+    /// The name could not be looked up now, or the resolver did not say why in words that are
+    /// known.
     NameLookup,
     /// Nothing listens there.
     ConnectRefused,
@@ -73,7 +75,9 @@ pub enum Kind {
     Connect,
     /// The peer's certificate is not one to trust: unknown issuer, wrong host, expired.
     Certificate,
-    /// The peer does not speak TLS, or no TLS that both sides know, or refuses our side of it.
+    /// The peer does not speak TLS, or none that both sides know, or refuses our side of it. One
+    /// that closes or stays silent when it is greeted in TLS is [`Connect`](Kind::Connect) or
+    /// [`ConnectTimeout`](Kind::ConnectTimeout).
     Tls,
     /// The proxy refuses our credentials, or wants some.
     Proxy,
@@ -90,24 +94,17 @@ pub enum Kind {
     Malformed,
     /// The connection stopped answering: an HTTP/2 ping or TCP keep-alive probe.
     Timeout,
+    /// A layer around the client said no.
+    Refused,
     /// Nothing of the above is known.
     Other,
-}
-
-/// What is known from further out in the chain.
-#[derive(Clone, Copy, Default)]
-struct Context {
-    /// No request was handed to a connection yet.
-    connecting: bool,
-    /// The head of a response was there.
-    body: bool,
 }
 
 // ===== impl Kind =====
 
 impl Kind {
     /// Every kind, in the order of the table.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Setup,
         Self::Request,
         Self::RequestBody,
@@ -125,6 +122,7 @@ impl Kind {
         Self::Reset,
         Self::Malformed,
         Self::Timeout,
+        Self::Refused,
         Self::Other,
     ];
 
@@ -132,31 +130,25 @@ impl Kind {
     ///
     /// It looks at the error and everything below it for [`client::Error`](super::Error), hyper,
     /// hyper-util's client (reqwest's errors have these as their source), h2, rustls and
-    /// [`io::Error`]; [`Other`](Kind::Other) if none of them is there. A [`Refused`] is not
-    /// looked for: that is the business of [`outcome_of`].
+    /// [`io::Error`](std::io::Error); [`Other`](Kind::Other) if none of them is there. A refusal of a
+    /// layer is looked for by [`outcome_of`].
     ///
     /// A foreign client that does not keep apart a new connection from one that was kept gives
     /// [`Unstarted`](Kind::Unstarted) for both, where a request was not written.
     ///
-    /// [`Refused`]: buttress_core::Refused
     /// [`outcome_of`]: buttress_core::outcome_of
     #[must_use]
     pub fn of(error: &(dyn StdError + 'static)) -> Self {
-        walk(error, Context::default()).unwrap_or(Self::Other)
+        chain::kind_of(error).unwrap_or(Self::Other)
     }
 
     /// The kind of an error that a response's body ended with. As [`of`](Kind::of), but never
     /// [`Unstarted`](Kind::Unstarted): the response had begun.
     #[must_use]
     pub fn of_body(error: &(dyn StdError + 'static)) -> Self {
-        let context = Context {
-            body: true,
-            ..Context::default()
-        };
-        match walk(error, context) {
-            Some(Self::Unstarted) => Self::Reset,
-            Some(kind) => kind,
-            None => Self::Other,
+        match Self::of(error) {
+            Self::Unstarted => Self::Reset,
+            kind => kind,
         }
     }
 
@@ -176,6 +168,7 @@ impl Kind {
             | Self::ConnectTimeout
             | Self::Connect => Outcome::new(Class::Unavailable).not_sent(),
             Self::Unstarted => Outcome::new(Class::Unstarted),
+            Self::Refused => Outcome::new(Class::Refused),
             Self::Closed | Self::Reset | Self::Malformed | Self::Timeout | Self::Other => {
                 Outcome::new(Class::Unavailable)
             }
@@ -203,113 +196,8 @@ impl Kind {
             Self::Reset => "reset",
             Self::Malformed => "malformed",
             Self::Timeout => "timeout",
+            Self::Refused => "refused",
             Self::Other => "other",
-        }
-    }
-
-    /// The kind of an I/O error, of the kind that the system gives.
-    const fn of_io(kind: io::ErrorKind, context: Context) -> Option<Self> {
-        use io::ErrorKind as Io;
-        Some(match kind {
-            // Only `connect` gives this.
-            Io::ConnectionRefused => Self::ConnectRefused,
-            // `NotConnected` is hyper-util's word for a name without a usable address.
-            Io::HostUnreachable | Io::NetworkUnreachable | Io::NetworkDown | Io::NotConnected
-                if context.connecting =>
-            {
-                Self::Unreachable
-            }
-            Io::TimedOut if context.connecting => Self::ConnectTimeout,
-            _ if context.connecting => Self::Connect,
-            Io::UnexpectedEof | Io::BrokenPipe | Io::NotConnected => Self::Closed,
-            Io::ConnectionReset
-            | Io::ConnectionAborted
-            | Io::HostUnreachable
-            | Io::NetworkUnreachable
-            | Io::NetworkDown => Self::Reset,
-            Io::TimedOut => Self::Timeout,
-            Io::InvalidData | Io::InvalidInput => Self::Malformed,
-            _ => return None,
-        })
-    }
-
-    fn of_hyper(error: &hyper::Error, context: Context) -> Option<Self> {
-        // hyper hands back a request that it did not write, and only then says `Canceled`.
-        if error.is_canceled() {
-            return Some(Self::Unstarted);
-        }
-        if error.is_timeout() {
-            return Some(Self::Timeout);
-        }
-        if error.is_parse() {
-            return Some(Self::Malformed);
-        }
-        if error.is_incomplete_message() || error.is_closed() {
-            return Some(if context.connecting {
-                Self::Connect
-            } else {
-                Self::Closed
-            });
-        }
-        if let Some(kind) = below(error, context) {
-            return Some(kind);
-        }
-        // No getter tells the rest apart.
-        Some(match error.to_string().as_str() {
-            "dispatch task is gone" => Self::Other,
-            _ if error.is_user() => Self::RequestBody,
-            // The connection of a body failed on its writing side.
-            "error reading a body from connection" => Self::Reset,
-            // Bytes before there was a request.
-            "received unexpected message from connection" if context.connecting => Self::Connect,
-            _ => return None,
-        })
-    }
-
-    fn of_h2(error: &h2::Error, context: Context) -> Self {
-        if let Some(kind) = error.get_io().and_then(|io| walk(io, context)) {
-            return kind;
-        }
-        let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
-        // h2 fails a stream with the peer's GOAWAY only if the stream is above its last id, or
-        // was never opened.
-        if error.is_remote() && (refused || error.is_go_away()) {
-            return Self::Unstarted;
-        }
-        if error.is_remote() {
-            return Self::Reset;
-        }
-        if error.is_library() {
-            return Self::Malformed;
-        }
-        if error.is_reset() {
-            // By us: hyper does it when the request's body fails.
-            return Self::RequestBody;
-        }
-        Self::Other
-    }
-
-    fn of_pool(error: &legacy::Error) -> Option<Self> {
-        let context = Context {
-            connecting: error.is_connect() || error.connect_info().is_none(),
-            ..Context::default()
-        };
-        match error.source() {
-            // The methods and versions that hyper-util refuses have no source.
-            None => Some(Self::Request),
-            Some(source) => walk(source, context).or_else(|| {
-                let pooled = matches!(
-                    source.to_string().as_str(),
-                    "request was canceled" | "checked out connection was closed"
-                );
-                // Another request was opening the connection that this one waited for, and gave
-                // up. What happened to it is its own business.
-                context.connecting.then_some(if pooled {
-                    Self::Unstarted
-                } else {
-                    Self::Connect
-                })
-            }),
         }
     }
 }
@@ -334,67 +222,59 @@ impl fmt::Display for Kind {
             Self::Reset => "connection reset",
             Self::Malformed => "malformed response",
             Self::Timeout => "connection stopped answering",
+            Self::Refused => "refused by a layer",
             Self::Other => "unknown failure",
         })
     }
 }
 
-/// The kind of an error on the way to a connection.
-pub(super) fn connecting(error: &(dyn StdError + 'static)) -> Kind {
-    let context = Context {
-        connecting: true,
-        ..Context::default()
-    };
-    walk(error, context).unwrap_or(Kind::Connect)
-}
+#[cfg(test)]
+mod tests {
+    use buttress_core::{Class, Sent};
 
-/// The first kind that the chain below an error knows.
-fn below(error: &(dyn StdError + 'static), context: Context) -> Option<Kind> {
-    error.source().and_then(|source| walk(source, context))
-}
+    use super::Kind;
 
-/// The first kind that an error or the chain below it knows.
-fn walk(error: &(dyn StdError + 'static), context: Context) -> Option<Kind> {
-    if let Some(failure) = error.downcast_ref::<super::Error>() {
-        return Some(failure.kind());
+    /// The table of the docs, row by row.
+    const TABLE: [(Kind, Class, Sent); 19] = [
+        (Kind::Setup, Class::Unfit, Sent::No),
+        (Kind::Request, Class::Invalid, Sent::No),
+        (Kind::RequestBody, Class::Invalid, Sent::Maybe),
+        (Kind::NoSuchName, Class::Unfit, Sent::No),
+        (Kind::NameLookup, Class::Unavailable, Sent::No),
+        (Kind::ConnectRefused, Class::Unavailable, Sent::No),
+        (Kind::Unreachable, Class::Unavailable, Sent::No),
+        (Kind::ConnectTimeout, Class::Unavailable, Sent::No),
+        (Kind::Connect, Class::Unavailable, Sent::No),
+        (Kind::Certificate, Class::Unfit, Sent::No),
+        (Kind::Tls, Class::Unfit, Sent::No),
+        (Kind::Proxy, Class::Unfit, Sent::No),
+        (Kind::Unstarted, Class::Unstarted, Sent::No),
+        (Kind::Closed, Class::Unavailable, Sent::Maybe),
+        (Kind::Reset, Class::Unavailable, Sent::Maybe),
+        (Kind::Malformed, Class::Unavailable, Sent::Maybe),
+        (Kind::Timeout, Class::Unavailable, Sent::Maybe),
+        (Kind::Refused, Class::Refused, Sent::No),
+        (Kind::Other, Class::Unavailable, Sent::Maybe),
+    ];
+
+    #[test]
+    fn every_kind_has_the_outcome_of_its_row() {
+        assert_eq!(TABLE.map(|row| row.0), Kind::ALL);
+        for (kind, class, sent) in TABLE {
+            let outcome = kind.outcome();
+            assert_eq!((outcome.class, outcome.sent), (class, sent), "{kind:?}");
+        }
     }
-    // A box cannot be looked at itself, but its source can: that of an `Error` is its `Failure`.
-    if let Some(failure) = error.downcast_ref::<Failure>() {
-        return Some(failure.kind);
+
+    #[test]
+    fn names_are_distinct_labels() {
+        for (i, kind) in Kind::ALL.iter().enumerate() {
+            let label = |b: u8| b.is_ascii_lowercase() || b == b'_';
+            assert!(kind.as_str().bytes().all(label), "{kind:?}");
+            for other in &Kind::ALL[..i] {
+                assert_ne!(other.as_str(), kind.as_str());
+                assert_ne!(other.to_string(), kind.to_string());
+            }
+        }
     }
-    if let Some(broken) = error.downcast_ref::<Broken>() {
-        return Some(broken.kind);
-    }
-    if let Some(error) = error.downcast_ref::<legacy::Error>() {
-        return Kind::of_pool(error);
-    }
-    if let Some(error) = error.downcast_ref::<hyper::Error>() {
-        let kind = Kind::of_hyper(error, context);
-        let in_body = context.body || error.to_string() == "error reading a body from connection";
-        return match kind {
-            Some(Kind::Unstarted) if in_body => Some(Kind::Reset),
-            kind => kind,
-        };
-    }
-    if let Some(error) = error.downcast_ref::<h2::Error>() {
-        return Some(Kind::of_h2(error, context));
-    }
-    if let Some(error) = error.downcast_ref::<rustls::Error>() {
-        return Some(tls::kind_of(error, context.connecting));
-    }
-    if let Some(error) = error.downcast_ref::<io::Error>() {
-        // `source` of an I/O error skips the error that it was made of.
-        let inner = error.get_ref().and_then(|inner| walk(inner, context));
-        return inner
-            .or_else(|| dns::kind_of(error))
-            .or_else(|| Kind::of_io(error.kind(), context));
-    }
-    if error.is::<Elapsed>() {
-        return Some(if context.connecting {
-            Kind::ConnectTimeout
-        } else {
-            Kind::Timeout
-        });
-    }
-    below(error, context)
 }

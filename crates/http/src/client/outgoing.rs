@@ -2,8 +2,6 @@
 
 use std::{
     any::Any,
-    error::Error as StdError,
-    fmt,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -32,10 +30,6 @@ pub(super) struct Informational {
     waker: Mutex<Option<Waker>>,
 }
 
-/// An error of the request's own body, told apart from those of the connection.
-#[derive(Debug)]
-pub(super) struct BodyFailed(BoxError);
-
 pub(super) fn outgoing<B>(body: B) -> Outgoing
 where
     B: Body<Data = Bytes> + Send + 'static,
@@ -50,10 +44,7 @@ where
         return Either::Left(full);
     }
     match body {
-        Some(body) => {
-            let body = body.map_err(|error| BodyFailed(error.into()).into());
-            Either::Right(body.boxed_unsync())
-        }
+        Some(body) => Either::Right(body.map_err(Into::into).boxed_unsync()),
         None => Either::Left(Full::default()),
     }
 }
@@ -109,20 +100,6 @@ impl Informational {
 
     fn waker(&self) -> std::sync::MutexGuard<'_, Option<Waker>> {
         self.waker.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-// ===== impl BodyFailed =====
-
-impl fmt::Display for BodyFailed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the request's body failed")
-    }
-}
-
-impl StdError for BodyFailed {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        Some(&*self.0)
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
+    time::Duration,
 };
 
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -16,7 +17,7 @@ use hyper_util::{
     client::legacy::connect::{Connected, Connection},
     rt::TokioIo,
 };
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::Instant};
 
 /// To the first machine on the way: the host, or a proxy.
 pub(super) type Near = MaybeHttpsStream<TokioIo<TcpStream>>;
@@ -30,22 +31,40 @@ pub(super) struct Socket {
     pub(super) http2: bool,
 }
 
-/// Whether a connection has served a request before. A request that was not written to such a
-/// one met a connection that had been idle; to a new one, a broken server.
+/// Whether a connection was kept in the pool, rather than made for the request at hand. A request
+/// that was not written to a kept one met a server that closes what is idle; to a new one, a
+/// broken server.
 ///
 /// It reaches the response and the error through hyper-util's connection info.
-#[derive(Clone, Default)]
-pub(super) struct Kept(Arc<AtomicBool>);
+#[derive(Clone)]
+pub(super) struct Kept(Arc<Life>);
+
+struct Life {
+    served: AtomicBool,
+    since: Instant,
+}
 
 // ===== impl Kept =====
 
 impl Kept {
-    pub(super) fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
+    /// A new connection has its request at once. One that has lived this long without was made
+    /// for a request that then took another, and went into the pool unused.
+    const NEW: Duration = Duration::from_secs(1);
+
+    fn new() -> Self {
+        Self(Arc::new(Life {
+            served: AtomicBool::new(false),
+            since: Instant::now(),
+        }))
     }
 
-    pub(super) fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    /// It has served a request.
+    pub(super) fn served(&self) {
+        self.0.served.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn was_kept(&self) -> bool {
+        self.0.served.load(Ordering::Relaxed) || self.0.since.elapsed() >= Self::NEW
     }
 }
 
@@ -53,11 +72,7 @@ impl Kept {
 
 impl Connection for Socket {
     fn connected(&self) -> Connected {
-        let connected = self
-            .io
-            .connected()
-            .proxy(self.forwarded)
-            .extra(Kept::default());
+        let connected = self.io.connected().proxy(self.forwarded).extra(Kept::new());
         if self.http2 {
             connected.negotiated_h2()
         } else {
@@ -103,5 +118,25 @@ impl Write for Socket {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::Kept;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_was_kept_if_it_has_served_or_was_long_without_a_request() {
+        let new = Kept::new();
+        assert!(!new.was_kept());
+        new.clone().served();
+        assert!(new.was_kept());
+
+        let unused = Kept::new();
+        assert!(!unused.was_kept());
+        advance(Kept::NEW).await;
+        assert!(unused.was_kept());
     }
 }

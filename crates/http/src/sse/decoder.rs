@@ -143,7 +143,7 @@ impl Decoder {
 
     /// Takes bytes off the front of `chunk` up to the end of the next event, and shows that.
     ///
-    /// As [`decode`](Decoder::decode), for who keeps nothing of the event: it makes no `Bytes`.
+    /// As [`decode`](Decoder::decode), for a reader that keeps nothing of the event: it makes no `Bytes`.
     ///
     /// ```
     /// # fn main() -> Result<(), buttress_http::sse::Error> {
@@ -237,7 +237,7 @@ impl Decoder {
     fn find(&mut self, chunk: &[u8]) -> Result<Found, Error> {
         if self.spent {
             self.spent = false;
-            take(&mut self.carry);
+            empty(&mut self.carry);
         }
         if self.error.is_some() {
             return Ok(Found::Nothing);
@@ -262,7 +262,7 @@ impl Decoder {
                 Step::Event(_) => return Ok(Found::Carry(at)),
                 Step::Passed(len) => {
                     pass(&mut self.scan, &mut self.last_id, &self.carry[..len]);
-                    take(&mut self.carry);
+                    empty(&mut self.carry);
                 }
                 Step::More => {}
             }
@@ -288,7 +288,12 @@ impl Decoder {
     fn event(&mut self, frame: Bytes) -> Event {
         let fields = self.scan.fields;
         if let Some(id) = fields.id {
-            self.last_id = Some(frame.slice(id.start..id.end));
+            // It may outlive the event by long, and must not hold a large one.
+            self.last_id = Some(if frame.len() > KEPT {
+                Bytes::copy_from_slice(id.of(&frame))
+            } else {
+                frame.slice(id.start..id.end)
+            });
         }
         let joined = (fields.data_lines > 1).then(|| {
             let mut joined = BytesMut::new();
@@ -322,7 +327,7 @@ impl Decoder {
             frame,
             kind: fields.kind.of(frame),
             data: if fields.data_lines > 1 {
-                take(&mut self.joined);
+                empty(&mut self.joined);
                 join(frame, fields.data, &mut self.joined);
                 &self.joined
             } else {
@@ -377,11 +382,20 @@ fn pass(scan: &mut Scan, last_id: &mut Option<Bytes>, frame: &[u8]) {
     scan.next_frame(frame.len());
 }
 
-/// Takes what a buffer holds, and with it the buffer if that is large.
+/// Takes what a buffer holds, and keeps the rest of the buffer unless that is large.
 fn take(buffer: &mut BytesMut) -> BytesMut {
     if buffer.len() > KEPT {
         mem::take(buffer)
     } else {
         buffer.split()
+    }
+}
+
+/// Keeps the buffer for the next event, unless that is large.
+fn empty(buffer: &mut BytesMut) {
+    if buffer.len() > KEPT {
+        *buffer = BytesMut::new();
+    } else {
+        buffer.clear();
     }
 }

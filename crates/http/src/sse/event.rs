@@ -130,7 +130,7 @@ impl<'a> EventRef<'a> {
     }
 
     /// The type as it came, or `None` where [`event_type`](EventRef::event_type) says `message` by
-    /// default. For who compares it once per event.
+    /// default. For comparing bytes, once an event.
     #[must_use]
     #[inline]
     pub fn name(&self) -> Option<&'a [u8]> {
@@ -161,8 +161,8 @@ impl<'a> EventRef<'a> {
     /// The event as it stood on the wire, from its first field to the end of the blank line after it.
     ///
     /// Comments and blank lines before it are not part of it. The line feed of a final CR LF is, unless
-    /// a chunk ended between the two: an event is not held back for a byte that may never come. Who
-    /// takes such an event out of a stream leaves a blank line there, which means nothing.
+    /// a chunk ended between the two: an event is not held back for a byte that may never come. Where
+    /// such an event is taken out of a stream, a blank line stays, which means nothing.
     #[must_use]
     #[inline]
     pub fn frame(&self) -> &'a [u8] {

@@ -8,10 +8,11 @@ use super::{Decoder, Error, EventRef};
 
 /// Forwards a stream byte for byte, and leaves out the events that are not wanted.
 ///
-/// An event that a chunk ends in the middle of is held back until it is whole and was judged. All else,
-/// comments and blank lines included, passes with its chunk. A chunk that ends where an event ends and
-/// loses nothing is passed on as it is; one that loses its first or last events is sliced; only what is
-/// put together from several pieces is copied.
+/// An event that a chunk ends in the middle of is held back until it is whole and was judged; the
+/// filter and its decoder hold it once each. All else, comments and blank lines included, passes with
+/// its chunk. A chunk that ends where an event ends and loses nothing is passed on as it is, one that
+/// loses its first or last events is sliced, and only what is put together from several pieces is
+/// copied.
 ///
 /// ```
 /// use buttress_http::sse::{Decoder, Filter};

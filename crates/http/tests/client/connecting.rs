@@ -6,17 +6,15 @@ use buttress_core::{Class, Sent};
 use buttress_http::client::{Client, Kind};
 use tokio::{
     io::AsyncWriteExt,
-    net::{TcpListener, TcpSocket, TcpStream},
+    net::{TcpSocket, TcpStream},
     time::{Instant, timeout},
 };
 
-use crate::support::{Server, fails, failure, gone, read_head};
+use crate::support::{Server, deaf, fails, failure, gone, read_head};
 
 #[tokio::test]
 async fn a_refused_connection_was_not_sent() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    drop(listener);
+    let (_deaf, addr) = deaf();
     let client = Client::direct(&format!("http://{addr}")).unwrap();
     let error = fails(&client, Kind::ConnectRefused, Class::Unavailable, Sent::No).await;
     assert_eq!(error.to_string(), format!("{addr}: connection refused"));

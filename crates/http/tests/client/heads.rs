@@ -25,7 +25,7 @@ async fn what_closes_without_an_answer_may_have_been_served() {
 
 #[tokio::test]
 async fn what_resets_without_an_answer_may_have_been_served() {
-    let server = Server::after_head(|stream| async { reset(stream) }).await;
+    let server = Server::after_head(|stream| async move { reset(&stream) }).await;
     fails(
         &server.client(),
         Kind::Reset,
@@ -46,9 +46,9 @@ async fn a_head_that_breaks_off_may_have_been_served() {
     )
     .await;
 
-    let server = Server::after_head(|mut stream| async {
+    let server = Server::after_head(|mut stream| async move {
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-").await?;
-        reset(stream)
+        reset(&stream)
     })
     .await;
     fails(
@@ -245,7 +245,7 @@ async fn a_body_that_is_reset_says_so() {
     let server = Server::after_head(|mut stream| async move {
         let head = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhello";
         stream.write_all(head).await?;
-        reset(stream)
+        reset(&stream)
     })
     .await;
     // A reset may overtake the head on its way.
@@ -285,7 +285,9 @@ async fn a_request_body_that_fails_is_not_the_servers_fault() {
     })
     .await;
     for client in [server.client(), server.client().http2_only()] {
-        let body = Frames::new([Ok("hello"), Err(io::Error::other("the disk is gone"))]);
+        // As of a caller of ours that went away while it was sending.
+        let failure = Err(io::ErrorKind::ConnectionReset.into());
+        let body = Frames::new([Ok("hello"), failure]);
         let request = Request::post("/x").body(body).unwrap();
         let error = client.clone().call(request).await.unwrap_err();
         assert_eq!(error.kind(), Kind::RequestBody, "{error:#?}");

@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use crate::{
-    support::{CANARY, Server, fails, get, gone, read_head, reply, request, reset},
+    support::{CANARY, Server, deaf, fails, get, gone, read_head, reply, request, reset},
     tls::{Authority, answer},
 };
 
@@ -169,7 +169,7 @@ async fn a_proxy_that_does_not_connect_was_not_sent_to() {
     ] {
         refused_with(answer, Kind::Connect, Class::Unavailable).await;
     }
-    let resets = Server::after_head(|stream| async { reset(stream) }).await;
+    let resets = Server::after_head(|stream| async move { reset(&stream) }).await;
     let client = Client::direct("https://api.example.com").unwrap();
     let client = through(client, &with_credentials("http", &resets));
     fails(&client, Kind::Connect, Class::Unavailable, Sent::No).await;
@@ -177,9 +177,7 @@ async fn a_proxy_that_does_not_connect_was_not_sent_to() {
 
 #[tokio::test]
 async fn a_proxy_that_is_not_there_refuses_like_a_host() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    drop(listener);
+    let (_deaf, addr) = deaf();
     for base in ["http://api.example.com", "https://api.example.com"] {
         let client = through(Client::direct(base).unwrap(), &format!("http://{addr}"));
         fails(&client, Kind::ConnectRefused, Class::Unavailable, Sent::No).await;

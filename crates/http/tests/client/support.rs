@@ -22,7 +22,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     task::JoinSet,
 };
 use tower_service::Service;
@@ -101,6 +101,14 @@ impl Server {
     }
 }
 
+/// A port that nobody listens on, and that nobody else gets while the socket is there.
+pub(crate) fn deaf() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let addr = socket.local_addr().unwrap();
+    (socket, addr)
+}
+
 /// A request body of which nobody knows the length.
 pub(crate) struct Frames(VecDeque<io::Result<&'static str>>);
 
@@ -125,8 +133,8 @@ impl Body for Frames {
     }
 }
 
-/// Closes a connection with a reset.
-pub(crate) fn reset(stream: TcpStream) -> io::Result<()> {
+/// Has the close of a connection be a reset.
+pub(crate) fn reset(stream: &TcpStream) -> io::Result<()> {
     stream.set_zero_linger()
 }
 

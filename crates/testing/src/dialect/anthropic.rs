@@ -5,7 +5,9 @@ use std::io::Write;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{Answer, Delta, Envelope, Events, Finish, SIGNATURE, json_or_text, quote, request_id};
+use super::{
+    Answer, Delta, Envelope, Events, Finish, Read, SIGNATURE, json_or_text, quote, request_id,
+};
 use crate::{Usage, plan::Kind};
 
 pub(super) fn whole(answer: &Answer<'_>) -> Bytes {
@@ -72,6 +74,29 @@ pub(super) fn stream(answer: &Answer<'_>) -> Events {
         out.extend_from_slice(br#"{"type":"message_stop"}"#);
     });
     events.events
+}
+
+pub(super) fn read(payload: &Value) -> Read {
+    let delta = &payload["delta"];
+    let says = |field: &str| delta[field].as_str().is_some_and(|text| !text.is_empty());
+    let usage = (payload.pointer("/message/usage")).or_else(|| payload.get("usage"));
+    let usage = usage.map(|usage| {
+        let count = |field: &str| usage[field].as_u64().unwrap_or(0);
+        let (read, written) = (
+            count("cache_read_input_tokens"),
+            count("cache_creation_input_tokens"),
+        );
+        Usage::new(
+            count("input_tokens") + read + written,
+            count("output_tokens"),
+        )
+        .cached(read)
+        .cache_write(written)
+    });
+    Read {
+        content: ["text", "thinking", "partial_json"].into_iter().any(says),
+        usage,
+    }
 }
 
 pub(super) fn error(envelope: &Envelope<'_>) -> Bytes {

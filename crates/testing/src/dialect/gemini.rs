@@ -5,7 +5,7 @@ use std::io::Write;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{Answer, Delta, Envelope, Events, Finish, SIGNATURE, json_or_text};
+use super::{Answer, Delta, Envelope, Events, Finish, Read, SIGNATURE, json_or_text};
 use crate::{Usage, plan::Kind, reply::ToolCall};
 
 pub(super) fn whole(answer: &Answer<'_>) -> Bytes {
@@ -23,13 +23,7 @@ pub(super) fn stream(answer: &Answer<'_>) -> Events {
     let mut first = true;
     let mut push = |kind, output, response: Value, last: bool| {
         events.push(kind, Some(output), |out| {
-            let (before, after) = match (answer.sse, first, last) {
-                (true, _, _) => ("data: ", "\r\n\r\n"),
-                (false, true, false) => ("[", "\n"),
-                (false, true, true) => ("[", "\n]\n"),
-                (false, false, false) => (",\r\n", "\n"),
-                (false, false, true) => (",\r\n", "\n]\n"),
-            };
+            let (before, after) = framing(answer.sse, first, last);
             let _ = write!(out, "{before}{response}{after}");
         });
         first = false;
@@ -57,6 +51,41 @@ pub(super) fn stream(answer: &Answer<'_>) -> Events {
     let response = response(answer, &last, Some(answer.finish), output);
     push(Kind::Tail, output, response, true);
     events
+}
+
+/// What stands around a payload: an event, or an element of an array.
+pub(crate) fn framing(sse: bool, first: bool, last: bool) -> (&'static str, &'static str) {
+    match (sse, first, last) {
+        (true, _, _) => ("data: ", "\r\n\r\n"),
+        (false, true, false) => ("[", "\n"),
+        (false, true, true) => ("[", "\n]\n"),
+        (false, false, false) => (",\r\n", "\n"),
+        (false, false, true) => (",\r\n", "\n]\n"),
+    }
+}
+
+pub(super) fn read(payload: &Value) -> Read {
+    let parts = payload.pointer("/candidates/0/content/parts");
+    let says = |part: &Value| {
+        part.get("functionCall").is_some()
+            || part["text"].as_str().is_some_and(|text| !text.is_empty())
+    };
+    let count = |name: &str| payload["usageMetadata"][name].as_u64().unwrap_or(0);
+    let usage = payload.get("usageMetadata").map(|_| {
+        let thoughts = count("thoughtsTokenCount");
+        Usage::new(
+            count("promptTokenCount"),
+            count("candidatesTokenCount") + thoughts,
+        )
+        .cached(count("cachedContentTokenCount"))
+        .reasoning(thoughts)
+    });
+    Read {
+        content: parts
+            .and_then(Value::as_array)
+            .is_some_and(|parts| parts.iter().any(says)),
+        usage,
+    }
 }
 
 pub(super) fn error(envelope: &Envelope<'_>) -> Bytes {

@@ -1,7 +1,7 @@
 //! The three dialects: how each of them says the same things.
 
 mod anthropic;
-mod gemini;
+pub(crate) mod gemini;
 mod openai;
 
 use bytes::Bytes;
@@ -9,7 +9,7 @@ use http::{HeaderValue, StatusCode};
 use serde_json::Value;
 
 use crate::{
-    Usage,
+    Request, Usage,
     plan::{Data, Kind, Part, Plan},
     reply::ToolCall,
 };
@@ -76,8 +76,17 @@ pub(crate) struct Envelope<'a> {
     pub(crate) kind: Option<&'a str>,
     pub(crate) code: Option<&'a str>,
     pub(crate) message: Option<&'a str>,
+    pub(crate) param: Option<&'a str>,
     pub(crate) details: Option<&'a Value>,
     pub(crate) id: u64,
+}
+
+/// What a payload of a stream says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Read {
+    /// Text, reasoning or a part of a tool call.
+    pub(crate) content: bool,
+    pub(crate) usage: Option<Usage>,
 }
 
 /// Events written one after the other into one buffer.
@@ -160,12 +169,35 @@ impl Dialect {
             Dialect::Anthropic => anthropic::stream(answer),
             Dialect::Gemini => gemini::stream(answer),
         };
+        self.stream_of(events.finish(), answer.usage, answer.sse)
+    }
+
+    /// A stream of these events.
+    pub(crate) fn stream_of(self, events: Vec<Part>, usage: Usage, sse: bool) -> Plan {
         let content_type = match self {
-            Dialect::Gemini if !answer.sse => JSON,
+            Dialect::Gemini if !sse => JSON,
             Dialect::Gemini => HeaderValue::from_static("text/event-stream"),
             Dialect::OpenAi | Dialect::Anthropic => SSE,
         };
-        Plan::stream(content_type, events.finish(), answer.usage)
+        Plan::stream(content_type, events, usage)
+    }
+
+    /// Whether the stream that is asked for is one of events, or else a JSON array.
+    pub(crate) fn streams_events(self, request: &Request) -> bool {
+        let sse = || {
+            request
+                .query()
+                .is_some_and(|query| query.contains("alt=sse"))
+        };
+        self != Dialect::Gemini || sse()
+    }
+
+    pub(crate) fn read(self, payload: &Value) -> Read {
+        match self {
+            Dialect::OpenAi => openai::read(payload),
+            Dialect::Anthropic => anthropic::read(payload),
+            Dialect::Gemini => gemini::read(payload),
+        }
     }
 
     pub(crate) fn error(self, envelope: &Envelope<'_>) -> Bytes {

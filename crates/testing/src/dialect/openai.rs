@@ -5,7 +5,7 @@ use std::io::Write;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{Answer, CREATED, Delta, Envelope, Events, Finish, quote};
+use super::{Answer, CREATED, Delta, Envelope, Events, Finish, Read, quote};
 use crate::{Usage, plan::Kind};
 
 pub(super) fn whole(answer: &Answer<'_>) -> Bytes {
@@ -123,6 +123,25 @@ fn write_delta(out: &mut Vec<u8>, answer: &Answer<'_>, delta: &Delta<'_>) {
     }
 }
 
+pub(super) fn read(payload: &Value) -> Read {
+    let delta = &payload["choices"][0]["delta"];
+    let says = |field: &str| delta[field].as_str().is_some_and(|text| !text.is_empty());
+    let text = ["content", "reasoning_content", "reasoning", "refusal"]
+        .into_iter()
+        .any(says);
+    let usage = payload.get("usage").filter(|usage| usage.is_object());
+    let usage = usage.map(|usage| {
+        let count = |pointer: &str| usage.pointer(pointer).and_then(Value::as_u64).unwrap_or(0);
+        Usage::new(count("/prompt_tokens"), count("/completion_tokens"))
+            .cached(count("/prompt_tokens_details/cached_tokens"))
+            .reasoning(count("/completion_tokens_details/reasoning_tokens"))
+    });
+    Read {
+        content: text || delta.get("tool_calls").is_some_and(Value::is_array),
+        usage,
+    }
+}
+
 pub(super) fn error(envelope: &Envelope<'_>) -> Bytes {
     let (kind, code, message) = match envelope.status {
         401 => (
@@ -168,7 +187,7 @@ pub(super) fn error(envelope: &Envelope<'_>) -> Bytes {
     let body = json!({ "error": {
         "message": envelope.message.unwrap_or(message),
         "type": envelope.kind.unwrap_or(kind),
-        "param": null,
+        "param": envelope.param,
         "code": envelope.code.or(code),
     }});
     Bytes::from(body.to_string())

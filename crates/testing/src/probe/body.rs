@@ -86,7 +86,7 @@ impl http_body::Body for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         if self.core.panics(Point::Body) {
-            self.core.event(format!("body {} panics", self.id));
+            self.core.event(&format!("body {} panics", self.id));
             panic!("the probe's inner service panics in poll_frame, as asked");
         }
         self.core

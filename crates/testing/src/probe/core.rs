@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::{
     body::{Bodies, Content},
+    instances::{Instances, Phase},
     promise::{Promise, Violation},
     reply::Failure,
 };
@@ -62,11 +63,11 @@ struct State {
     violations: Vec<Violation>,
     /// Counts what the inner service did: a poll without an event here made no progress.
     events: u64,
-    instances: BTreeMap<u64, Instance>,
-    born: u64,
+    instances: Instances,
     ready: bool,
     fail_ready: usize,
     panic: Option<Point>,
+    panicked: bool,
     ready_polls: u64,
     failures: u64,
     calls: u64,
@@ -75,22 +76,6 @@ struct State {
     script: VecDeque<Answer>,
     rest: Option<Answer>,
     bodies: Bodies,
-}
-
-struct Instance {
-    parent: Option<u64>,
-    phase: Phase,
-    waker: Option<Waker>,
-    calls: u64,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Unready,
-    /// It was asked, and said `Pending`.
-    Waiting,
-    Reserved,
-    Failed,
 }
 
 // ===== impl Core =====
@@ -103,11 +88,11 @@ impl Core {
                 transcript: Vec::new(),
                 violations: Vec::new(),
                 events: 0,
-                instances: BTreeMap::new(),
-                born: 0,
+                instances: Instances::default(),
                 ready: true,
                 fail_ready: 0,
                 panic: None,
+                panicked: false,
                 ready_polls: 0,
                 failures: 0,
                 calls: 0,
@@ -129,129 +114,72 @@ impl Core {
 
     pub(super) fn born(&self, parent: Option<u64>) -> u64 {
         let mut state = self.state();
-        state.born += 1;
-        let id = state.born;
-        let instance = Instance {
-            parent,
-            phase: Phase::Unready,
-            waker: None,
-            calls: 0,
-        };
-        state.instances.insert(id, instance);
+        let id = state.instances.born(parent);
         match parent {
-            Some(parent) => state.event(format!("inner {id} is cloned from inner {parent}")),
-            None => state.event(format!("inner {id} is made")),
+            Some(parent) => state.event(&format!("inner {id} is cloned from inner {parent}")),
+            None => state.event(&format!("inner {id} is made")),
         }
         id
     }
 
     pub(super) fn gone(&self, id: u64) {
         let mut state = self.state();
-        let reserved = match state.instances.remove(&id) {
-            Some(instance) if instance.phase == Phase::Reserved => ", with its reservation",
+        let reserved = match state.instances.gone(id) {
+            Some(Phase::Reserved) => ", with its reservation",
             _ => "",
         };
-        state.event(format!("inner {id} is dropped{reserved}"));
+        state.event(&format!("inner {id} is dropped{reserved}"));
     }
 
     pub(super) fn poll_ready(&self, id: u64, waker: &Waker) -> Readiness {
         let mut state = self.state();
-        let state = &mut *state;
-        state.ready_polls += 1;
-        let instance = state.instances.get_mut(&id).expect("a live instance");
-        match instance.phase {
+        match state.instances.phase(id) {
             Phase::Failed => {
-                state.violate(
-                    Promise::T2,
-                    format!("inner {id} was polled again after its poll_ready had failed"),
-                );
-                state.ready_polls -= 1;
+                let seen = format!("inner {id} was polled again after its poll_ready had failed");
+                state.violate(Promise::T2, seen);
                 return Readiness::Pending;
             }
-            Phase::Reserved => return Readiness::Ready,
-            Phase::Unready | Phase::Waiting => {}
+            Phase::Reserved => {
+                state.ready_polls += 1;
+                return Readiness::Ready;
+            }
+            Phase::Unready | Phase::Waiting => state.ready_polls += 1,
         }
-        if state
-            .panic
-            .take_if(|point| *point == Point::Ready)
-            .is_some()
-        {
-            state.event(format!("inner {id} poll_ready: panics"));
+        if state.panics(Point::Ready) {
+            state.event(&format!("inner {id} poll_ready: panics"));
             return Readiness::Panic;
         }
         if state.fail_ready > 0 {
             state.fail_ready -= 1;
-            instance.phase = Phase::Failed;
             state.failures += 1;
             let failure = Failure::new(state.failures);
-            state.event(format!("inner {id} poll_ready: {failure}"));
+            state.instances.enter(id, Phase::Failed);
+            state.event(&format!("inner {id} poll_ready: {failure}"));
             return Readiness::Failed(failure);
         }
         if state.ready {
-            instance.phase = Phase::Reserved;
-            instance.waker = None;
-            state.event(format!("inner {id} poll_ready: ready, reserved"));
-            Readiness::Ready
-        } else {
-            // Only the last waker counts, as the contract allows.
-            instance.waker = Some(waker.clone());
-            if instance.phase == Phase::Unready {
-                instance.phase = Phase::Waiting;
-                state.event(format!("inner {id} poll_ready: pending"));
-            }
-            Readiness::Pending
+            state.instances.enter(id, Phase::Reserved);
+            state.event(&format!("inner {id} poll_ready: ready, reserved"));
+            return Readiness::Ready;
         }
+        if state.instances.wait(id, waker) {
+            state.event(&format!("inner {id} poll_ready: pending"));
+        }
+        Readiness::Pending
     }
 
     /// Takes the reservation of an instance for a call, and gives the call a number; `None` if it
     /// shall panic.
     pub(super) fn call(&self, id: u64) -> Option<u64> {
         let mut state = self.state();
-        let state = &mut *state;
         state.calls += 1;
         let call = state.calls;
-        let instance = state.instances.get_mut(&id).expect("a live instance");
-        let (phase, parent, calls) = (instance.phase, instance.parent, instance.calls);
-        instance.calls += 1;
-        if phase != Phase::Failed {
-            instance.phase = Phase::Unready;
+        state.event(&format!("inner {id} call: call {call}"));
+        if let Err((promise, seen)) = state.instances.spend(id) {
+            state.violate(promise, seen);
         }
-        state.event(format!("inner {id} call: call {call}"));
-        let readied = |id: &u64| {
-            state
-                .instances
-                .get(id)
-                .is_some_and(|i| i.phase == Phase::Reserved)
-        };
-        let wrong = match phase {
-            Phase::Reserved => None,
-            Phase::Failed => {
-                state.violate(
-                    Promise::T2,
-                    format!("inner {id} was called after its poll_ready had failed"),
-                );
-                None
-            }
-            Phase::Waiting => Some(format!(
-                "inner {id} was called although its poll_ready had said Pending"
-            )),
-            Phase::Unready if calls > 0 => Some(format!(
-                "inner {id} was called again on readiness that its previous call had spent"
-            )),
-            Phase::Unready => match parent.filter(readied) {
-                Some(parent) => Some(format!(
-                    "inner {id} was called but never readied; it is a clone of inner {parent}, \
-                     which was readied and keeps that reservation (call the readied one, and \
-                     leave the clone in its place: `mem::replace`)"
-                )),
-                None => Some(format!("inner {id} was called but never readied")),
-            },
-        };
-        if let Some(seen) = wrong {
-            state.violate(Promise::T1, seen);
-        }
-        if state.panic.take_if(|point| *point == Point::Call).is_some() {
-            state.event(format!("call {call} panics before it has a future"));
+        if state.panics(Point::Call) {
+            state.event(&format!("call {call} panics before it has a future"));
             return None;
         }
         state.in_flight += 1;
@@ -272,7 +200,7 @@ impl Core {
                 }
             }
         };
-        self.event(format!("call {call} is answered: {answer:?}"));
+        self.event(&format!("call {call} is answered: {answer:?}"));
         sink(answer, self);
     }
 
@@ -281,7 +209,7 @@ impl Core {
         let Some(sink) = self.state().unanswered.remove(&call) else {
             return false;
         };
-        self.event(format!("call {call} is answered: {answer:?}"));
+        self.event(&format!("call {call} is answered: {answer:?}"));
         sink(answer, self);
         true
     }
@@ -298,10 +226,12 @@ impl Core {
         let mut state = self.state();
         state.in_flight -= 1;
         let sink = state.unanswered.remove(&call);
-        state.event(match finished {
-            true => format!("call {call} is done"),
-            false => format!("call {call} is dropped unfinished"),
-        });
+        let how = if finished {
+            "done"
+        } else {
+            "dropped unfinished"
+        };
+        state.event(&format!("call {call} is {how}"));
         drop(state);
         drop(sink);
     }
@@ -321,15 +251,11 @@ impl Core {
         }
         state.ready = ready;
         state.event(match ready {
-            true => "the inner service becomes ready".to_owned(),
-            false => "the inner service becomes busy".to_owned(),
+            true => "the inner service becomes ready",
+            false => "the inner service becomes busy",
         });
         let wakers: Vec<_> = match ready {
-            true => state
-                .instances
-                .values_mut()
-                .filter_map(|i| i.waker.take())
-                .collect(),
+            true => state.instances.take_wakers(),
             false => Vec::new(),
         };
         drop(state);
@@ -340,11 +266,7 @@ impl Core {
     pub(super) fn fail_ready(&self) {
         let mut state = self.state();
         state.fail_ready += 1;
-        let wakers: Vec<_> = state
-            .instances
-            .values_mut()
-            .filter_map(|i| i.waker.take())
-            .collect();
+        let wakers: Vec<_> = state.instances.take_wakers();
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
     }
@@ -359,7 +281,12 @@ impl Core {
     }
 
     pub(super) fn panics(&self, point: Point) -> bool {
-        self.state().panic.take_if(|at| *at == point).is_some()
+        self.state().panics(point)
+    }
+
+    /// Whether it ever did.
+    pub(super) fn has_panicked(&self) -> bool {
+        self.state().panicked
     }
 
     /// Answers the next calls with `answers`, and those after them with `rest`, or not.
@@ -403,16 +330,11 @@ impl Core {
     // ----- counts -----
 
     pub(super) fn reserved(&self) -> usize {
-        let state = self.state();
-        state
-            .instances
-            .values()
-            .filter(|i| i.phase == Phase::Reserved)
-            .count()
+        self.state().instances.reserved()
     }
 
     pub(super) fn instances(&self) -> usize {
-        self.state().instances.len()
+        self.state().instances.count()
     }
 
     pub(super) fn in_flight(&self) -> usize {
@@ -445,7 +367,7 @@ impl Core {
     pub(super) fn change_body(&self, body: u64, what: &str, act: impl FnOnce(&mut Bodies)) {
         let mut state = self.state();
         act(&mut state.bodies);
-        state.event(format!("body {body} {what}"));
+        state.event(&format!("body {body} {what}"));
         let waker = state.bodies.take_waker(body);
         drop(state);
         if let Some(waker) = waker {
@@ -460,7 +382,7 @@ impl Core {
         let mut state = self.state();
         act(&mut state.bodies).map(|(value, event)| {
             if let Some(event) = event {
-                state.event(event);
+                state.event(&event);
             }
             value
         })
@@ -469,7 +391,7 @@ impl Core {
     // ----- the transcript -----
 
     /// Notes something that the inner service did.
-    pub(super) fn event(&self, event: String) {
+    pub(super) fn event(&self, event: &str) {
         self.state().event(event);
     }
 
@@ -509,7 +431,7 @@ impl fmt::Debug for Core {
 // ===== impl State =====
 
 impl State {
-    fn event(&mut self, event: String) {
+    fn event(&mut self, event: &str) {
         self.events += 1;
         self.write(&event);
     }
@@ -519,12 +441,24 @@ impl State {
         self.transcript.push(format!("{at:>6} ms  {line}"));
     }
 
+    fn panics(&mut self, point: Point) -> bool {
+        let panics = self.panic.take_if(|at| *at == point).is_some();
+        self.panicked |= panics;
+        panics
+    }
+
     fn violate(&mut self, promise: Promise, seen: String) {
-        let from = self.transcript.len().saturating_sub(TRACE);
-        let mut trace = self.transcript[from..].to_vec();
-        if from > 0 {
-            trace.insert(0, format!("… {from} lines before"));
-        }
+        let lines = &self.transcript;
+        let trace = match lines.len().saturating_sub(TRACE) {
+            0 | 1 => lines.clone(),
+            // The first says which scene this is.
+            from => [
+                &lines[..1],
+                &[format!("     …     {} lines", from - 1)],
+                &lines[from..],
+            ]
+            .concat(),
+        };
         self.write(&format_args!("^ {promise} is broken"));
         self.violations.push(Violation::new(promise, seen, trace));
     }

@@ -156,7 +156,7 @@ impl<Req, Res, E> Drop for Handle<Req, Res, E> {
         if !thread::panicking() && self.core.has_violations() {
             let mut verdict = Verdict::default();
             verdict.add(self.core.take_violations());
-            verdict.unwrap();
+            verdict.assert_kept();
         }
     }
 }
@@ -203,10 +203,6 @@ impl<Req, Res, E> Call<Req, Res, E> {
     }
 
     /// Panics in its future, at its next poll. `false` if it was cancelled.
-    #[expect(
-        clippy::must_use_candidate,
-        reason = "it acts; the answer is a courtesy"
-    )]
     pub fn panic(self) -> bool {
         self.slot.give(Given::Panic).is_ok()
     }

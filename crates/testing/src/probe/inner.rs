@@ -56,9 +56,14 @@ pub(super) struct Shared<Req, Res, E> {
 
 /// How answers of the probe become replies and errors.
 pub(super) struct Makers<Res, E> {
-    pub(super) sink: Box<dyn Fn(Arc<Slot<Res, E>>, u64) -> Sink + Send + Sync>,
-    pub(super) error: Box<dyn Fn(Failure) -> E + Send + Sync>,
+    pub(super) sink: MakeSink<Res, E>,
+    pub(super) error: MakeError<E>,
 }
+
+/// Of a call's slot and number.
+pub(super) type MakeSink<Res, E> = Box<dyn Fn(Arc<Slot<Res, E>>, u64) -> Sink + Send + Sync>;
+
+pub(super) type MakeError<E> = Arc<dyn Fn(Failure) -> E + Send + Sync>;
 
 pub(super) struct ByHand<Req, Res, E> {
     pub(super) calls: VecDeque<Call<Req, Res, E>>,
@@ -198,7 +203,7 @@ impl<Res, E> Future for ResponseFuture<Res, E> {
                 Poll::Ready(result)
             }
             Given::Panic => {
-                flight.core.event(format!("call {} panics", flight.call));
+                flight.core.event(&format!("call {} panics", flight.call));
                 flight.finish();
                 panic!("the probe's inner service panics in its future, as asked");
             }

@@ -30,7 +30,7 @@ pub enum Promise {
     T11,
 }
 
-/// One broken promise: which, what was seen, and what the services did until then.
+/// One broken promise: which, what was seen, where to look, and what the services did until then.
 ///
 /// [`Display`](fmt::Display) writes all of it over several lines, and so does [`Debug`], because a
 /// failed test shows the latter.
@@ -99,6 +99,40 @@ impl Promise {
     }
 }
 
+impl Promise {
+    /// Where the mistake usually is.
+    #[must_use]
+    pub const fn look(self) -> &'static str {
+        match self {
+            Self::T1 => {
+                "`call`: the readied instance goes into the future, the clone stays \
+                 (`mem::replace`); and every later attempt is readied before it is called"
+            }
+            Self::T2 => "`?` and `map_err` on `poll_ready`, and what a retry takes for an attempt",
+            Self::T3 => {
+                "`poll_ready` and `Clone`: a permit is taken once, lives in the instance, is not \
+                 cloned, and comes before the inner service"
+            }
+            Self::T4 => "`tokio::spawn`, counters that are changed by hand, and `mem::forget`",
+            Self::T5 => {
+                "where the permit goes when the response arrives, and `is_end_stream` after each \
+                 frame"
+            }
+            Self::T6 => "each `Poll::Pending` of your own: which waker was stored just before it",
+            Self::T7 => {
+                "what `layer()` makes instead of cloning, and guards in the scrutinee of a `match`"
+            }
+            Self::T8 => {
+                "the order in `poll_ready`: decide first, and ready the inner service only for a \
+                 call that is admitted"
+            }
+            Self::T9 => "`lock().unwrap()`, and what is taken before its guard exists",
+            Self::T10 => "random numbers, the hash order of maps, and std's clock",
+            Self::T11 => "what reports an outcome in `poll` and again in `drop`",
+        }
+    }
+}
+
 impl fmt::Display for Promise {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self, f)
@@ -139,6 +173,7 @@ impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} is broken: {}", self.promise, self.seen)?;
         writeln!(f, "    law    {}", self.promise.law())?;
+        writeln!(f, "    look   {}", self.promise.look())?;
         for (n, line) in self.trace.iter().enumerate() {
             let margin = if n == 0 { "    trace" } else { "         " };
             writeln!(f, "{margin}  {line}")?;
@@ -179,17 +214,17 @@ impl Verdict {
     /// # Panics
     ///
     /// If a promise was broken.
-    pub fn unwrap(self) {
+    pub fn assert_kept(self) {
         assert!(self.is_kept(), "the contract is broken\n\n{self}");
     }
 
-    /// As [`unwrap`](Self::unwrap), and also if `promise` could not be tested at all.
-    pub(super) fn unwrap_tested(self, promise: Promise) {
+    /// As [`assert_kept`](Self::assert_kept), and also if `promise` could not be tested at all.
+    pub(super) fn assert_tested(self, promise: Promise) {
         let untested = self.skipped.iter().find(|(skipped, _)| *skipped == promise);
         if let (true, Some((_, why))) = (self.is_kept(), untested) {
             panic!("{promise} could not be tested: {why}");
         }
-        self.unwrap();
+        self.assert_kept();
     }
 
     /// Adds what was found, but not what is known already: one mistake shows in many places.

@@ -5,7 +5,7 @@ use std::{convert::Infallible, error::Error, fmt, sync::Arc};
 use super::{
     body::Body,
     core::Core,
-    inner::{Inner, Makers, Shared, Slot},
+    inner::{Inner, MakeError, Makers, Shared, Slot},
     reply::{Failure, Reply},
 };
 
@@ -39,9 +39,11 @@ pub struct Traffic<Req, Res, E> {
 }
 
 struct Errors<E> {
-    make: Arc<dyn Fn(Failure) -> E + Send + Sync>,
-    find: Arc<dyn Fn(&E) -> Option<Failure> + Send + Sync>,
+    make: MakeError<E>,
+    find: FindFailure<E>,
 }
+
+type FindFailure<E> = Arc<dyn Fn(&E) -> Option<Failure> + Send + Sync>;
 
 // ===== impl Traffic =====
 
@@ -149,7 +151,7 @@ impl<Req, Res, E> Traffic<Req, Res, E> {
         E: Send + 'static,
     {
         let reply = Arc::clone(&self.reply);
-        let make: Arc<dyn Fn(Failure) -> E + Send + Sync> = match &self.errors {
+        let make: MakeError<E> = match &self.errors {
             Some(errors) => Arc::clone(&errors.make),
             None => Arc::new(|_| unreachable!("an infallible service is never told to fail")),
         };
@@ -158,7 +160,7 @@ impl<Req, Res, E> Traffic<Req, Res, E> {
             sink: Box::new(move |slot: Arc<Slot<Res, E>>, call| {
                 slot.sink(call, Arc::clone(&reply), Arc::clone(&make))
             }),
-            error: Box::new(move |failure| error(failure)),
+            error,
         };
         Inner::new(core, &Shared::new(Some(makers)))
     }

@@ -3,9 +3,13 @@
 
 use std::{
     future::Future,
+    mem,
     pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Waker, ready},
 };
 
 use http_body::{Body, Frame, SizeHint};
@@ -17,7 +21,7 @@ use tower_service::Service;
 use crate::BoxError;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flaw {
+pub(crate) enum Flaw {
     None,
     /// A derived `Clone`: the clone has the permit too.
     CopiedPermit,
@@ -33,6 +37,24 @@ pub enum Flaw {
     HalfABody,
     /// The body does not ask whether it is over after a frame.
     LateEnd,
+    /// The permit goes with the first chunk.
+    AtFirstChunk,
+    /// The permit stays until the body is dropped.
+    KeepsAtEnd,
+    /// The permit stays until a broken body is dropped.
+    KeepsOnError,
+    /// The body ends before its trailers.
+    LosesTrailers,
+    /// The body waits on after its first chunk.
+    Stalls,
+    /// The body's reader is never woken.
+    BlindBody,
+    /// The inner service is asked with a waker that wakes nobody.
+    BlindInner,
+    /// The inner future is polled with a waker that wakes nobody.
+    BlindFuture,
+    /// Every other permit is lost.
+    LosesEveryOther,
     /// Each service of the layer has its own permits.
     OwnPermits,
     /// A dropped future keeps its permit.
@@ -48,16 +70,19 @@ pub enum Flaw {
 }
 
 #[derive(Clone, Debug)]
-pub struct LimitLayer {
+pub(crate) struct LimitLayer {
     permits: Arc<Semaphore>,
+    calls: Arc<AtomicUsize>,
     count: usize,
     flaw: Flaw,
 }
 
-pub struct Limit<S> {
+pub(crate) struct Limit<S> {
     inner: S,
     permits: Arc<Semaphore>,
+    calls: Arc<AtomicUsize>,
     state: State,
+    first_waker: Waker,
     flaw: Flaw,
 }
 
@@ -71,7 +96,7 @@ type Acquire =
     Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send + Sync>>;
 
 pin_project! {
-    pub struct ResponseFuture<F> {
+    pub(crate) struct ResponseFuture<F> {
         // Before the permit: the inner call is gone when the slot comes free.
         #[pin]
         future: F,
@@ -81,9 +106,10 @@ pin_project! {
 }
 
 pin_project! {
-    pub struct Guarded<B> {
+    pub(crate) struct Guarded<B> {
         #[pin]
         body: B,
+        frames: usize,
         permit: Held,
         flaw: Flaw,
     }
@@ -92,19 +118,23 @@ pin_project! {
 /// A permit, if it is still held.
 struct Held {
     permit: Option<Arc<OwnedSemaphorePermit>>,
+    /// Lost if the future is dropped.
     leaks: bool,
+    /// Lost anyhow.
+    lost: bool,
 }
 
 // ===== impl LimitLayer =====
 
 impl LimitLayer {
-    pub fn new(count: usize) -> Self {
+    pub(crate) fn new(count: usize) -> Self {
         Self::flawed(count, Flaw::None)
     }
 
-    pub fn flawed(count: usize, flaw: Flaw) -> Self {
+    pub(crate) fn flawed(count: usize, flaw: Flaw) -> Self {
         Self {
             permits: Arc::new(Semaphore::new(count)),
+            calls: Arc::default(),
             count,
             flaw,
         }
@@ -122,7 +152,9 @@ impl<S> Layer<S> for LimitLayer {
         Limit {
             inner,
             permits,
+            calls: Arc::clone(&self.calls),
             state: State::Idle,
+            first_waker: Waker::noop().clone(),
             flaw: self.flaw,
         }
     }
@@ -139,6 +171,11 @@ where
     type Future = ResponseFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        let mut blind = Context::from_waker(Waker::noop());
+        let cx = match self.flaw {
+            Flaw::BlindInner => &mut blind,
+            _ => cx,
+        };
         if self.flaw == Flaw::InnerFirst {
             ready!(self.inner.poll_ready(cx))?;
         }
@@ -163,19 +200,17 @@ where
                 State::Idle => {
                     self.state =
                         State::Waiting(Box::pin(Arc::clone(&self.permits).acquire_owned()));
-                    if self.flaw == Flaw::FirstWaker {
-                        ready!(self.acquire(cx));
-                    }
+                    self.first_waker = cx.waker().clone();
                 }
                 State::Waiting(_) => match self.flaw {
                     Flaw::NoWaker => {
-                        let mut blind = Context::from_waker(std::task::Waker::noop());
+                        let mut blind = Context::from_waker(Waker::noop());
                         ready!(self.acquire(&mut blind));
                     }
-                    Flaw::FirstWaker => match Arc::clone(&self.permits).try_acquire_owned() {
-                        Ok(permit) => self.state = State::Ready(vec![Arc::new(permit)]),
-                        Err(_) => return Poll::Pending,
-                    },
+                    Flaw::FirstWaker => {
+                        let first = self.first_waker.clone();
+                        ready!(self.acquire(&mut Context::from_waker(&first)));
+                    }
                     Flaw::Spins => match Arc::clone(&self.permits).try_acquire_owned() {
                         Ok(permit) => self.state = State::Ready(vec![Arc::new(permit)]),
                         Err(_) => {
@@ -186,14 +221,14 @@ where
                     _ => ready!(self.acquire(cx)),
                 },
             }
-            if self.flaw == Flaw::ForgetsReady && matches!(self.state, State::Ready(_)) {
+            if let State::Ready(_) = self.state {
                 return self.inner.poll_ready(cx);
             }
         }
     }
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
-        let State::Ready(mut held) = std::mem::replace(&mut self.state, State::Idle) else {
+        let State::Ready(mut held) = mem::replace(&mut self.state, State::Idle) else {
             panic!("called before it was ready");
         };
         ResponseFuture {
@@ -201,6 +236,8 @@ where
             permit: Held {
                 permit: held.pop(),
                 leaks: self.flaw == Flaw::LeaksOnDrop,
+                lost: self.flaw == Flaw::LosesEveryOther
+                    && self.calls.fetch_add(1, Ordering::Relaxed) % 2 == 1,
             },
             flaw: self.flaw,
         }
@@ -227,7 +264,9 @@ impl<S: Clone> Clone for Limit<S> {
         Self {
             inner: self.inner.clone(),
             permits: Arc::clone(&self.permits),
+            calls: Arc::clone(&self.calls),
             state,
+            first_waker: Waker::noop().clone(),
             flaw: self.flaw,
         }
     }
@@ -236,7 +275,7 @@ impl<S: Clone> Clone for Limit<S> {
 impl<S> Drop for Limit<S> {
     fn drop(&mut self) {
         if self.flaw == Flaw::LeaksReserved {
-            std::mem::forget(std::mem::replace(&mut self.state, State::Idle));
+            mem::forget(mem::replace(&mut self.state, State::Idle));
         }
     }
 }
@@ -251,6 +290,11 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
+        let mut blind = Context::from_waker(Waker::noop());
+        let cx = match this.flaw {
+            Flaw::BlindFuture => &mut blind,
+            _ => cx,
+        };
         let result = ready!(this.future.poll(cx));
         this.permit.leaks = false;
         let permit = Held {
@@ -260,10 +304,12 @@ where
                 .take()
                 .filter(|_| *this.flaw != Flaw::AtTheHead),
             leaks: false,
+            lost: this.permit.lost,
         };
         Poll::Ready(result.map(|response| {
             response.map(|body| Guarded {
                 body,
+                frames: 0,
                 permit,
                 flaw: *this.flaw,
             })
@@ -282,13 +328,26 @@ impl<B: Body> Body for Guarded<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let mut this = self.project();
-        let frame = ready!(this.body.as_mut().poll_frame(cx));
-        let over = match &frame {
-            None | Some(Err(_)) => true,
-            Some(Ok(_)) => *this.flaw != Flaw::LateEnd && this.body.is_end_stream(),
+        let mut blind = Context::from_waker(Waker::noop());
+        let cx = match this.flaw {
+            Flaw::Stalls if *this.frames > 0 => return Poll::Pending,
+            Flaw::BlindBody => &mut blind,
+            _ => cx,
+        };
+        let mut frame = ready!(this.body.as_mut().poll_frame(cx));
+        *this.frames += 1;
+        if *this.flaw == Flaw::LosesTrailers {
+            frame = frame.filter(|frame| frame.as_ref().is_ok_and(Frame::is_data));
+        }
+        let over = match (&frame, *this.flaw) {
+            (_, Flaw::AtFirstChunk) => true,
+            (_, Flaw::KeepsAtEnd) | (Some(Err(_)), Flaw::KeepsOnError) => false,
+            (Some(Ok(_)), Flaw::LateEnd) => false,
+            (None | Some(Err(_)), _) => true,
+            (Some(Ok(_)), _) => this.body.is_end_stream(),
         };
         if over {
-            this.permit.permit = None;
+            this.permit.release();
         }
         Poll::Ready(frame)
     }
@@ -307,10 +366,17 @@ impl<B: Body> Body for Guarded<B> {
 
 // ===== impl Held =====
 
+impl Held {
+    fn release(&mut self) {
+        let permit = self.permit.take();
+        if self.leaks || self.lost {
+            mem::forget(permit);
+        }
+    }
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
-        if self.leaks {
-            std::mem::forget(self.permit.take());
-        }
+        self.release();
     }
 }

@@ -19,12 +19,14 @@ use tower_service::Service;
 use crate::BoxError;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flaw {
+pub(crate) enum Flaw {
     None,
     /// `poll_ready` says that it is dead.
     ReadyErr,
     /// The inner service is readied before the refusal.
     AsksInner,
+    /// The inner service is asked before the refusal, whatever it says.
+    PeeksInner,
     /// The inner service is called, and its reply never looked at.
     CallsInner,
     /// What `poll_ready` decided is decided anew in `call`.
@@ -38,12 +40,12 @@ pub enum Flaw {
 }
 
 #[derive(Clone, Debug)]
-pub struct RefuseLayer {
+pub(crate) struct RefuseLayer {
     permits: Arc<Semaphore>,
     flaw: Flaw,
 }
 
-pub struct Refuse<S> {
+pub(crate) struct Refuse<S> {
     inner: S,
     permits: Arc<Semaphore>,
     decision: Option<Decision>,
@@ -57,7 +59,7 @@ enum Decision {
 }
 
 pin_project! {
-    pub struct ResponseFuture<F> {
+    pub(crate) struct ResponseFuture<F> {
         #[pin]
         future: Option<F>,
         slot: Option<Slot>,
@@ -65,20 +67,20 @@ pin_project! {
 }
 
 /// What is given back when it is dropped.
-pub enum Slot {
+pub(crate) enum Slot {
     Permit { _permit: OwnedSemaphorePermit },
     ByHand(Arc<Semaphore>),
 }
 
 /// A response to which a slot is fastened, if its work goes on after it.
-pub trait Slotted {
+pub(crate) trait Slotted {
     type With;
 
     fn with(self, slot: Option<Slot>) -> Self::With;
 }
 
 pin_project! {
-    pub struct Guarded<B> {
+    pub(crate) struct Guarded<B> {
         #[pin]
         body: B,
         slot: Option<Slot>,
@@ -86,12 +88,12 @@ pin_project! {
 }
 
 #[derive(Clone, Debug)]
-pub struct QueueLayer {
+pub(crate) struct QueueLayer {
     permits: Arc<Semaphore>,
 }
 
 #[derive(Clone)]
-pub struct Queue<S> {
+pub(crate) struct Queue<S> {
     inner: S,
     permits: Arc<Semaphore>,
 }
@@ -99,11 +101,11 @@ pub struct Queue<S> {
 // ===== impl RefuseLayer =====
 
 impl RefuseLayer {
-    pub fn new(count: usize) -> Self {
+    pub(crate) fn new(count: usize) -> Self {
         Self::flawed(count, Flaw::None)
     }
 
-    pub fn flawed(count: usize, flaw: Flaw) -> Self {
+    pub(crate) fn flawed(count: usize, flaw: Flaw) -> Self {
         Self {
             permits: Arc::new(Semaphore::new(count)),
             flaw,
@@ -137,6 +139,9 @@ where
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         if self.flaw == Flaw::AsksInner {
             ready!(self.inner.poll_ready(cx))?;
+        }
+        if self.flaw == Flaw::PeeksInner {
+            let _ = self.inner.poll_ready(cx)?;
         }
         if self.decision.is_none() {
             let decision = match Arc::clone(&self.permits).try_acquire_owned() {
@@ -292,7 +297,7 @@ impl<B: Body> Body for Guarded<B> {
 // ===== impl Queue =====
 
 impl QueueLayer {
-    pub fn new(count: usize) -> Self {
+    pub(crate) fn new(count: usize) -> Self {
         Self {
             permits: Arc::new(Semaphore::new(count)),
         }

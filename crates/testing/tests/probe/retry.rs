@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 const ATTEMPTS: u32 = 4;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flaw {
+pub(crate) enum Flaw {
     None,
     /// The later attempts are called on the instance of the first, which is spent.
     SpentReadiness,
@@ -36,6 +36,8 @@ pub enum Flaw {
     KeepsTheReply,
     /// An error of readiness is one more failed attempt.
     RetriesReadiness,
+    /// After an error of readiness, a clone takes the place of the instance that failed.
+    ReplacesFailed,
     /// Errors are wrapped.
     Wraps,
     /// The pause is made anew at every poll.
@@ -44,25 +46,23 @@ pub enum Flaw {
     Unseeded,
     /// Each service has a budget of its own, where there should be one for the layer.
     OwnBudget,
-    /// The attempt runs in a task of its own.
-    Detaches,
 }
 
 #[derive(Clone, Debug)]
-pub struct RetryLayer {
+pub(crate) struct RetryLayer {
     budget: Arc<AtomicU64>,
     flaw: Flaw,
 }
 
 #[derive(Clone, Debug)]
-pub struct Retry<S> {
+pub(crate) struct Retry<S> {
     inner: S,
     budget: Arc<AtomicU64>,
     flaw: Flaw,
 }
 
 pin_project! {
-    pub struct ResponseFuture<S: Service<Req>, Req> {
+    pub(crate) struct ResponseFuture<S: Service<Req>, Req> {
         #[pin]
         state: State<S::Future>,
         kept: Option<Result<S::Response, S::Error>>,
@@ -84,23 +84,23 @@ pin_project! {
 }
 
 /// A response that may say that the upstream failed.
-pub trait Fallible {
+pub(crate) trait Fallible {
     fn failed(&self) -> bool;
 }
 
 /// A request that can be sent again.
-pub trait Again: Sized {
+pub(crate) trait Again: Sized {
     fn again(&self) -> Self;
 }
 
 // ===== impl RetryLayer =====
 
 impl RetryLayer {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::flawed(Flaw::None)
     }
 
-    pub fn flawed(flaw: Flaw) -> Self {
+    pub(crate) fn flawed(flaw: Flaw) -> Self {
         Self {
             budget: Arc::new(AtomicU64::new(40)),
             flaw,
@@ -168,7 +168,7 @@ where
 
 impl<S, Req> Future for ResponseFuture<S, Req>
 where
-    S: Service<Req, Response: Fallible, Error = BoxError>,
+    S: Service<Req, Response: Fallible, Error = BoxError> + Clone,
     Req: Again,
 {
     type Output = Result<S::Response, BoxError>;
@@ -196,7 +196,7 @@ where
                     if *this.flaw == Flaw::NewSleep && !sleep.is_elapsed() {
                         let polled = sleep.as_mut().poll(cx);
                         if polled.is_pending() {
-                            let mut sleep = tokio::time::sleep(PAUSE);
+                            let sleep = tokio::time::sleep(PAUSE);
                             this.state.set(State::Pausing { sleep });
                             if let StateProj::Pausing { sleep } = this.state.as_mut().project() {
                                 ready!(sleep.poll(cx));
@@ -213,6 +213,10 @@ where
                             Err(_) if *this.flaw == Flaw::RetriesReadiness => {
                                 let sleep = tokio::time::sleep(PAUSE);
                                 this.state.set(State::Pausing { sleep });
+                                continue;
+                            }
+                            Err(_) if *this.flaw == Flaw::ReplacesFailed => {
+                                *this.inner = this.inner.clone();
                                 continue;
                             }
                             ready => ready?,

@@ -6,7 +6,7 @@ use crate::probe::{
     core::Answer,
     drive::{Driven, Flight, settle},
     promise::Promise,
-    stage::{Bound, Check, From, Hold, Next, Stage},
+    stage::{Bound, Check, From, Hold, Stage},
 };
 
 pub(in crate::probe) async fn t4(check: &Check<'_>) {
@@ -46,7 +46,6 @@ pub(in crate::probe) async fn t4(check: &Check<'_>) {
     };
     unpolled(check, bound).await;
     crowded(check, bound).await;
-    passed_on(check).await;
 }
 
 /// A call whose first attempts are answered so, polled until it waits for something.
@@ -125,34 +124,6 @@ async fn crowded(check: &Check<'_>, bound: Bound) {
     }
     drop(crowd);
     same_bound(&stage, bound, "all calls had been dropped").await;
-}
-
-/// Who was next in line and went away passes the slot on.
-async fn passed_on(check: &Check<'_>) {
-    let stage = check.stage("two calls wait, and the first of them goes as its turn comes");
-    let mut crowd = stage.crowd(From::Clones, Hold::Call).await;
-    let Some(first) = crowd.next.take() else {
-        return;
-    };
-    if matches!(first, Next::Refused) {
-        return;
-    }
-    let mut seat = stage.seat();
-    let second = stage.admit(&mut seat).await;
-    crowd.next = Next::new(second, seat, &mut crowd.flights);
-    if matches!(crowd.next, None | Some(Next::Refused)) {
-        return;
-    }
-    drop(crowd.flights.pop());
-    settle().await;
-    drop(first);
-    if !stage.one_more(&mut crowd, Promise::T4).await {
-        stage.violate(
-            Promise::T4,
-            "a call that waited was dropped when its turn came, and its slot was lost: the next \
-             in line still waits",
-        );
-    }
 }
 
 /// The layer admits as many calls as it did when it was new.

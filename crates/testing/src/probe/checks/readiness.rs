@@ -112,7 +112,7 @@ async fn ready_is_kept(check: &Check<'_>) {
     // What the inner service gave away it does not take back: others wait, this instance does not.
     stage.core.set_ready(false);
     for _ in 0..3 {
-        if seat.nudge().await.is_pending() {
+        if seat.poll().is_pending() {
             stage.violate(
                 Promise::T1,
                 format!(
@@ -290,7 +290,7 @@ async fn held_while_ready(check: &Check<'_>) {
         );
     }
     for seat in &mut seats {
-        if seat.nudge().await.is_pending() {
+        if seat.poll().is_pending() {
             stage.violate(
                 Promise::T1,
                 format!(
@@ -317,6 +317,25 @@ async fn held_while_ready(check: &Check<'_>) {
         waiter.watch().lost("when a ready instance was dropped");
     }
     drop(waiter);
+    seats.clear();
+    settle().await;
+    for _ in 0..readied {
+        let mut seat = stage.seat();
+        // Asked again, it has what it has.
+        let ready = (0..3).all(|_| seat.poll().is_ready());
+        seats.push(seat);
+        if !ready {
+            stage.violate(
+                Promise::T3,
+                format!(
+                    "{readied} instances are ready at once, and {} if each is asked again: asking \
+                     again takes another place",
+                    seats.len() - 1
+                ),
+            );
+            break;
+        }
+    }
     seats.clear();
     settle().await;
     for _ in 0..readied {

@@ -2,10 +2,11 @@
 
 use std::task::Poll;
 
+use super::panicking::caught;
 use crate::probe::{
     body::Content,
-    core::Answer,
-    drive::{Driven, Watch},
+    core::{Answer, Point},
+    drive::{Driven, Reader},
     promise::Promise,
     stage::{Check, From, Hold, Stage},
 };
@@ -57,7 +58,11 @@ async fn performance(check: &Check<'_>) -> Vec<String> {
 }
 
 /// T11. One call of each kind; the count goes up by one.
-pub(in crate::probe) async fn t11(check: &Check<'_>, count: &dyn Fn() -> u64) {
+pub(in crate::probe) async fn t11(check: &Check<'_>) {
+    let Some(count) = check.count else {
+        check.skip(Promise::T11, "nobody counts: `Probe::counts`");
+        return;
+    };
     let before = count();
     let stage = check.stage("a service that is readied, and not called");
     let mut seat = stage.seat();
@@ -91,6 +96,17 @@ pub(in crate::probe) async fn t11(check: &Check<'_>, count: &dyn Fn() -> u64) {
         once(&stage, answer).await;
         counted(&stage, count() - before, 1, what);
     }
+
+    let before = count();
+    let what = "a call during which the inner service panicked";
+    let stage = check.stage(what);
+    stage.core.panic_at(Some(Point::Future));
+    let mut seat = stage.seat();
+    if seat.nudge().await == Poll::Ready(Ok(())) {
+        let mut flight = seat.call();
+        let _ = caught(flight.nudge()).await;
+    }
+    counted(&stage, count() - before, 1, what);
 }
 
 async fn once(stage: &Stage<'_, '_>, answer: Option<Answer>) {
@@ -101,9 +117,9 @@ async fn once(stage: &Stage<'_, '_>, answer: Option<Answer>) {
             let mut flight = seat.call();
             let _ = flight.nudge().await;
         }
-    } else if let Some(Ok(mut response)) = stage.complete(&mut seat).await {
-        let mut watch = Watch::new(&stage.core, "the body".to_owned());
-        while let Poll::Ready(Some(_)) = watch.poll(|cx| response.poll_frame(cx)) {}
+    } else if let Some(Ok(response)) = stage.complete(&mut seat).await {
+        let mut reader = Reader::new(response, &stage.core);
+        while let Poll::Ready(Some(_)) = reader.nudge().await {}
     }
 }
 

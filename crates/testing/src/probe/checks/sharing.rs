@@ -142,7 +142,7 @@ async fn unlocked(check: &Check<'_>, point: Point, place: &str) {
     let stage = check.stage(&format!(
         "another thread, while this one is in the inner {place}"
     ));
-    let other = stage.seat().into_outer();
+    let other = stage.seat().outer();
     let runtime = Handle::current();
     let (locked, was_locked) = mpsc::channel();
     stage.core.hook(

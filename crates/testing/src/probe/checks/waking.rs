@@ -9,7 +9,7 @@ use crate::probe::{
     core::Answer,
     drive::{Driven, Flight, settle},
     promise::Promise,
-    stage::{Check, From, Hold, Stage},
+    stage::{Check, From, Hold, Next, Stage},
 };
 
 const WHOLE: Answer = Answer::Reply(Content::Whole);
@@ -98,6 +98,37 @@ async fn in_line(check: &Check<'_>) {
             );
             return;
         }
+    }
+    drop(crowd);
+    drop(stage);
+    passed_on(check).await;
+}
+
+/// Who was next in line and went away passes the slot on.
+async fn passed_on(check: &Check<'_>) {
+    let stage = check.stage("two calls wait, and the first of them goes as its turn comes");
+    let mut crowd = stage.crowd(From::Clones, Hold::Call).await;
+    let Some(first) = crowd.next.take() else {
+        return;
+    };
+    if matches!(first, Next::Refused) {
+        return;
+    }
+    let mut seat = stage.seat();
+    let second = stage.admit(&mut seat).await;
+    crowd.next = Next::new(second, seat, &mut crowd.flights);
+    if matches!(crowd.next, None | Some(Next::Refused)) {
+        return;
+    }
+    drop(crowd.flights.pop());
+    settle().await;
+    drop(first);
+    if !stage.one_more(&mut crowd, Promise::T6).await {
+        stage.violate(
+            Promise::T6,
+            "a call that waited was dropped when its turn came, and its slot was lost: the next \
+             in line still waits",
+        );
     }
 }
 

@@ -1,5 +1,8 @@
 //! What a script answers with.
 
+mod recording;
+mod text;
+
 use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -7,11 +10,14 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::Value;
 
 use crate::{
-    Dialect, Finish, Request, Usage,
-    dialect::{Answer, Delta, Envelope},
+    ApiError, Fault, Finish, Hint, Limits, Request, Usage, dialect::Envelope, fault::Call,
     plan::Plan,
-    usage::{pieces, tokens},
 };
+
+pub(crate) use text::ToolCall;
+
+use recording::Recording;
+use text::{Said, Text};
 
 /// One reply: an answer in the provider's dialect, an error in its envelope, or any bytes.
 ///
@@ -38,13 +44,18 @@ pub struct Reply {
     before_head: Option<Duration>,
     before_first: Option<Duration>,
     between: Option<Duration>,
+    fault: Option<Fault>,
+    limits: Option<Limits>,
     defect: Option<Arc<str>>,
 }
 
 #[derive(Clone)]
 enum Content {
     Text(Text),
+    Recorded(Arc<Recording>),
     Error(Failed),
+    Api(ApiError),
+    Hinted(Hint),
     Bytes {
         status: StatusCode,
         content_type: Option<HeaderValue>,
@@ -53,36 +64,14 @@ enum Content {
     Computed(Arc<dyn Fn(&Request) -> Reply + Send + Sync>),
 }
 
-#[derive(Debug, Clone, Default)]
-struct Text {
-    text: Option<Said>,
-    reasoning: Option<String>,
-    tools: Vec<ToolCall>,
-    finish: Option<Finish>,
-    usage: Option<Usage>,
-    chunks: Option<usize>,
-}
-
-#[derive(Debug, Clone)]
-enum Said {
-    Fixed(String),
-    Echo,
-}
-
 #[derive(Debug, Clone)]
 struct Failed {
     status: StatusCode,
     kind: Option<String>,
     code: Option<String>,
     message: Option<String>,
+    param: Option<String>,
     details: Option<Value>,
-}
-
-/// A tool call in an answer.
-#[derive(Debug, Clone)]
-pub(crate) struct ToolCall {
-    pub(crate) name: String,
-    pub(crate) arguments: String,
 }
 
 // ===== impl Reply =====
@@ -118,6 +107,7 @@ impl Reply {
             kind: None,
             code: None,
             message: None,
+            param: None,
             details: None,
         }))
         .or_defect(defect)
@@ -143,6 +133,27 @@ impl Reply {
             body: body.into(),
         })
         .or_defect(defect)
+    }
+
+    /// A recorded stream: one JSON payload a line, without `data:` and terminator, which the dialect
+    /// adds. The payloads go out byte for byte, one event each, at the pace that is
+    /// [set](Self::pace); what is billed is the last usage among them.
+    ///
+    /// A request that asks for no stream gets the payload if there is but one; else it fails the
+    /// test. A line that is no JSON is reported when the provider starts.
+    pub fn recorded(lines: impl AsRef<str>) -> Self {
+        match Recording::read(lines.as_ref()) {
+            Ok(recording) => Self::of(Content::Recorded(Arc::new(recording))),
+            Err(defect) => Self::text("").or_defect(Some(defect.into())),
+        }
+    }
+
+    /// A stream of these payloads, as [`recorded`](Self::recorded).
+    pub fn events(payloads: impl IntoIterator<Item = Value>) -> Self {
+        let payloads = payloads.into_iter();
+        let payloads = payloads.map(|payload| (Bytes::from(payload.to_string()), payload));
+        let recording = Recording::of(payloads.collect());
+        Self::of(Content::Recorded(Arc::new(recording)))
     }
 
     /// The reply that the closure makes of the request. It runs once for each request that the
@@ -179,8 +190,8 @@ impl Reply {
         self.map_text(|text| text.finish = Some(finish))
     }
 
-    /// What the answer uses. Default: [`tokens`] of the prompt, and of
-    /// reasoning, text, tool names and arguments.
+    /// What the answer uses. Default: [`tokens`](crate::tokens) of the prompt; and of reasoning,
+    /// text and arguments, and one for each tool call.
     #[must_use]
     pub fn usage(self, usage: Usage) -> Self {
         self.map_text(|text| text.usage = Some(usage))
@@ -218,6 +229,13 @@ impl Reply {
         self.map_error(|error| error.message = Some(message))
     }
 
+    /// The parameter that an error is about, in the dialect that names one: OpenAI's. Default: none.
+    #[must_use]
+    pub fn param(self, param: impl Into<String>) -> Self {
+        let param = param.into();
+        self.map_error(|error| error.param = Some(param))
+    }
+
     /// An error's details, where the dialect has them: an object in Anthropic's, an array in
     /// Gemini's. Default: what the code asks for.
     #[must_use]
@@ -249,6 +267,14 @@ impl Reply {
         self.header("retry-after", hint.as_ref())
     }
 
+    /// Says in the dialect's headers what remains of the caller's limits. Default: nothing, unless
+    /// the provider [enforces](crate::Provider::limit) limits.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = Some(limits);
+        self
+    }
+
     /// Waits before the status and headers. Default: not at all.
     #[must_use]
     pub fn headers_after(mut self, delay: Duration) -> Self {
@@ -272,6 +298,13 @@ impl Reply {
         self
     }
 
+    /// Spoils this reply: see [`Fault`]. A later fault replaces an earlier one.
+    #[must_use]
+    pub fn fault(mut self, fault: Fault) -> Self {
+        self.fault = Some(fault);
+        self
+    }
+
     fn answer(text: Text) -> Self {
         Self::of(Content::Text(text))
     }
@@ -283,6 +316,8 @@ impl Reply {
             before_head: None,
             before_first: None,
             between: None,
+            fault: None,
+            limits: None,
             defect: None,
         }
     }
@@ -311,11 +346,25 @@ impl Reply {
         self.defect.as_deref()
     }
 
+    pub(crate) fn faulty(&self) -> Option<Fault> {
+        self.fault
+    }
+
+    pub(crate) fn hinted(hint: Hint) -> Self {
+        Self::of(Content::Hinted(hint))
+    }
+
     /// What this reply is, in a few words for reports.
     pub(crate) fn summary(&self) -> Cow<'static, str> {
+        if let Some(fault) = self.fault {
+            return fault.to_string().into();
+        }
         match &self.content {
             Content::Text(_) => "an answer".into(),
+            Content::Recorded(_) => "a recorded stream".into(),
             Content::Error(error) => format!("error {}", error.status.as_u16()).into(),
+            Content::Api(error) => format!("error {error:?}").into(),
+            Content::Hinted(hint) => format!("error 429 with {hint:?}").into(),
             Content::Bytes { status, .. } => {
                 format!("bytes with status {}", status.as_u16()).into()
             }
@@ -323,44 +372,25 @@ impl Reply {
         }
     }
 
-    /// Decides everything that the request leaves open. An `Err` says why that is not possible.
-    pub(crate) fn plan(
-        &self,
-        dialect: Dialect,
-        request: &Request,
-        id: u64,
-    ) -> Result<Plan, String> {
+    /// Decides everything that the call leaves open. An `Err` says why that is not possible.
+    pub(crate) fn plan(&self, call: &Call<'_>) -> Result<Plan, String> {
         if let Some(defect) = self.defect() {
             return Err(defect.to_owned());
         }
-        let mut plan = match &self.content {
-            Content::Text(text) => text.plan(dialect, request, id),
-            Content::Error(error) => error.plan(dialect, id),
-            Content::Bytes {
-                status,
-                content_type,
-                body,
-            } => {
-                let content_type = content_type.clone();
-                let mut plan = Plan::whole(*status, crate::dialect::JSON, body.clone());
-                plan.headers.clear();
-                plan.headers
-                    .extend(content_type.map(|value| (http::header::CONTENT_TYPE, value)));
-                plan
-            }
-            Content::Computed(compute) => {
-                let reply = compute(request);
-                if matches!(reply.content, Content::Computed(_)) {
-                    return Err("a computed reply made another computed reply".to_owned());
-                }
-                reply.plan(dialect, request, id)?
-            }
-        };
-        if let Some(name) = dialect.id_header() {
+        let mut plan = self.content(call)?;
+        if let Some(fault) = self.fault {
+            fault.bend(&mut plan, call)?;
+        }
+        if let Some(name) = call.dialect.id_header() {
             // Letters and digits, always a good header.
-            if let Ok(value) = HeaderValue::try_from(crate::dialect::request_id(id)) {
+            if let Ok(value) = HeaderValue::try_from(crate::dialect::request_id(call.id)) {
                 plan.set(&HeaderName::from_static(name), &value);
             }
+        }
+        for (name, value) in
+            (self.limits.iter()).flat_map(|all| all.headers(call.dialect, call.now))
+        {
+            plan.set(&name, &value);
         }
         for (at, (name, value)) in self.headers.iter().enumerate() {
             let again = self.headers[..at].iter().any(|(had, _)| had == name);
@@ -373,6 +403,44 @@ impl Reply {
         plan.pace(self.before_first, self.between);
         Ok(plan)
     }
+
+    fn content(&self, call: &Call<'_>) -> Result<Plan, String> {
+        match &self.content {
+            Content::Text(text) => Ok(text.plan(call.dialect, call.request, call.id)),
+            Content::Recorded(recording) => recording.plan(call.dialect, call.request),
+            Content::Error(error) => Ok(error.plan(call)),
+            Content::Api(error) => error.reply(call.dialect).plan(call),
+            Content::Hinted(hint) => hint.reply(call.dialect, call.now).plan(call),
+            Content::Bytes {
+                status,
+                content_type,
+                body,
+            } => {
+                let mut plan = Plan::whole(*status, crate::dialect::JSON, body.clone());
+                plan.headers.clear();
+                if let Some(content_type) = content_type {
+                    plan.set(&http::header::CONTENT_TYPE, content_type);
+                }
+                Ok(plan)
+            }
+            Content::Computed(compute) => {
+                let reply = compute(call.request);
+                match reply.content {
+                    Content::Computed(_) => {
+                        Err("a computed reply made another computed reply".to_owned())
+                    }
+                    _ => reply.plan(call),
+                }
+            }
+        }
+    }
+}
+
+impl From<ApiError> for Reply {
+    /// The error as the provider's dialect says it.
+    fn from(error: ApiError) -> Self {
+        Self::of(Content::Api(error))
+    }
 }
 
 impl fmt::Debug for Reply {
@@ -382,101 +450,18 @@ impl fmt::Debug for Reply {
     }
 }
 
-// ===== impl Text =====
-
-impl Text {
-    fn plan(&self, dialect: Dialect, request: &Request, id: u64) -> Plan {
-        let text: Option<Cow<'_, str>> = match &self.text {
-            None => None,
-            Some(Said::Fixed(text)) => Some(text.into()),
-            Some(Said::Echo) => Some(request.last_text().into()),
-        };
-        let text = text.as_deref();
-        let finish = match self.tools.is_empty() {
-            true => Finish::Stop,
-            false => Finish::ToolCalls,
-        };
-        let mut answer = Answer {
-            id,
-            model: request.model().unwrap_or("unknown"),
-            text,
-            reasoning: self.reasoning.as_deref(),
-            tools: &self.tools,
-            finish: self.finish.unwrap_or(finish),
-            usage: self.usage.unwrap_or_else(|| self.derive(request, text)),
-            include_usage: request.wants_usage(),
-            sse: request
-                .query()
-                .is_some_and(|query| query.contains("alt=sse")),
-            deltas: Vec::new(),
-        };
-        if !request.streamed() {
-            return dialect.whole(&answer);
-        }
-        answer.deltas = self.deltas(text);
-        dialect.stream(&answer)
-    }
-
-    fn derive(&self, request: &Request, text: Option<&str>) -> Usage {
-        let reasoning = self.reasoning.as_deref().map_or(0, tokens);
-        let calls: u64 = (self.tools.iter())
-            .map(|tool| 1 + tokens(&tool.arguments))
-            .sum();
-        let output = reasoning + text.map_or(0, tokens) + calls;
-        Usage::new(request.prompt_tokens(), output).reasoning(reasoning)
-    }
-
-    fn deltas<'a>(&'a self, text: Option<&'a str>) -> Vec<Delta<'a>> {
-        let mut deltas = Vec::with_capacity(64);
-        deltas.extend(
-            self.reasoning
-                .iter()
-                .flat_map(|all| pieces(all))
-                .map(Delta::Reasoning),
-        );
-        if let Some(text) = text {
-            match self.chunks {
-                None => deltas.extend(pieces(text).map(Delta::Text)),
-                Some(chunks) => deltas.extend(cut(text, chunks).map(Delta::Text)),
-            }
-        }
-        for (index, tool) in self.tools.iter().enumerate() {
-            deltas.push(Delta::Tool(index));
-            deltas.extend(pieces(&tool.arguments).map(|part| Delta::Arguments(index, part)));
-        }
-        deltas
-    }
-}
-
-/// Cuts a text into so many runs of whole tokens, as even as they come.
-fn cut(text: &str, chunks: usize) -> impl Iterator<Item = &str> {
-    let ends: Vec<usize> = pieces(text)
-        .scan(0, |end, piece| {
-            *end += piece.len();
-            Some(*end)
-        })
-        .collect();
-    let chunks = chunks.min(ends.len());
-    let mut start = 0;
-    (1..=chunks).map(move |chunk| {
-        let end = ends[ends.len() * chunk / chunks - 1];
-        let part = &text[start..end];
-        start = end;
-        part
-    })
-}
-
 // ===== impl Failed =====
 
 impl Failed {
-    fn plan(&self, dialect: Dialect, id: u64) -> Plan {
-        let body = dialect.error(&Envelope {
+    fn plan(&self, call: &Call<'_>) -> Plan {
+        let body = call.dialect.error(&Envelope {
             status: self.status.as_u16(),
             kind: self.kind.as_deref(),
             code: self.code.as_deref(),
             message: self.message.as_deref(),
+            param: self.param.as_deref(),
             details: self.details.as_ref(),
-            id,
+            id: call.id,
         });
         Plan::whole(self.status, crate::dialect::JSON, body)
     }
@@ -496,17 +481,6 @@ fn checked(status: u16) -> (StatusCode, Option<Arc<str>>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_text_is_cut_into_as_many_chunks_as_asked() {
-        let text = "one two three four five";
-        for chunks in 1..9 {
-            let parts: Vec<_> = cut(text, chunks).collect();
-            assert_eq!(parts.concat(), text);
-            assert_eq!(parts.len(), chunks.min(5));
-        }
-        assert_eq!(cut("", 3).count(), 0);
-    }
 
     #[test]
     fn a_status_or_header_that_cannot_be_sent_is_a_defect_and_no_panic() {

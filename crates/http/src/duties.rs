@@ -1,0 +1,95 @@
+use std::task::{Context, Poll};
+
+use buttress_core::{Completion, Outcome, Progress, Refused, Report};
+
+/// Completions in the order in which they were attached. One box each, and nothing besides.
+#[derive(Default)]
+pub(crate) struct Duties {
+    first: Next,
+    watched: bool,
+}
+
+type Next = Option<Box<Duty<dyn Report + Send>>>;
+
+struct Duty<R: Report + ?Sized> {
+    next: Next,
+    watches: bool,
+    completion: Completion<R>,
+}
+
+// ===== impl Duties =====
+
+impl Duties {
+    pub(crate) fn attach<R: Report + Send + 'static>(&mut self, completion: Completion<R>) {
+        let watches = completion.get_ref().watches();
+        self.watched |= watches;
+        let mut last = &mut self.first;
+        while let Some(duty) = last {
+            last = &mut duty.next;
+        }
+        *last = Some(Box::new(Duty {
+            next: None,
+            watches,
+            completion,
+        }));
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    pub(crate) fn tell(&mut self, progress: Progress) {
+        self.watchers(|report| {
+            report.progress(progress);
+            None::<()>
+        });
+    }
+
+    pub(crate) fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<Refused> {
+        let cut = self.watchers(|report| match report.poll_cut(cx) {
+            Poll::Ready(refused) => Some(refused),
+            Poll::Pending => None,
+        });
+        cut.map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Does one duty after the other. If one panics, the rest are done while it unwinds.
+    pub(crate) fn complete(&mut self, outcome: &Outcome) {
+        struct Rest<'a>(Next, &'a Outcome);
+
+        impl Drop for Rest<'_> {
+            fn drop(&mut self) {
+                complete(self.0.take(), self.1);
+            }
+        }
+
+        fn complete(first: Next, outcome: &Outcome) {
+            if let Some(mut duty) = first {
+                let _rest = Rest(duty.next.take(), outcome);
+                duty.completion.complete(outcome);
+            }
+        }
+
+        complete(self.first.take(), outcome);
+    }
+
+    /// Shows each report that watches to `each`, until one has an answer.
+    fn watchers<T>(
+        &mut self,
+        mut each: impl FnMut(&mut (dyn Report + Send)) -> Option<T>,
+    ) -> Option<T> {
+        if !self.watched {
+            return None;
+        }
+        let mut next = &mut self.first;
+        while let Some(duty) = next {
+            if duty.watches
+                && let Some(answer) = each(duty.completion.get_mut())
+            {
+                return Some(answer);
+            }
+            next = &mut duty.next;
+        }
+        None
+    }
+}

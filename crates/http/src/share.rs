@@ -1,0 +1,482 @@
+use std::{
+    fmt,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    task::{Context, Poll, ready},
+};
+
+use buttress_core::{Class, Money, Outcome, Progress, Reason, Refused, Report, Share, Usage};
+use bytes::Bytes;
+use http::{Response, response::Parts};
+use http_body::{Frame, SizeHint};
+
+use crate::{
+    Body, BodyError, GrpcServer, Http, HttpServer, IdempotentHttp, Link, Tracked,
+    tape::{Place, Stop, Tape},
+};
+
+/// A response that several callers read: what [`Http`] makes of one by [`Share`].
+///
+/// Its body is recorded as it passes, up to [`MAX_BYTES`](Shared::MAX_BYTES). Each
+/// [`open`](Share::open) gives a response with the same head, whose body begins at the beginning
+/// and then goes on live. No reader is in charge: whichever comes to the end of the recording
+/// polls the body inside, and all are woken. One that reads slowly holds nobody back.
+///
+/// # How it ends
+///
+/// - Each reader's layers hear of the progress as *its* chunks are delivered, and of the outcome
+///   when *it* has come to the end. The tokens are paid for once: the first reader to come to the
+///   end reports usage and cost as they are, every other one the same usage
+///   [unbilled](Usage::unbilled), at no cost.
+/// - A reader that is dropped before the end reports [`Cancelled`](Class::Cancelled), unless the
+///   reply's terminator had been delivered to it. If it was the only one left, it reports what
+///   the call had used so far, and pays for that.
+/// - When the body fails, the reader that polled it gets the error, and the others a [`Refused`]
+///   for [`Reason::Coalesced`] with the failure's class and hint.
+/// - When all readers and all handles are gone, so is the body, and the call is cancelled.
+///
+/// # When it is larger than the cap
+///
+/// Nobody can begin any more: a later reader ends at once with a [`Refused`] for
+/// [`Reason::Coalesced`], and [`ended`](Share::ended) never says that it may be kept. Those that
+/// read already go on; what all of them have read is let go. A reader that falls further behind
+/// than the cap ends with a [`Refused`] of class [`Interrupted`](Class::Interrupted).
+///
+/// # Examples
+///
+/// ```
+/// use buttress_core::{Class, Classify, Share};
+/// use buttress_http::{Body, BodyError, Http};
+/// use bytes::Bytes;
+/// use http::Response;
+/// use http_body_util::{BodyExt, Full};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), BodyError<std::convert::Infallible>> {
+/// let response = Response::new(Body::new(Full::<Bytes>::from("hello")));
+/// let seen = Http.classify(Ok::<_, &std::io::Error>(&response));
+/// let shared = Http.share(response, &seen);
+///
+/// let (one, other) = (Http.open(&shared), Http.open(&shared));
+/// assert_eq!(one.into_body().collect().await?.to_bytes(), "hello");
+/// assert_eq!(other.into_body().collect().await?.to_bytes(), "hello");
+/// assert_eq!(Http.ended(&shared).unwrap().class, Class::Success);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Shared<B>
+where
+    B: http_body::Body<Data = Bytes>,
+{
+    call: Arc<Call<B>>,
+}
+
+struct Call<B>
+where
+    B: http_body::Body<Data = Bytes>,
+{
+    head: Parts,
+    // As the body saw it, and as the layer did that shares it.
+    seen: Outcome,
+    judged: Outcome,
+    tape: Tape<Body<B>, Mark>,
+    link: Link,
+    // How the call went, by the reply's own word, before its body was over.
+    told: OnceLock<Outcome>,
+    bill: Mutex<Bill>,
+}
+
+/// What is noted beside each chunk.
+#[derive(Clone, Copy)]
+struct Mark {
+    progress: Option<Progress>,
+    told: bool,
+}
+
+struct Bill {
+    readers: usize,
+    // None, once all of it is.
+    paid: Option<(Usage, Money)>,
+}
+
+/// One caller's body.
+struct Reader<B>
+where
+    B: http_body::Body<Data = Bytes>,
+{
+    call: Option<Arc<Call<B>>>,
+    place: Place,
+    link: Link,
+    told: bool,
+}
+
+// ===== impl Shared =====
+
+impl<B> Shared<B>
+where
+    B: http_body::Body<Data = Bytes>,
+{
+    /// How much of a body is recorded: 8 MiB. Chat streams take some 250 bytes a token, so that is
+    /// a reply of 30 000 tokens.
+    pub const MAX_BYTES: usize = 8 << 20;
+
+    fn new(response: Response<Body<B>>, judged: Outcome) -> Self {
+        let (head, mut body) = response.into_parts();
+        let (seen, link) = (body.seen(), Link::default());
+        link.follow(&mut body);
+        Self {
+            call: Arc::new(Call {
+                head,
+                seen,
+                judged,
+                tape: Tape::new(body, Self::MAX_BYTES),
+                link,
+                told: OnceLock::new(),
+                bill: Mutex::new(Bill {
+                    readers: 0,
+                    paid: Some((Usage::default(), Money::ZERO)),
+                }),
+            }),
+        }
+    }
+
+    fn open(&self) -> Response<Body<B>>
+    where
+        B: Send + 'static,
+        B::Error: Send,
+    {
+        let call = &self.call;
+        call.bill().readers += 1;
+        let link = Link::default();
+        let reader = Reader {
+            call: Some(call.clone()),
+            place: Place::default(),
+            link: link.clone(),
+            told: false,
+        };
+        Response::from_parts(call.head.clone(), Body::linked(call.seen, link, reader))
+    }
+
+    /// Whether the whole of what has passed is recorded, so that another reader may begin.
+    #[must_use]
+    pub fn whole(&self) -> bool {
+        self.call.tape.is_whole()
+    }
+
+    /// How many bytes of memory the recording takes, about: its body, its head, and what is
+    /// noted beside each chunk.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let headers = &self.call.head.headers;
+        let head: usize = headers
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len())
+            .sum();
+        size_of::<Call<B>>() + head + self.call.tape.weight()
+    }
+}
+
+impl<B> Clone for Shared<B>
+where
+    B: http_body::Body<Data = Bytes>,
+{
+    fn clone(&self) -> Self {
+        Self {
+            call: self.call.clone(),
+        }
+    }
+}
+
+impl<B> fmt::Debug for Shared<B>
+where
+    B: http_body::Body<Data = Bytes>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("status", &self.call.head.status)
+            .field("whole", &self.call.tape.is_whole())
+            .field("over", &self.call.tape.is_over())
+            .finish_non_exhaustive()
+    }
+}
+
+macro_rules! shares {
+    ($($protocol:ty),*) => {$(
+        impl<B> Share<Response<Body<B>>> for $protocol
+        where
+            B: http_body::Body<Data = Bytes> + Send + 'static,
+            B::Error: Send,
+        {
+            type Shared = Shared<B>;
+
+            fn share(&self, response: Response<Body<B>>, seen: &Outcome) -> Shared<B> {
+                Shared::new(response, *seen)
+            }
+
+            fn open(&self, shared: &Shared<B>) -> Response<Body<B>> {
+                shared.open()
+            }
+
+            fn ended(&self, shared: &Shared<B>) -> Option<Outcome> {
+                shared.call.ended()
+            }
+        }
+    )*};
+}
+
+shares!(Http, IdempotentHttp, HttpServer, GrpcServer);
+
+// ===== impl Call =====
+
+impl<B> Call<B>
+where
+    B: http_body::Body<Data = Bytes>,
+{
+    /// How the call ended, once the tape is over.
+    fn outcome(&self) -> Outcome {
+        match self.link.outcome() {
+            // Nobody cancelled it: it panicked.
+            Some(outcome) if outcome.class == Class::Cancelled && self.tape.has_failed() => {
+                outcome.with_class(Class::Unavailable)
+            }
+            Some(outcome) => outcome,
+            None => Outcome::new(Class::Cancelled),
+        }
+    }
+
+    /// The same, as the layer sees it that asks whether to keep it.
+    fn ended(&self) -> Option<Outcome> {
+        if !self.tape.is_over() {
+            return None;
+        }
+        let outcome = self.outcome();
+        let class = match (self.judged.failed(), outcome.class) {
+            (true, _) => self.judged.class,
+            // What cannot be read from the beginning is no reply.
+            (false, Class::Success) if !self.tape.is_whole() => Class::Interrupted,
+            (false, class) => class,
+        };
+        Some(outcome.with_class(class).or(&self.judged))
+    }
+
+    fn bill(&self) -> MutexGuard<'_, Bill> {
+        self.bill.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The source has delivered something.
+    fn mark(&self, source: &Body<B>) -> Mark {
+        let progress = self.link.take();
+        if self.told.get().is_none()
+            && let Some(outcome) = source.told()
+        {
+            // Only one reader polls at a time.
+            let _ = self.told.set(outcome);
+        }
+        Mark {
+            progress,
+            told: self.told.get().is_some(),
+        }
+    }
+
+    /// A reader goes before it has come to the end. What it has to report, if anything.
+    fn left(&self, told: bool) -> Option<Outcome> {
+        let mut bill = self.bill();
+        bill.readers -= 1;
+        let (alone, paid) = (bill.readers == 0, bill.paid.is_none());
+        drop(bill);
+        let told = self.told.get().filter(|_| told);
+        if alone && (told.is_some_and(|told| !told.failed()) || !self.tape.is_whole()) {
+            // Nothing is missing, or nobody can ever read it again.
+            self.tape.close();
+        }
+        if let Some(told) = told {
+            let outcome = self.link.outcome().unwrap_or(*told);
+            return Some(self.bill().pay(outcome));
+        }
+        if !alone || paid {
+            return None;
+        }
+        let used = self.tape.source(Body::if_dropped);
+        let used = used.or_else(|| self.link.outcome())?;
+        let outcome = match used.class {
+            Class::Success => used.with_class(Class::Cancelled),
+            _ => used,
+        };
+        Some(self.bill().pay_part(outcome))
+    }
+}
+
+// ===== impl Bill =====
+
+impl Bill {
+    /// What one reports who has come to the end.
+    fn pay(&mut self, outcome: Outcome) -> Outcome {
+        let reported = self.rest(outcome);
+        self.paid = None;
+        reported
+    }
+
+    /// What one reports who leaves the call alone before its end.
+    fn pay_part(&mut self, outcome: Outcome) -> Outcome {
+        let reported = self.rest(outcome);
+        if self.paid.is_some() {
+            self.paid = Some((
+                outcome.usage.unwrap_or_default(),
+                outcome.cost.unwrap_or_default(),
+            ));
+        }
+        reported
+    }
+
+    fn rest(&self, mut outcome: Outcome) -> Outcome {
+        match self.paid {
+            Some((usage, cost)) => {
+                outcome.usage = outcome.usage.map(|all| Usage {
+                    input: all.input.saturating_sub(usage.input),
+                    output: all.output.saturating_sub(usage.output),
+                    cached_input: all.cached_input.saturating_sub(usage.cached_input),
+                    cache_write: all.cache_write.saturating_sub(usage.cache_write),
+                    reasoning: all.reasoning.saturating_sub(usage.reasoning),
+                    ..all
+                });
+                outcome.cost = outcome
+                    .cost
+                    .map(|all| Money::from_pico(all.pico().saturating_sub(cost.pico())));
+            }
+            None => {
+                outcome.usage = outcome.usage.map(Usage::unbilled);
+                outcome.cost = outcome.cost.map(|_| Money::ZERO);
+            }
+        }
+        outcome
+    }
+}
+
+// ===== impl Reader =====
+
+impl<B> Reader<B>
+where
+    B: http_body::Body<Data = Bytes>,
+{
+    /// It has come to the end, whatever that is.
+    fn ends(&mut self) -> Option<Outcome> {
+        let call = self.call.take()?;
+        call.tape.leave(&mut self.place);
+        let outcome = call.outcome();
+        let mut bill = call.bill();
+        bill.readers -= 1;
+        let reported = bill.pay(outcome);
+        drop(bill);
+        self.link.report(&reported);
+        Some(outcome)
+    }
+
+    fn leaves(&mut self) {
+        if let Some(call) = self.call.take() {
+            call.tape.leave(&mut self.place);
+            if let Some(outcome) = call.left(self.told) {
+                self.link.report(&outcome);
+            }
+        }
+    }
+
+    fn fails(
+        &mut self,
+        stop: Stop<BodyError<B::Error>>,
+    ) -> Option<Result<Frame<Bytes>, BodyError<B::Error>>> {
+        let error = match stop {
+            Stop::Behind => {
+                let refused = Refused::new(Reason::Coalesced);
+                let begun = self.place.has_read();
+                self.leaves();
+                BodyError::Refused(match begun {
+                    true => refused.with_class(Class::Interrupted),
+                    false => refused,
+                })
+            }
+            Stop::Source(error) => match self.ends()?.class {
+                // It broke after its terminator: nothing is missing.
+                Class::Success => return None,
+                _ => error,
+            },
+            Stop::Failed => {
+                let outcome = self.ends()?;
+                if outcome.class == Class::Success {
+                    return None;
+                }
+                let refused = Refused::new(Reason::Coalesced).with_class(outcome.class);
+                BodyError::Refused(match outcome.retry_after {
+                    Some(wait) => refused.with_retry_after(wait),
+                    None => refused,
+                })
+            }
+        };
+        Some(Err(error))
+    }
+}
+
+impl<B> Drop for Reader<B>
+where
+    B: http_body::Body<Data = Bytes>,
+{
+    fn drop(&mut self) {
+        match &self.call {
+            Some(call) if !call.tape.is_at_end(&self.place) => self.leaves(),
+            _ => {
+                self.ends();
+            }
+        }
+    }
+}
+
+impl<B> http_body::Body for Reader<B>
+where
+    B: http_body::Body<Data = Bytes>,
+{
+    type Data = Bytes;
+    type Error = BodyError<B::Error>;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let this = self.get_mut();
+        let Some(call) = &this.call else {
+            return Poll::Ready(None);
+        };
+        let mark = |source: &Body<B>| call.mark(source);
+        Poll::Ready(
+            match ready!(call.tape.poll_frame(&mut this.place, cx, mark)) {
+                Some(Ok((frame, mark))) => {
+                    this.told |= mark.told;
+                    if let Some(progress) = mark.progress {
+                        this.link.progress(progress);
+                    }
+                    if call.tape.is_end_stream(&this.place) {
+                        this.ends();
+                    }
+                    Some(Ok(frame))
+                }
+                Some(Err(stop)) => this.fails(stop),
+                None => {
+                    this.ends();
+                    None
+                }
+            },
+        )
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.call {
+            Some(call) => call.tape.is_end_stream(&self.place),
+            None => true,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.call {
+            Some(call) => call.tape.size_hint(&self.place),
+            None => SizeHint::with_exact(0),
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The error envelope of each dialect: read, and written.
+
+mod meaning;
+mod read;
+mod write;
+
+pub use self::{read::ErrorBody, write::ErrorReply};

@@ -1,0 +1,241 @@
+use buttress_core::{Class, Outcome, Usage};
+
+use crate::{
+    Dialect,
+    json::{Bad, Cursor, Kind, Strings},
+    reader::{Choices, Reader, Said, count, counted, outcome_of, skip},
+    shape::{Counts, Role, Tokens},
+};
+
+/// Reads chunks of generated content, or all of it at once.
+#[derive(Debug, Default)]
+pub(crate) struct GeminiReader {
+    candidates: Choices,
+    error: Option<Outcome>,
+    /// The last that were told.
+    counts: Option<Counts>,
+}
+
+/// What one chunk says.
+#[derive(Debug, Default)]
+struct Chunk {
+    /// Those of the tokens, and the index of the first candidate.
+    counts: Counts,
+    candidates: Choices,
+    content: bool,
+    /// Some of the content is not in tokens.
+    besides: bool,
+    error: bool,
+    /// The prompt was refused.
+    blocked: bool,
+}
+
+// Which of the counts is which.
+const INDEX: u8 = 0;
+const PROMPT: u8 = 1;
+const TOOLS: u8 = 2;
+const CANDIDATES: u8 = 3;
+const THOUGHTS: u8 = 4;
+const CACHED: u8 = 5;
+const TOTAL: u8 = 6;
+
+// ===== impl GeminiReader =====
+
+impl Reader for GeminiReader {
+    fn read(&mut self, text: &[u8], tokens: &mut Tokens) -> Result<Said, Bad> {
+        let chunk = Chunk::read(text, tokens)?;
+        self.candidates.add(chunk.candidates);
+        self.told(&chunk.counts);
+        if chunk.error {
+            self.error.get_or_insert(outcome_of(Dialect::Gemini, text));
+            return Ok(Said::Nothing);
+        }
+        if chunk.blocked && !self.candidates.any() {
+            self.error.get_or_insert(Outcome::new(Class::Unfit));
+            return Ok(Said::Nothing);
+        }
+        Ok(match (chunk.content, chunk.candidates.any_finished()) {
+            (false, _) => Said::Nothing,
+            (true, true) => Said::Content,
+            (true, false) => Said::Repeatable {
+                counts: chunk.counts,
+                besides: chunk.besides,
+            },
+        })
+    }
+
+    fn repeat(&mut self, counts: &Counts) {
+        if let Some(index) = counts[usize::from(INDEX)] {
+            self.candidates.seen(index, false);
+        }
+        self.told(counts);
+    }
+
+    fn error(&self) -> Option<Outcome> {
+        self.error
+    }
+
+    fn complete(&self, ended: bool) -> bool {
+        ended && self.candidates.all_finished()
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        let usage = usage(&self.counts?);
+        let last = !self.candidates.any() || self.candidates.all_finished();
+        Some(if last { usage } else { usage.estimated() })
+    }
+}
+
+impl GeminiReader {
+    fn told(&mut self, counts: &Counts) {
+        if counts[usize::from(PROMPT)..].iter().any(Option::is_some) {
+            self.counts = Some(*counts);
+        }
+    }
+}
+
+// ===== impl Chunk =====
+
+impl Chunk {
+    fn read(text: &[u8], tokens: &mut Tokens) -> Result<Self, Bad> {
+        let mut chunk = Self::default();
+        let json = &mut Cursor::new(text, Strings::Lax);
+        let mut items = json.object()?;
+        while let Some(name) = json.member(&mut items)? {
+            match (&*name.name(), json.kind()?) {
+                (b"candidates", Kind::Array) => {
+                    let mut candidates = json.array()?;
+                    while json.element(&mut candidates)? {
+                        chunk.candidate(json, tokens)?;
+                    }
+                }
+                (b"usageMetadata", Kind::Object) => chunk.usage(json, tokens)?,
+                (b"promptFeedback", Kind::Object) => chunk.feedback(json)?,
+                (b"error", _) => chunk.error |= skip(json, tokens)?,
+                _ => {
+                    skip(json, tokens)?;
+                }
+            }
+        }
+        json.end()?;
+        Ok(chunk)
+    }
+
+    fn candidate(&mut self, json: &mut Cursor<'_>, tokens: &mut Tokens) -> Result<(), Bad> {
+        if json.kind()? != Kind::Object {
+            return json.skip();
+        }
+        let (mut index, mut finished) = (None, false);
+        let mut items = json.object()?;
+        while let Some(name) = json.member(&mut items)? {
+            match (&*name.name(), json.kind()?) {
+                (b"index", _) if self.counts[usize::from(INDEX)].is_none() => {
+                    index = counted(json, tokens, INDEX)?;
+                    self.counts[usize::from(INDEX)] = index;
+                }
+                (b"index", _) => index = count(json)?,
+                (b"content", Kind::Object) => self.content(json, tokens)?,
+                (b"finishReason", Kind::String) => {
+                    json.skip()?;
+                    finished = true;
+                }
+                _ => {
+                    skip(json, tokens)?;
+                }
+            }
+        }
+        self.candidates.seen(index.unwrap_or(0), finished);
+        Ok(())
+    }
+
+    fn content(&mut self, json: &mut Cursor<'_>, tokens: &mut Tokens) -> Result<(), Bad> {
+        let mut items = json.object()?;
+        while let Some(name) = json.member(&mut items)? {
+            if *name.name() != *b"parts" || json.kind()? != Kind::Array {
+                skip(json, tokens)?;
+                continue;
+            }
+            let mut parts = json.array()?;
+            while json.element(&mut parts)? {
+                self.part(json, tokens)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whatever is in a part is content, but the signature of a thought.
+    fn part(&mut self, json: &mut Cursor<'_>, tokens: &mut Tokens) -> Result<(), Bad> {
+        if json.kind()? != Kind::Object {
+            return json.skip();
+        }
+        let mut items = json.object()?;
+        while let Some(name) = json.member(&mut items)? {
+            match (&*name.name(), json.kind()?) {
+                (b"thoughtSignature", _) => {
+                    skip(json, tokens)?;
+                }
+                (_, Kind::String) => {
+                    let span = json.string()?.span();
+                    self.content |= !span.is_empty();
+                    tokens.add(span, Kind::String, Role::Content);
+                }
+                _ => {
+                    let any = skip(json, tokens)?;
+                    self.content |= any;
+                    self.besides |= any;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn usage(&mut self, json: &mut Cursor<'_>, tokens: &mut Tokens) -> Result<(), Bad> {
+        let mut items = json.object()?;
+        while let Some(name) = json.member(&mut items)? {
+            let which = match &*name.name() {
+                b"promptTokenCount" => PROMPT,
+                b"toolUsePromptTokenCount" => TOOLS,
+                b"candidatesTokenCount" => CANDIDATES,
+                b"thoughtsTokenCount" => THOUGHTS,
+                b"cachedContentTokenCount" => CACHED,
+                b"totalTokenCount" => TOTAL,
+                _ => {
+                    skip(json, tokens)?;
+                    continue;
+                }
+            };
+            self.counts[usize::from(which)] = counted(json, tokens, which)?;
+        }
+        Ok(())
+    }
+
+    fn feedback(&mut self, json: &mut Cursor<'_>) -> Result<(), Bad> {
+        let mut items = json.object()?;
+        while let Some(name) = json.member(&mut items)? {
+            match (&*name.name(), json.kind()?) {
+                (b"blockReason", Kind::String) => {
+                    json.skip()?;
+                    self.blocked = true;
+                }
+                _ => json.skip()?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What was read for tools is beside the prompt, and thoughts beside the candidates. A count that is
+/// nothing is left out; so is that of the candidates at times when it is something, but not in the
+/// total.
+fn usage(counts: &Counts) -> Usage {
+    let count = |which: u8| counts[usize::from(which)].unwrap_or(0);
+    let input = count(PROMPT).saturating_add(count(TOOLS));
+    let thoughts = count(THOUGHTS);
+    let candidates = counts[usize::from(CANDIDATES)]
+        .unwrap_or_else(|| count(TOTAL).saturating_sub(input).saturating_sub(thoughts));
+    Usage {
+        cached_input: count(CACHED),
+        reasoning: thoughts,
+        ..Usage::new(input, candidates.saturating_add(thoughts))
+    }
+}

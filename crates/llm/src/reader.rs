@@ -1,0 +1,138 @@
+//! What every dialect's reader of replies has in common.
+
+use buttress_core::{Outcome, Usage};
+
+use crate::{
+    ErrorBody,
+    json::{Bad, Cursor, Kind},
+    shape::{Counts, Role, Tokens},
+};
+
+/// Reads the JSON texts of one reply in order: the events of a stream, or the one body.
+pub(crate) trait Reader: Send {
+    /// Reads one. Of one that is malformed, nothing counts.
+    fn read(&mut self, text: &[u8], tokens: &mut Tokens) -> Result<Said, Bad>;
+
+    /// One more came that says nothing but these counts, as [`Said::Repeatable`] named them.
+    fn repeat(&mut self, counts: &Counts);
+
+    /// The reply told of this error.
+    fn error(&self) -> Option<Outcome>;
+
+    /// Whether the reply is whole, if its stream has come to a clean end (`ended`) or not.
+    fn complete(&self, ended: bool) -> bool;
+
+    /// The tokens learned so far.
+    fn usage(&self) -> Option<Usage>;
+}
+
+/// What a text says that matters while it passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Said {
+    /// No content.
+    Nothing,
+    /// Content, and maybe more.
+    Content,
+    /// Content, these counts, and nothing else: the like may come often.
+    Repeatable {
+        counts: Counts,
+        /// Some of the content is not in tokens.
+        besides: bool,
+    },
+}
+
+/// Which choices of a reply began, and which are finished. More than 64 are counted as one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Choices {
+    begun: u64,
+    finished: u64,
+}
+
+// ===== impl Choices =====
+
+impl Choices {
+    pub(crate) fn seen(&mut self, index: u64, finished: bool) {
+        let bit = 1 << index.min(63);
+        self.begun |= bit;
+        if finished {
+            self.finished |= bit;
+        }
+    }
+
+    pub(crate) fn add(&mut self, other: Self) {
+        self.begun |= other.begun;
+        self.finished |= other.finished;
+    }
+
+    pub(crate) fn any(self) -> bool {
+        self.begun != 0
+    }
+
+    /// At least one, and every one that began.
+    pub(crate) fn all_finished(self) -> bool {
+        self.begun != 0 && self.begun == self.finished
+    }
+
+    pub(crate) fn any_finished(self) -> bool {
+        self.finished != 0
+    }
+}
+
+// ===== impl Said =====
+
+impl Said {
+    pub(crate) fn is_content(&self) -> bool {
+        !matches!(self, Self::Nothing)
+    }
+}
+
+/// A value that matters to nobody.
+#[inline]
+pub(crate) fn skip(json: &mut Cursor<'_>, tokens: &mut Tokens) -> Result<bool, Bad> {
+    json.skip_telling(|span, kind| tokens.add(span, kind, Role::Nothing))
+}
+
+/// A number that is this one of the counts.
+pub(crate) fn counted(
+    json: &mut Cursor<'_>,
+    tokens: &mut Tokens,
+    which: u8,
+) -> Result<Option<u64>, Bad> {
+    let is_number = json.kind()? == Kind::Number;
+    let start = json.at();
+    let count = count(json)?;
+    if is_number {
+        tokens.add(start..json.at(), Kind::Number, Role::Count(which));
+    }
+    Ok(count)
+}
+
+/// A number of tokens. What is none counts as nothing.
+pub(crate) fn count(json: &mut Cursor<'_>) -> Result<Option<u64>, Bad> {
+    match json.kind()? {
+        Kind::Number => json.number(),
+        _ => json.skip().map(|()| None),
+    }
+}
+
+/// The numbers of an object, each shown with its name; nothing, if it is no object.
+pub(crate) fn counts(json: &mut Cursor<'_>, mut each: impl FnMut(&[u8], u64)) -> Result<(), Bad> {
+    if json.kind()? != Kind::Object {
+        return json.skip();
+    }
+    let mut items = json.object()?;
+    while let Some(name) = json.member(&mut items)? {
+        if let Some(count) = count(json)? {
+            each(&name.name(), count);
+        }
+    }
+    Ok(())
+}
+
+/// What the error in `text` means; where it cannot be read, it is still one.
+pub(crate) fn outcome_of(dialect: crate::Dialect, text: &[u8]) -> Outcome {
+    ErrorBody::read(dialect, text)
+        .map_or(Outcome::new(buttress_core::Class::Unavailable), |error| {
+            error.outcome(None)
+        })
+}

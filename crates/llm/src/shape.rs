@@ -1,0 +1,462 @@
+//! Events that differ from one read before in nothing but a few strings and numbers.
+//!
+//! A stream repeats itself: of an event of 300 bytes, often 10 are new. What was learned from an
+//! event once goes for every later one that has the same bytes outside of certain strings and
+//! numbers, because nothing inside of those changes what the rest of a text means. So such an event
+//! is compared, and neither searched for its end nor read.
+//!
+//! Which strings and numbers those are is found by looking: at first the content, and then whatever
+//! differed between two events that are alike otherwise.
+
+use std::ops::Range;
+
+use crate::json::{Kind, find_control};
+
+/// The shapes of a stream.
+#[derive(Debug, Default)]
+pub(crate) struct Shapes {
+    /// Two, for streams in which two kinds of event alternate.
+    shapes: [Shape; 2],
+    /// The one that matched last.
+    last: usize,
+}
+
+/// What an event of a known shape says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Match {
+    /// How many bytes it has, with its blank line.
+    pub(crate) len: usize,
+    pub(crate) content: bool,
+}
+
+/// The numbers in an event that matter, by what its reader calls them.
+pub(crate) type Counts = [Option<u64>; COUNTS];
+
+/// The strings and numbers in a text that may be any others, as far as its reader is concerned.
+#[derive(Clone, Debug)]
+pub(crate) struct Tokens {
+    tokens: [Token; Tokens::MOST],
+    count: usize,
+    /// More than that, or nobody asks.
+    over: bool,
+}
+
+/// What a token means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// That there is content, if it is not empty.
+    Content,
+    /// This one of the counts.
+    Count(u8),
+}
+
+/// How many numbers may matter in an event.
+pub(crate) const COUNTS: usize = 7;
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Token {
+    /// Inside of the quotes, if it is a string.
+    start: u16,
+    end: u16,
+    role: Role,
+    string: bool,
+    /// It may be any other one.
+    hole: bool,
+}
+
+#[derive(Debug, Default)]
+struct Shape {
+    /// An event of this shape, from its first byte to the end of its blank line.
+    frame: Vec<u8>,
+    tokens: Tokens,
+    /// Those of the tokens that are holes, in their order.
+    holes: Vec<Token>,
+    /// Of the event that matched last.
+    counts: Counts,
+    /// There is content, whatever is in the holes.
+    content: bool,
+    known: bool,
+}
+
+/// Longer events do not come by the hundred, and are the decoder's to bound.
+const LONGEST: usize = 4 << 10;
+
+// ===== impl Tokens =====
+
+impl Tokens {
+    const MOST: usize = 24;
+
+    /// For who does not ask.
+    pub(crate) fn ignored() -> Self {
+        Self {
+            over: true,
+            ..Self::default()
+        }
+    }
+
+    #[inline]
+    pub(crate) fn add(&mut self, span: Range<usize>, kind: Kind, role: Role) {
+        if self.over || self.count == Self::MOST || span.end > LONGEST {
+            self.over = true;
+            return;
+        }
+        self.tokens[self.count] = Token {
+            // Both are at most `LONGEST`.
+            start: span.start as u16,
+            end: span.end as u16,
+            role,
+            string: kind == Kind::String,
+            hole: role == Role::Content,
+        };
+        self.count += 1;
+    }
+
+    fn all(&self) -> &[Token] {
+        &self.tokens[..self.count]
+    }
+
+    fn all_mut(&mut self) -> &mut [Token] {
+        &mut self.tokens[..self.count]
+    }
+}
+
+impl Default for Tokens {
+    fn default() -> Self {
+        Self {
+            tokens: [Token::default(); Self::MOST],
+            count: 0,
+            over: false,
+        }
+    }
+}
+
+// ===== impl Token =====
+
+impl Token {
+    fn span(&self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+
+    fn shift(&mut self, by: u16) {
+        self.start += by;
+        self.end += by;
+    }
+}
+
+// ===== impl Shapes =====
+
+impl Shapes {
+    /// What the event says with which `text` begins, if it is of a known shape. Its counts are in
+    /// [`counts`](Shapes::counts) then.
+    #[inline]
+    pub(crate) fn find(&mut self, text: &[u8]) -> Option<Match> {
+        let found = self.shapes[self.last].find(text);
+        if found.is_some() {
+            return found;
+        }
+        let other = self.last ^ 1;
+        let found = self.shapes[other].find(text);
+        if found.is_some() {
+            self.last = other;
+        }
+        found
+    }
+
+    /// The counts of the event that was found last.
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.shapes[self.last].counts
+    }
+
+    /// Learns from an event, which was read to its end and says nothing but these counts, and that
+    /// there is content: in the tokens for it, or (`content`) besides.
+    ///
+    /// `data` is that part of `frame` in which the tokens are.
+    pub(crate) fn learn(
+        &mut self,
+        frame: &[u8],
+        data: &[u8],
+        mut tokens: Tokens,
+        counts: Counts,
+        content: bool,
+    ) {
+        let start = data.as_ptr().addr().wrapping_sub(frame.as_ptr().addr());
+        // Data of several lines is not part of its frame.
+        let within = start
+            .checked_add(data.len())
+            .is_some_and(|end| end <= frame.len());
+        if tokens.over || !within || frame.len() > LONGEST {
+            return;
+        }
+        for token in tokens.all_mut() {
+            token.shift(start as u16);
+        }
+        let alike = |shape: &Shape| shape.known && shape.is_like(frame, &tokens);
+        let which = match self.shapes.iter().position(alike) {
+            Some(which) => {
+                self.shapes[which].open(frame, &mut tokens);
+                which
+            }
+            None if self.shapes[self.last].known => self.last ^ 1,
+            None => self.last,
+        };
+        self.last = which;
+        let content = content
+            || tokens.all().iter().any(|token| {
+                token.role == Role::Content && !token.hole && !token.span().is_empty()
+            });
+        let shape = &mut self.shapes[which];
+        shape.frame.clear();
+        shape.frame.extend_from_slice(frame);
+        shape.holes.clear();
+        let holes = tokens.all().iter().filter(|token| token.hole);
+        shape.holes.extend(holes);
+        shape.tokens = tokens;
+        shape.counts = counts;
+        shape.content = content;
+        shape.known = true;
+    }
+}
+
+// ===== impl Shape =====
+
+impl Shape {
+    #[inline]
+    fn find(&mut self, text: &[u8]) -> Option<Match> {
+        if !self.known {
+            return None;
+        }
+        let mut content = self.content;
+        let (mut rest, mut from) = (text, 0);
+        for hole in &self.holes {
+            let span = hole.span();
+            rest = rest.strip_prefix(&self.frame[from..span.start])?;
+            let len = if hole.string {
+                let len = string_len(rest)?;
+                content |= hole.role == Role::Content && len > 0;
+                len
+            } else {
+                let (len, value) = number(rest)?;
+                if let Role::Count(which) = hole.role {
+                    // Should this not match in the end: the next that does sets it anew.
+                    self.counts[usize::from(which)] = Some(value);
+                }
+                len
+            };
+            rest = &rest[len..];
+            from = span.end;
+        }
+        rest = rest.strip_prefix(&self.frame[from..])?;
+        let len = text.len() - rest.len();
+        (len <= LONGEST).then_some(Match { len, content })
+    }
+
+    /// Whether an event is the same outside of all tokens.
+    fn is_like(&self, frame: &[u8], tokens: &Tokens) -> bool {
+        let (ours, theirs) = (self.tokens.all(), tokens.all());
+        if ours.len() != theirs.len() {
+            return false;
+        }
+        let (mut our_from, mut their_from) = (0, 0);
+        for (our, their) in ours.iter().zip(theirs) {
+            let (our_span, their_span) = (our.span(), their.span());
+            let same = self.frame[our_from..our_span.start] == frame[their_from..their_span.start]
+                && our.role == their.role
+                && our.string == their.string;
+            if !same {
+                return false;
+            }
+            (our_from, their_from) = (our_span.end, their_span.end);
+        }
+        self.frame[our_from..] == frame[their_from..]
+    }
+
+    /// Marks those tokens of a like event that may be any: those which were so before, and those
+    /// which differ.
+    fn open(&self, frame: &[u8], tokens: &mut Tokens) {
+        for (our, their) in self.tokens.all().iter().zip(tokens.all_mut()) {
+            their.hole |= our.hole || self.frame[our.span()] != frame[their.span()];
+        }
+    }
+}
+
+/// How long the string is whose first quote is before `text`. `None` also where it has a control
+/// character, such as the end of a line of the stream.
+#[inline]
+fn string_len(text: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        at += find_control(text.get(at..)?)?;
+        match text[at] {
+            b'"' => return Some(at),
+            b'\\' if *text.get(at + 1)? >= b' ' => at += 2,
+            _ => return None,
+        }
+    }
+}
+
+/// How long the number is with which `text` begins, and its value. `None` also where it is not the
+/// plain one of a count.
+#[inline]
+fn number(text: &[u8]) -> Option<(usize, u64)> {
+    let (mut len, mut value) = (0, 0_u64);
+    while let Some(digit @ b'0'..=b'9') = text.get(len) {
+        if len == 19 {
+            return None;
+        }
+        value = value * 10 + u64::from(digit - b'0');
+        len += 1;
+    }
+    let plain = len == 1 || (len > 1 && text[0] != b'0');
+    plain.then_some((len, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Match, Role, Shapes, Tokens};
+    use crate::json::{Cursor, Kind, Strings};
+
+    /// Learns from an event whose first string is content, and whose first number is a count.
+    fn learn(shapes: &mut Shapes, frame: &str) {
+        let data = frame.strip_prefix("data: ").unwrap().trim_end();
+        let (mut tokens, mut counts) = (Tokens::default(), Default::default());
+        let (mut string, mut number) = (Role::Content, Role::Count(0));
+        Cursor::new(data.as_bytes(), Strings::Lax)
+            .skip_telling(|span, kind| {
+                let role = match kind {
+                    Kind::String => std::mem::take(&mut string),
+                    _ => std::mem::take(&mut number),
+                };
+                if role == Role::Count(0) {
+                    counts = [None; super::COUNTS];
+                    counts[0] = data[span.clone()].parse().ok();
+                }
+                tokens.add(span, kind, role);
+            })
+            .unwrap();
+        shapes.learn(frame.as_bytes(), data.as_bytes(), tokens, counts, false);
+    }
+
+    fn found(shapes: &mut Shapes, frame: &str) -> Option<(usize, bool, Option<u64>)> {
+        {
+            let Match { len, content } = shapes.find(frame.as_bytes())?;
+            Some((len, content, shapes.counts()[0]))
+        }
+    }
+
+    #[test]
+    fn only_what_is_in_the_holes_may_differ() {
+        let mut shapes = Shapes::default();
+        assert_eq!(shapes.find(b""), None);
+        learn(
+            &mut shapes,
+            "data: {\"a\":\"x\",\"n\":1,\"b\":[\"\",null]}\n\n",
+        );
+        for (event, content) in [
+            (
+                "data: {\"a\":\"x\",\"n\":1,\"b\":[\"\",null]}\n\n",
+                Some(true),
+            ),
+            (
+                "data: {\"a\":\"\",\"n\":1,\"b\":[\"\",null]}\n\n",
+                Some(false),
+            ),
+            (
+                "data: {\"a\":\"}\\\\\",\"n\":1,\"b\":[\"\",null]}\n\n",
+                Some(true),
+            ),
+            (
+                "data: {\"a\":\"\\\"n\\\":1\",\"n\":1,\"b\":[\"\",null]}\n\n",
+                Some(true),
+            ),
+            ("data: {\"a\":\"x\",\"n\":2,\"b\":[\"\",null]}\n\n", None),
+            ("data: {\"a\":\"x\",\"n\":1,\"b\":[\"\",null]}\n", None),
+            ("data: {\"a\":\"x\",\"n\":1,\"b\":[\"", None),
+            ("data: {\"a\":\"x\\", None),
+            ("data: {\"a\":\"x\\\"", None),
+            ("data: {\"a\":\"x\n\",\"n\":1,\"b\":[\"\",null]}\n\n", None),
+            (
+                "data: {\"a\":\"x\\\n\",\"n\":1,\"b\":[\"\",null]}\n\n",
+                None,
+            ),
+            ("data: {\"a\":\"\r\",\"n\":1,\"b\":[\"\",null]}\n\n", None),
+            (
+                "data: {\"a\":\"x\",\"b\":\"n\",\"n\":1,\"b\":[\"\",null]}\n\n",
+                None,
+            ),
+            (
+                "event: x\ndata: {\"a\":\"x\",\"n\":1,\"b\":[\"\",null]}\n\n",
+                None,
+            ),
+        ] {
+            let expected = content.map(|content| (event.len(), content, Some(1)));
+            assert_eq!(found(&mut shapes, event), expected, "{event}");
+        }
+    }
+
+    #[test]
+    fn what_differs_between_two_events_becomes_a_hole() {
+        let mut shapes = Shapes::default();
+        learn(
+            &mut shapes,
+            "data: {\"a\":\"x\",\"n\":1,\"b\":\"one\",\"c\":7}\n\n",
+        );
+        learn(
+            &mut shapes,
+            "data: {\"a\":\"y\",\"n\":20,\"b\":\"two\",\"c\":7}\n\n",
+        );
+        for (event, count) in [
+            (
+                "data: {\"a\":\"\",\"n\":333,\"b\":\"three\",\"c\":7}\n\n",
+                Some(333),
+            ),
+            ("data: {\"a\":\"\",\"n\":0,\"b\":\"\",\"c\":7}\n\n", Some(0)),
+            ("data: {\"a\":\"\",\"n\":01,\"b\":\"\",\"c\":7}\n\n", None),
+            ("data: {\"a\":\"\",\"n\":1.5,\"b\":\"\",\"c\":7}\n\n", None),
+            ("data: {\"a\":\"\",\"n\":-1,\"b\":\"\",\"c\":7}\n\n", None),
+            ("data: {\"a\":\"\",\"n\":,\"b\":\"\",\"c\":7}\n\n", None),
+            (
+                "data: {\"a\":\"\",\"n\":10000000000000000000,\"b\":\"\",\"c\":7}\n\n",
+                None,
+            ),
+            ("data: {\"a\":\"\",\"n\":1,\"b\":\"\",\"c\":8}\n\n", None),
+        ] {
+            let expected = count.map(|count| (event.len(), false, Some(count)));
+            assert_eq!(found(&mut shapes, event), expected, "{event}");
+        }
+    }
+
+    #[test]
+    fn two_kinds_of_event_may_alternate_and_a_third_takes_the_place_of_the_older() {
+        let [one, two, three] =
+            ["a", "b", "c"].map(|name| format!("data: {{\"{name}\":\"x\"}}\n\n"));
+        let mut shapes = Shapes::default();
+        learn(&mut shapes, &one);
+        learn(&mut shapes, &two);
+        assert!(found(&mut shapes, &one).is_some());
+        assert!(found(&mut shapes, &two).is_some());
+        learn(&mut shapes, &three);
+        assert!(found(&mut shapes, &one).is_none());
+        assert!(found(&mut shapes, &two).is_some());
+        assert!(found(&mut shapes, &three).is_some());
+    }
+
+    #[test]
+    fn what_is_too_much_is_not_learned() {
+        let strings = ["\"\""; Tokens::MOST + 1].join(",");
+        for event in [
+            format!("data: [{strings}]\n\n"),
+            format!("data: [\"{}\"]\n\n", "x".repeat(super::LONGEST)),
+        ] {
+            let mut shapes = Shapes::default();
+            learn(&mut shapes, &event);
+            assert_eq!(found(&mut shapes, &event), None);
+        }
+        let mut shapes = Shapes::default();
+        learn(&mut shapes, "data: [\"\"]\n\n");
+        let long = format!("data: [\"{}\"]\n\n", "x".repeat(super::LONGEST));
+        assert_eq!(found(&mut shapes, &long), None);
+    }
+}
