@@ -32,9 +32,6 @@ pub(crate) struct Call {
     answered: Option<(StatusCode, HeaderValue)>,
 }
 
-/// Text that a caller chose: escaped, and not more of it than a line can bear.
-struct Quoted<'a>(&'a str);
-
 // ===== impl Line =====
 
 impl Line {
@@ -57,23 +54,20 @@ impl Line {
 
     /// Writes it, for a request that reached no endpoint.
     pub(crate) fn turned_away(&self, fault: &Fault, id: Id) {
-        let (status, why) = (fault.status().as_u16(), fault.reason());
-        let millis = self.begun.elapsed().as_millis();
-        self.write(format_args!(
-            "status={status} class={why} ms={millis} id=\"{id}\""
-        ));
+        self.log.line(|out| {
+            self.write(out);
+            put(out, " status=", fault.status().as_u16());
+            put(out, " class=", fault.reason());
+            put(out, " ms=", self.begun.elapsed().as_millis());
+            put(out, " id=", id);
+        });
     }
 
-    fn write(&self, facts: fmt::Arguments<'_>) {
-        let (method, path) = (&self.method, Quoted(&self.path));
-        match &self.model {
-            Some(model) => self.log.line(format_args!(
-                "method={method} path={path} model={} {facts}",
-                Quoted(model)
-            )),
-            None => self
-                .log
-                .line(format_args!("method={method} path={path} {facts}")),
+    fn write(&self, out: &mut String) {
+        put(out, "method=", &self.method);
+        quote(out, " path=", &self.path);
+        if let Some(model) = &self.model {
+            quote(out, " model=", model);
         }
     }
 }
@@ -99,35 +93,62 @@ impl Call {
 impl Report for Call {
     fn report(&mut self, outcome: &Outcome) {
         self.endpoint.counters.end(outcome);
-        if self.line.log.is_quiet() {
-            return;
-        }
-        let (status, id) = match &self.answered {
-            Some((status, id)) => (status.as_u16(), id.to_str().unwrap_or_default()),
-            None => (0, ""),
-        };
-        let (input, output) = outcome
-            .usage
-            .map_or((0, 0), |usage| (usage.input, usage.output));
-        self.line.write(format_args!(
-            "endpoint={} status={status} class={} tokens={input}+{output} ms={} id={}",
-            self.endpoint.name,
-            outcome.class,
-            self.line.begun.elapsed().as_millis(),
-            Quoted(id),
-        ));
+        self.line.log.line(|out| {
+            self.line.write(out);
+            put(out, " endpoint=", &self.endpoint.name);
+            if let Some((status, _)) = &self.answered {
+                put(out, " status=", status.as_u16());
+            }
+            put(out, " class=", outcome.class.as_str());
+            if let Some(usage) = outcome.usage {
+                put(out, " input=", usage.input);
+                put(out, " output=", usage.output);
+            }
+            put(out, " ms=", self.line.begun.elapsed().as_millis());
+            if let Some((_, id)) = &self.answered {
+                quote(out, " id=", id.to_str().unwrap_or_default());
+            }
+        });
     }
 }
 
-// ===== impl Quoted =====
+/// Puts what needs no quotes at the end of a line.
+fn put(out: &mut String, name: &str, value: impl fmt::Display) {
+    // Writing to a `String` does not fail.
+    let _ = write!(out, "{name}{value}");
+}
 
-impl fmt::Display for Quoted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const MOST: usize = 120;
-        f.write_char('"')?;
-        for char in self.0.chars().take(MOST) {
-            write!(f, "{}", char.escape_debug())?;
+/// Puts text that a caller chose there: escaped, and not more of it than a line can bear.
+fn quote(out: &mut String, name: &str, text: &str) {
+    const MOST: usize = 120;
+    out.push_str(name);
+    out.push('"');
+    let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
+    if text.len() <= MOST && text.bytes().all(plain) {
+        out.push_str(text);
+    } else {
+        out.extend(text.chars().take(MOST).flat_map(char::escape_debug));
+    }
+    out.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quote;
+
+    #[test]
+    fn what_a_caller_chose_stays_on_its_line() {
+        for (text, quoted) in [
+            ("gpt-4o", "\"gpt-4o\""),
+            ("a b", "\"a b\""),
+            ("a\"b\\c\n\u{1b}é", "\"a\\\"b\\\\c\\n\\u{1b}é\""),
+        ] {
+            let mut out = String::new();
+            quote(&mut out, "", text);
+            assert_eq!(out, quoted);
         }
-        f.write_char('"')
+        let mut out = String::new();
+        quote(&mut out, "", &"é".repeat(500));
+        assert_eq!(out.chars().count(), 122);
     }
 }

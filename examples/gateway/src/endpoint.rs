@@ -11,7 +11,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use tower::{ServiceBuilder, ServiceExt, util::MapErr};
 
-use crate::{config, headers::drop_hop_by_hop, stats::Counters};
+use crate::{config, headers::take_out, stats::Counters};
 
 /// Where calls go.
 #[derive(Debug)]
@@ -86,11 +86,10 @@ impl Endpoint {
         head.uri = self.target(head.uri);
         head.extensions = Extensions::new();
         let headers = &mut head.headers;
-        drop_hop_by_hop(headers);
-        // The client knows both better, and the body is here.
-        headers.remove(header::HOST);
-        headers.remove(header::CONTENT_LENGTH);
-        headers.remove(header::EXPECT);
+        // The client knows host and length better, and the body that was waited for is here.
+        take_out(headers, |name| {
+            matches!(name, "host" | "content-length" | "expect")
+        });
         // What is read as it passes must not be compressed.
         headers.insert(
             header::ACCEPT_ENCODING,

@@ -17,7 +17,7 @@ use crate::{
     face::{Asks, Face},
     fault::{self, Fault},
     gateway::{Gateway, Id},
-    headers::drop_hop_by_hop,
+    headers::take_out,
 };
 
 /// A request that an endpoint will be asked.
@@ -126,8 +126,7 @@ async fn ask(asked: Asked, face: Face, id: Id, line: Line) -> Result<Response<Bo
 
 /// Makes the head of a reply one of ours, and says under which id the caller gets it.
 fn clean(headers: &mut HeaderMap, dialect: Dialect, id: Id) -> HeaderValue {
-    drop_hop_by_hop(headers);
-    headers.remove(header::SET_COOKIE);
+    take_out(headers, |name| name == "set-cookie");
     if is_event_stream(headers) {
         // Nothing on the way may keep a part of it back.
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));

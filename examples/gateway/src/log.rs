@@ -1,7 +1,7 @@
 //! A line for each request, on stderr, at little cost to the request.
 
 use std::{
-    fmt::{self, Write as _},
+    fmt::Write as _,
     io::Write as _,
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -46,8 +46,8 @@ const LINGER: Duration = Duration::from_millis(20);
 // ===== impl Log =====
 
 impl Log {
-    /// Leaves a line. It must hold no line break: what comes from outside is escaped by the caller.
-    pub(crate) fn line(&self, line: fmt::Arguments<'_>) {
+    /// Leaves a line, as `write` puts it at the end of a text; with no line break in it, please.
+    pub(crate) fn line(&self, write: impl FnOnce(&mut String)) {
         let Some(shared) = &self.shared else { return };
         let mut lines = shared.lines();
         if lines.text.len() >= BOUND {
@@ -55,8 +55,8 @@ impl Log {
             return;
         }
         let first = lines.text.is_empty();
-        // Writing to a `String` does not fail.
-        let _ = writeln!(lines.text, "{line}");
+        write(&mut lines.text);
+        lines.text.push('\n');
         drop(lines);
         if first {
             shared.changed.notify_one();
