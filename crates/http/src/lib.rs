@@ -9,6 +9,9 @@
 //!   here, the judges of LLM providers in `buttress-llm`.
 //! - [`Http`], [`IdempotentHttp`] and [`HttpServer`]: the protocols, first argument of every
 //!   layer.
+//! - [`Grpc`] and [`GrpcServer`]: the same for gRPC, whose status comes in trailers.
+//! - [`ReplayLayer`]: keeps a streamed request body, up to a cap, so that it can be sent again.
+//!   [`Shared`]: a response that several callers read.
 //! - [`client`]: a thin pooled client for one base URL, HTTP/1.1 and HTTP/2, with rustls.
 //! - [`retry_after`] and [`sse`]: the hints of a server, and event streams.
 //!
