@@ -152,8 +152,7 @@ impl Tail {
     pub(crate) fn end(&mut self, end: End) {
         if !std::mem::replace(&mut self.over, true) {
             // Nothing is learned from a clean end, and nobody asks.
-            if matches!((&self.told, &end), (Told::End, End::Clean)) && self.duties.is_empty()
-            {
+            if matches!((&self.told, &end), (Told::End, End::Clean)) && self.duties.is_empty() {
                 return;
             }
             let outcome = self.outcome(&end);
