@@ -59,7 +59,7 @@ impl Line {
             put(out, " status=", fault.status().as_u16());
             put(out, " class=", fault.reason());
             put(out, " ms=", self.begun.elapsed().as_millis());
-            put(out, " id=", id);
+            put(out, " id=", format_args!("\"{id}\""));
         });
     }
 
