@@ -240,8 +240,8 @@ macro_rules! pass_on {
                 self.inner.ended(shared)
             }
 
-            fn whole(&self, shared: &Self::Shared) -> bool {
-                self.inner.whole(shared)
+            fn reopens(&self, shared: &Self::Shared) -> bool {
+                self.inner.reopens(shared)
             }
 
             fn weight(&self, shared: &Self::Shared) -> usize {

@@ -175,7 +175,7 @@ pub trait Share<Res> {
 
     /// Whether another caller can still read it from the beginning: a recording may have outgrown
     /// its bound. `true` by default.
-    fn whole(&self, shared: &Self::Shared) -> bool {
+    fn reopens(&self, shared: &Self::Shared) -> bool {
         let _ = shared;
         true
     }

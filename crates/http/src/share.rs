@@ -221,7 +221,7 @@ macro_rules! shares {
                 shared.call.ended()
             }
 
-            fn whole(&self, shared: &Shared<B>) -> bool {
+            fn reopens(&self, shared: &Shared<B>) -> bool {
                 shared.whole()
             }
 
