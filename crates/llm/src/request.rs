@@ -12,7 +12,8 @@ use crate::json::{Bad, Cursor, DEPTH, Kind, Strings, What, quote};
 /// What forwarding must know of a request body, read in one pass.
 ///
 /// The same members serve all dialects: `model`, `stream`, `stream_options.include_usage` (OpenAI),
-/// and the most tokens that the reply may have. Gemini names model and method in the path.
+/// and the most tokens that the reply may have. Gemini names model and method in the path: see
+/// [`Target`](crate::gemini::Target).
 ///
 /// The whole body must be valid JSON of at most 128 levels, and an object. Of the members that are
 /// read here, none may come twice, since the upstream may take another one than we do. A member
