@@ -10,7 +10,7 @@ use buttress_testing::probe::{Probe, Promise};
 
 use crate::{
     limit::{self, LimitLayer},
-    refuse::{self, RefuseLayer},
+    refuse::{self, QueueLayer, RefuseLayer},
     retry::{self, RetryLayer},
     timed::BreakerLayer,
     toys,
@@ -312,6 +312,28 @@ async fn a_waker_that_does_not_reach_what_is_waited_for() {
     ] {
         caught_by(&limit(flaw), check, Promise::T6, seen).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_wakes_nobody() {
+    let probe = Probe::http(|| QueueLayer::blind(2), http::Request::new);
+    caught(
+        &probe,
+        Promise::T6,
+        "its waker was not woken when a slot came free",
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slot_that_is_given_back_twice() {
+    let probe = refuse(refuse::Flaw::GivesTwice);
+    caught(
+        &probe,
+        Promise::T5,
+        "one slot came free, and two calls were admitted",
+    )
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
