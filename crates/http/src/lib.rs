@@ -82,6 +82,7 @@
 //! |---|---|
 //! | [`TrackLayer`] | judges by status; with a meter, peeks up to 64 KiB and 30 s |
 //! | what may be sent twice | every method; [`Http::idempotent_only`] says otherwise |
+//! | [`client::Client`] | connect within 10 s; 256 idle connections kept for 50 s; HTTP/2 if the server offers it |
 //! | a hint to wait | at most one day ([`retry_after::MAX`]) |
 //! | a `retry-after` date | is read by the response's own `date`, else by our clock |
 //!
@@ -121,3 +122,7 @@ pub use self::{
     share::Shared,
     track::{ResponseFuture, TrackLayer, TrackService},
 };
+
+#[cfg(all(doctest, feature = "client"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
