@@ -42,22 +42,6 @@ fn judge(dialect: buttress_testing::Dialect) -> Dialect {
     }
 }
 
-/// Those that only a limit in time can end.
-fn waits(fault: Fault) -> bool {
-    matches!(
-        fault,
-        Fault::ConnectTimeout
-            | Fault::NoHeaders
-            | Fault::EndlessInterim
-            | Fault::Stall { .. }
-            | Fault::PingsOnly { .. }
-            | Fault::CommentsOnly { .. }
-            | Fault::EndlessBody { .. }
-            | Fault::EndlessLine { .. }
-            | Fault::Drip { .. }
-    )
-}
-
 fn request(provider: &Running, fault: Fault) -> Req {
     let ask = provider.ask("test", "Say hello");
     let ask = if fault.streamed() != Some(false) {
@@ -123,7 +107,7 @@ async fn every_fault_on_a_socket_has_the_class_of_its_row() {
     for carrier in [Carrier::Socket, Carrier::Http2] {
         for dialect in buttress_testing::Dialect::ALL {
             for fault in Fault::all() {
-                if !fault.carried_by(carrier) || !fault.fits(dialect) || waits(fault) {
+                if !fault.carried_by(carrier) || !fault.fits(dialect) || fault.never_ends() {
                     continue;
                 }
                 let provider = Provider::new(dialect).reply(fault).start().await.unwrap();
@@ -150,10 +134,6 @@ async fn every_fault_on_a_socket_has_the_class_of_its_row() {
                     Fault::MalformedEvent { .. } => expected.push(Class::Interrupted),
                     // Who does not decode it, cannot know.
                     Fault::BadGzip => expected.push(Class::Success),
-                    // A stream's reset overtakes what had come before it.
-                    Fault::Reset { .. } if carrier == Carrier::Http2 => {
-                        expected.push(Class::Unavailable);
-                    }
                     _ => {}
                 }
                 if !expected.contains(&seen.class) {

@@ -53,8 +53,10 @@ struct Flight<T, E> {
     paid: AtomicBool,
 }
 
+type Call<T, E> = Pin<Box<dyn Future<Output = Result<T, (Outcome, E)>> + Send>>;
+
 enum State<T, E> {
-    Flying(Pin<Box<dyn Future<Output = Result<T, (Outcome, E)>> + Send>>),
+    Flying(Call<T, E>),
     Landed(T),
     Failed(Outcome),
 }
@@ -275,10 +277,11 @@ where
     fn report(&mut self, outcome: &Outcome) {
         let pays =
             outcome.class != Class::Cancelled && outcome.usage.is_none_or(|usage| usage.billed);
-        if pays && !self.flight.paid.swap(true, Ordering::Relaxed) {
-            if let Some(payer) = &self.payer {
-                payer.absorb(&self.flight.ledger);
-            }
+        if pays
+            && !self.flight.paid.swap(true, Ordering::Relaxed)
+            && let Some(payer) = &self.payer
+        {
+            payer.absorb(&self.flight.ledger);
         }
         let ended = self.protocol.ended(&self.shared);
         if let (Some(Class::Success), Some(key)) =

@@ -220,6 +220,14 @@ macro_rules! shares {
             fn ended(&self, shared: &Shared<B>) -> Option<Outcome> {
                 shared.call.ended()
             }
+
+            fn reopens(&self, shared: &Shared<B>) -> bool {
+                shared.whole()
+            }
+
+            fn weight(&self, shared: &Shared<B>) -> usize {
+                shared.weight()
+            }
         }
     )*};
 }

@@ -208,18 +208,18 @@ impl<S, M> Tape<S, M> {
         place.ended || place.next.is_none() && self.is_at_end(place)
     }
 
+    /// As the source said at first: one of unknown length stays so when its length is known, since
+    /// a body that is framed by its length loses its trailers on HTTP/1.1.
     pub(crate) fn size_hint(&self, place: &Place) -> SizeHint {
-        let state = match self.lock() {
-            Ok(state) => state,
-            Err(finished) => return SizeHint::with_exact(finished.bytes - place.read),
+        let (passed, lower, upper) = match self.lock() {
+            Ok(state) if place.next.unwrap_or(0) < state.base => return SizeHint::new(),
+            Ok(state) => (state.passed, state.hint.lower(), state.hint.upper()),
+            Err(finished) => (finished.bytes, 0, finished.sized.then_some(0)),
         };
+        let kept = passed - place.read;
         let mut hint = SizeHint::new();
-        if place.next.unwrap_or(0) < state.base {
-            return hint;
-        }
-        let kept = state.passed - place.read;
-        hint.set_lower(state.hint.lower().saturating_add(kept));
-        if let Some(upper) = state.hint.upper().and_then(|most| most.checked_add(kept)) {
+        hint.set_lower(lower.saturating_add(kept));
+        if let Some(upper) = upper.and_then(|most| most.checked_add(kept)) {
             hint.set_upper(upper);
         }
         hint

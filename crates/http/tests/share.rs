@@ -226,6 +226,13 @@ fn refused(body: &mut Body<Piped>) -> Refused {
 }
 
 #[test]
+fn what_is_shared_goes_between_threads_though_its_body_is_not_sync() {
+    fn is<T: Send + Sync>() {}
+    is::<Shared<tonic::body::Body>>();
+    is::<buttress_http::ReplayBody<tonic::body::Body>>();
+}
+
+#[test]
 fn c5_readers_replay_what_has_passed_and_follow_live() {
     let call = Call::begin();
     let mut leader = call.open();

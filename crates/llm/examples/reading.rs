@@ -5,7 +5,7 @@
 //! cargo run --release -p buttress-llm --example reading [FILE.jsonl DIALECT]...
 //! ```
 //!
-//! A file holds the data of one event a line. The goal is a ratio of at most 1.5.
+//! A file holds the data of one event a line; without one, streams of our own are read. The goal is a ratio of at most 1.5.
 
 use std::{env, error::Error, fs, hint::black_box};
 
@@ -23,18 +23,21 @@ const STREAMS: u32 = 20;
 const ROUNDS: usize = 500;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut streams = vec![
-        ("openai, text", Dialect::OpenAi, openai_text()),
-        ("openai, obfuscated", Dialect::OpenAi, openai_obfuscated()),
-        ("openai, two tools", Dialect::OpenAi, openai_tools()),
-        ("anthropic, text", Dialect::Anthropic, anthropic_text()),
-        ("gemini, text", Dialect::Gemini, gemini_text()),
-    ];
     let args: Vec<_> = env::args().skip(1).collect();
+    let mut streams = Vec::new();
     for pair in args.chunks_exact(2) {
         let file = fs::read_to_string(&pair[0])?;
         let payloads = file.lines().map(str::to_owned).collect();
-        streams.push((&pair[0], pair[1].parse()?, payloads));
+        streams.push((&*pair[0], pair[1].parse()?, payloads));
+    }
+    if streams.is_empty() {
+        streams.extend([
+            ("openai, text", Dialect::OpenAi, openai_text()),
+            ("openai, obfuscated", Dialect::OpenAi, openai_obfuscated()),
+            ("openai, two tools", Dialect::OpenAi, openai_tools()),
+            ("anthropic, text", Dialect::Anthropic, anthropic_text()),
+            ("gemini, text", Dialect::Gemini, gemini_text()),
+        ]);
     }
     println!(
         "{:<28} {:>9} {:>12} {:>12} {:>7}",

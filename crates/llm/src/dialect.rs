@@ -2,17 +2,66 @@ use std::{error::Error, fmt, str::FromStr};
 
 /// A way to speak with a provider.
 ///
-/// It says what a reply means, as a [`Judge`](buttress_http::Judge) chosen at run time: like
-/// [`OpenAi`](crate::OpenAi), [`Anthropic`](crate::Anthropic) and [`Gemini`](crate::Gemini).
+/// It says what a reply of the model means, as a [`Judge`](buttress_http::Judge) chosen at run time;
+/// [`OpenAi`](crate::OpenAi), [`Anthropic`](crate::Anthropic) and [`Gemini`](crate::Gemini) are the
+/// same at compile time. Replies of other paths are judged by [`AnyPath`](crate::AnyPath).
+///
+/// # What a reply means
+///
+/// The status and its hints are read as [`ByStatus`](buttress_http::ByStatus) reads them. Then:
+///
+/// | a reply | class |
+/// |---|---|
+/// | 2xx that is neither JSON nor an event stream, by its content type | unavailable |
+/// | 2xx of JSON, whole | success, of any shape |
+/// | the same, empty, cut, or no JSON object or array | unavailable |
+/// | 2xx with an error object | by the error inside |
+/// | an event stream with its terminator | success |
+/// | the same, without it, cut, or with an event over the bound | unavailable, interrupted after content |
+/// | the same, with an error event | by the error inside, interrupted after content |
+/// | a prompt that Gemini blocked | unfit |
+/// | 4xx whose body tells of credential or money: `insufficient_quota`, spend limits, a quota per day, a wait above 300 s, `API_KEY_INVALID` … | denied |
+/// | 4xx, not 429, whose body tells of what this model cannot do: context length, unknown model, content filter, unsupported parameter | unfit |
+/// | an error inside that nothing names | unavailable |
+///
+/// A stream ends with `[DONE]`, or once every choice has its `finish_reason`, with a clean end
+/// (OpenAI); with `message_stop` (Anthropic); with a clean end once every candidate has its
+/// `finishReason` (Gemini). What comes after a terminator is not read. One event that is malformed
+/// is passed over: the caller sees it as it came, and the stream is judged by the others. What a
+/// filter did to the reply, such as a `finish_reason` of `content_filter`, is no failure of the
+/// call.
+///
+/// What is compressed is not read: its clean end is a success, and its usage is unknown. Ask with
+/// `accept-encoding: identity`.
+///
+/// # What is content
+///
+/// Any text, reasoning, refusal, tool call, citation or signature in a delta that is not empty; no
+/// roles, `message_start`, block starts, comments or pings. A plain reply is content once it is
+/// whole, or longer than 64 KiB: until then it may be an error.
+///
+/// # Usage
+///
+/// As [`Usage`](buttress_core::Usage) has it, whatever the provider's way to count. It is exact if it
+/// was told at the end; what a stream told before it broke off is an estimate.
+///
+/// | | input | output |
+/// |---|---|---|
+/// | OpenAI | `prompt_tokens` | `completion_tokens`, or `total_tokens` less the prompt, if that is more: some compatible servers leave the reasoning out |
+/// | Anthropic | `input_tokens`, `cache_creation_input_tokens` and `cache_read_input_tokens` together | `output_tokens`; what is told later replaces what was told before |
+/// | Gemini | `promptTokenCount` and `toolUsePromptTokenCount` | `candidatesTokenCount`, or what the total leaves for it, and `thoughtsTokenCount` |
 ///
 /// # Examples
 ///
 /// ```
+/// use buttress_http::TrackLayer;
 /// use buttress_llm::Dialect;
 ///
 /// let dialect: Dialect = "anthropic".parse()?;
 /// assert_eq!(dialect, Dialect::Anthropic);
 /// assert_eq!(dialect.to_string(), "anthropic");
+/// let layer = TrackLayer::new(dialect);
+/// # let _ = layer;
 /// # Ok::<_, buttress_llm::UnknownDialect>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

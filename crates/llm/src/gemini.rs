@@ -1,8 +1,10 @@
 //! Gemini `generateContent`.
 
 mod reader;
+mod target;
 
 pub(crate) use self::reader::GeminiReader;
+pub use self::target::{InvalidModel, Target};
 
 /// Judges replies of Gemini `generateContent` and `streamGenerateContent`.
 ///

@@ -1,4 +1,109 @@
-//! What LLM providers mean.
+//! What LLM providers mean, in the dialects of OpenAI chat completions, Anthropic messages and
+//! Gemini `generateContent`.
+//!
+//! A provider says many things besides the reply: how many tokens it took, that the money is
+//! spent, that it broke in the middle of a 200. This crate reads them as they pass, without holding
+//! up or changing a byte, and turns them into the words that every Buttress layer knows.
+//!
+//! - [`OpenAi`], [`Anthropic`], [`Gemini`], or a [`Dialect`] chosen at run time: the judges of
+//!   replies for [`TrackLayer`](buttress_http::TrackLayer). Class, usage, first content, in-band
+//!   errors and terminator, from plain replies and from streams. [`AnyPath`] for embeddings, audio
+//!   and the rest.
+//! - [`request::Peek`]: model, stream and bounds of a request in one pass, and edits in place.
+//! - [`openai::UsageFilter`]: a stream without the chunk that its caller did not ask for.
+//! - [`gemini::Target`]: model and method in the path.
+//! - [`ErrorBody`] and [`ErrorReply`]: the error envelope of each dialect, read and written.
+//! - [`Secret`], [`Dialect::authorize`], [`strip_credentials`], [`strip_query_credentials`]:
+//!   credentials, ours and the caller's.
+//!
+//! # When to use it
+//!
+//! In the stack around a provider's endpoint, innermost, and in whatever forwards requests to one.
+//!
+//! # When not
+//!
+//! It has no typed requests and replies: to write a chat, take a provider's SDK, and give it a base
+//! URL behind these layers. For an upstream that is no LLM, `buttress_http::ByStatus` judges by
+//! status.
+//!
+//! # Examples
+//!
+//! A quota that is used up, told from a rate limit by the body of the 429, before any layer sees
+//! the response:
+//!
+//! ```
+//! use buttress_core::Class;
+//! use buttress_http::{TrackLayer, Tracked};
+//! use buttress_llm::OpenAi;
+//! use bytes::Bytes;
+//! use http::{Request, Response};
+//! use http_body_util::Full;
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), std::io::Error> {
+//! // In place of a client:
+//! let client = service_fn(|_: Request<Full<Bytes>>| async {
+//!     let body = r#"{"error":{"message":"You exceeded your current quota.",
+//!         "type":"insufficient_quota","param":null,"code":"insufficient_quota"}}"#;
+//!     Response::builder()
+//!         .status(429)
+//!         .header("content-type", "application/json")
+//!         .body(Full::<Bytes>::from(body))
+//!         .map_err(std::io::Error::other)
+//! });
+//! let provider = ServiceBuilder::new().layer(TrackLayer::new(OpenAi)).service(client);
+//!
+//! let response = provider.oneshot(Request::default()).await?;
+//! assert_eq!(response.body().seen().class, Class::Denied);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A request on its way through a gateway:
+//!
+//! ```
+//! use buttress_llm::{Dialect, ErrorReply, Secret, request::Peek};
+//! use http::{HeaderMap, StatusCode};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let key = Secret::new("sk-ours")?;
+//! let mut headers = HeaderMap::new();
+//! headers.insert("authorization", "Bearer sk-the-callers".parse()?);
+//! headers.insert("cookie", "session=1".parse()?);
+//!
+//! match Peek::new(r#"{"model":"fast","stream":true,"messages":[]}"#) {
+//!     Ok(request) => {
+//!         let body = request.edit().model("gpt-4.1-nano").include_usage().finish();
+//!         Dialect::OpenAi.authorize(&mut headers, &key);
+//!         assert_eq!(headers.len(), 1);
+//!         assert_eq!(headers["authorization"], "Bearer sk-ours");
+//!         assert!(body.ends_with(br#""model":"gpt-4.1-nano","stream":true,"messages":[]}"#));
+//!     }
+//!     Err(error) => {
+//!         // To the caller, with this status, as its dialect has it.
+//!         let message = error.to_string();
+//!         let _ = ErrorReply::new(StatusCode::BAD_REQUEST, &message).json(Dialect::OpenAi);
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Defaults
+//!
+//! Nothing here is configured. The bounds are:
+//!
+//! | what | bound | past it |
+//! |---|---|---|
+//! | an event of a stream | a line of 8 MiB, 16 MiB in all | the stream counts as broken |
+//! | a plain reply that is kept to be read, if it comes in parts | 4 MiB | judged by its status and its end, usage unknown |
+//! | an error body | 64 KiB | judged by its status |
+//! | a plain reply that is not content yet, since it may be an error | 64 KiB | what passes is content |
+//! | JSON | 128 levels | malformed |
+//! | an unfinished event that [`openai::UsageFilter`] holds back | 64 KiB | passes |
+//! | a message in an [`ErrorBody`] | 2 KiB, other texts 128 bytes | cut |
+//! | a [`Secret`] | 16 KiB | an error |
 
 pub mod anthropic;
 mod credentials;

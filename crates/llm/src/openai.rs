@@ -8,7 +8,8 @@ pub(crate) use self::reader::OpenAiReader;
 
 /// Judges replies of OpenAI chat completions, and of what is compatible with them.
 ///
-/// What it makes of them is said at [`Dialect`](crate::Dialect).
+/// What it makes of them is said at [`Dialect`](crate::Dialect). Completions from before chat are
+/// read as well; other paths are for [`AnyPath`](crate::AnyPath).
 ///
 /// ```
 /// use buttress_http::TrackLayer;

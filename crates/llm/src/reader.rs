@@ -13,7 +13,7 @@ pub(crate) trait Reader: Send {
     /// Reads one. Of one that is malformed, nothing counts.
     fn read(&mut self, text: &[u8], tokens: &mut Tokens) -> Result<Said, Bad>;
 
-    /// One more came that says nothing but these counts, as [`Said::Repeatable`] named them.
+    /// One more came that says nothing but these counts, as [`Repeatable`] named them.
     fn repeat(&mut self, counts: &Counts);
 
     /// The reply told of this error.
@@ -27,18 +27,19 @@ pub(crate) trait Reader: Send {
 }
 
 /// What a text says that matters while it passes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Said {
-    /// No content.
-    Nothing,
-    /// Content, and maybe more.
-    Content,
-    /// Content, these counts, and nothing else: the like may come often.
-    Repeatable {
-        counts: Counts,
-        /// Some of the content is not in tokens.
-        besides: bool,
-    },
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub(crate) content: bool,
+    /// It says nothing besides, so that the like may come often.
+    pub(crate) repeatable: Option<Repeatable>,
+}
+
+/// What one like it says as well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Repeatable {
+    pub(crate) counts: Counts,
+    /// There is content that is in no token.
+    pub(crate) besides: bool,
 }
 
 /// Which choices of a reply began, and which are finished. More than 64 are counted as one.
@@ -81,52 +82,55 @@ impl Choices {
 // ===== impl Said =====
 
 impl Said {
-    pub(crate) fn is_content(&self) -> bool {
-        !matches!(self, Self::Nothing)
-    }
+    pub(crate) const NOTHING: Self = Self {
+        content: false,
+        repeatable: None,
+    };
+    pub(crate) const CONTENT: Self = Self {
+        content: true,
+        repeatable: None,
+    };
 }
 
-/// A value that matters to nobody.
+/// A value that matters to nobody. Whether it holds anything.
 #[inline]
-pub(crate) fn skip(json: &mut Cursor<'_>, tokens: &mut Tokens) -> Result<bool, Bad> {
+pub(crate) fn skip(json: &mut Cursor<'_>, tokens: &mut Tokens) -> bool {
     json.skip_telling(|span, kind| tokens.add(span, kind, Role::Nothing))
 }
 
 /// A number that is this one of the counts.
-pub(crate) fn counted(
-    json: &mut Cursor<'_>,
-    tokens: &mut Tokens,
-    which: u8,
-) -> Result<Option<u64>, Bad> {
-    let is_number = json.kind()? == Kind::Number;
+pub(crate) fn counted(json: &mut Cursor<'_>, tokens: &mut Tokens, which: u8) -> Option<u64> {
+    let is_number = json.kind() == Kind::Number;
     let start = json.at();
-    let count = count(json)?;
+    let count = count(json);
     if is_number {
         tokens.add(start..json.at(), Kind::Number, Role::Count(which));
     }
-    Ok(count)
+    count
 }
 
 /// A number of tokens. What is none counts as nothing.
-pub(crate) fn count(json: &mut Cursor<'_>) -> Result<Option<u64>, Bad> {
-    match json.kind()? {
+pub(crate) fn count(json: &mut Cursor<'_>) -> Option<u64> {
+    match json.kind() {
         Kind::Number => json.number(),
-        _ => json.skip().map(|()| None),
+        _ => {
+            json.skip();
+            None
+        }
     }
 }
 
 /// The numbers of an object, each shown with its name; nothing, if it is no object.
-pub(crate) fn counts(json: &mut Cursor<'_>, mut each: impl FnMut(&[u8], u64)) -> Result<(), Bad> {
-    if json.kind()? != Kind::Object {
+pub(crate) fn counts(json: &mut Cursor<'_>, mut each: impl FnMut(&[u8], u64)) {
+    if json.kind() != Kind::Object {
         return json.skip();
     }
-    let mut items = json.object()?;
-    while let Some(name) = json.member(&mut items)? {
-        if let Some(count) = count(json)? {
-            each(&name.name(), count);
+    let mut items = json.object();
+    while let Some(name) = json.member(&mut items) {
+        if let Some(count) = count(json) {
+            each(name, count);
         }
     }
-    Ok(())
 }
 
 /// What the error in `text` means; where it cannot be read, it is still one.

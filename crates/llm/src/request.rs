@@ -12,7 +12,8 @@ use crate::json::{Bad, Cursor, DEPTH, Kind, Strings, What, quote};
 /// What forwarding must know of a request body, read in one pass.
 ///
 /// The same members serve all dialects: `model`, `stream`, `stream_options.include_usage` (OpenAI),
-/// and the most tokens that the reply may have. Gemini names model and method in the path.
+/// and the most tokens that the reply may have. Gemini names model and method in the path: see
+/// [`Target`](crate::gemini::Target).
 ///
 /// The whole body must be valid JSON of at most 128 levels, and an object. Of the members that are
 /// read here, none may come twice, since the upstream may take another one than we do. A member
@@ -168,11 +169,13 @@ impl Peek {
             });
         }
         let mut reader = Reader::default();
-        let read = reader.root(&mut Cursor::new(&body, Strings::Strict));
-        let inside = read.map_err(|fault| match fault {
-            Fault::Bad(bad) => bad.into_error(&body),
-            Fault::Ours(error) => error,
-        })?;
+        let mut json = Cursor::new(&body, Strings::Strict);
+        let read = reader.root(&mut json);
+        // What is no JSON is told as such, whatever it looked like.
+        let inside = match json.bad() {
+            Some(bad) => return Err(bad.into_error(&body)),
+            None => read?,
+        };
         let Reader {
             model,
             stream,
@@ -356,35 +359,24 @@ struct Reader {
     max_tokens: Option<u64>,
 }
 
-enum Fault {
-    Bad(Bad),
-    Ours(PeekError),
-}
-
-impl From<Bad> for Fault {
-    fn from(bad: Bad) -> Self {
-        Self::Bad(bad)
-    }
-}
-
 impl Reader {
-    fn root(&mut self, json: &mut Cursor<'_>) -> Result<Inside, Fault> {
-        let kind = json.kind()?;
+    fn root(&mut self, json: &mut Cursor<'_>) -> Result<Inside, PeekError> {
+        let kind = json.kind();
         if kind != Kind::Object {
             let found = kind.as_str();
             // Broken text is told as such, whatever it began as.
-            json.skip()?;
-            json.end()?;
-            return Err(Fault::Ours(PeekError::NotObject { found }));
+            json.skip();
+            let _ = json.end();
+            return Err(PeekError::NotObject { found });
         }
-        let mut items = json.object()?;
+        let mut items = json.object();
         let mut inside = Inside {
             start: json.at(),
             empty: true,
         };
-        while let Some(name) = json.member(&mut items)? {
+        while let Some(name) = json.member_decoded(&mut items) {
             inside.empty = false;
-            match &*name.name() {
+            match &*name {
                 b"model" => self.model(json)?,
                 b"stream" => self.stream(json)?,
                 b"stream_options" => self.options(json)?,
@@ -392,22 +384,22 @@ impl Reader {
                 b"max_completion_tokens" => self.bound(json, 1)?,
                 b"max_output_tokens" => self.bound(json, 2)?,
                 b"generationConfig" | b"generation_config" => self.config(json)?,
-                _ => json.skip()?,
+                _ => json.skip(),
             }
         }
-        json.end()?;
+        let _ = json.end();
         Ok(inside)
     }
 
-    fn model(&mut self, json: &mut Cursor<'_>) -> Result<(), Fault> {
-        let kind = json.kind()?;
+    fn model(&mut self, json: &mut Cursor<'_>) -> Result<(), PeekError> {
+        let kind = json.kind();
         let start = json.at();
         once("model", self.model.is_some(), start)?;
         if kind != Kind::String {
             return Err(mistyped("model", start, kind.as_str(), "a string"));
         }
-        let text = json.string()?;
-        let Some(name) = text.decode() else {
+        let span = json.string();
+        let Some(name) = json.decode(span) else {
             return Err(mistyped("model", start, "half of a surrogate pair", "text"));
         };
         if name.chars().any(char::is_control) {
@@ -424,7 +416,7 @@ impl Reader {
         Ok(())
     }
 
-    fn stream(&mut self, json: &mut Cursor<'_>) -> Result<(), Fault> {
+    fn stream(&mut self, json: &mut Cursor<'_>) -> Result<(), PeekError> {
         let (_, stream) = flag(
             "stream",
             std::mem::replace(&mut self.stream_seen, true),
@@ -434,26 +426,26 @@ impl Reader {
         Ok(())
     }
 
-    fn options(&mut self, json: &mut Cursor<'_>) -> Result<(), Fault> {
-        let kind = json.kind()?;
+    fn options(&mut self, json: &mut Cursor<'_>) -> Result<(), PeekError> {
+        let kind = json.kind();
         let seen = !matches!(self.options, Options::Absent);
         once("stream_options", seen, json.at())?;
         self.options = match kind {
-            Kind::Null => Options::Null(json.skip_span()?),
+            Kind::Null => Options::Null(json.skip_span()),
             Kind::Object => {
-                let mut items = json.object()?;
+                let mut items = json.object();
                 let mut inside = Inside {
                     start: json.at(),
                     empty: true,
                 };
                 let mut include_usage = None;
-                while let Some(name) = json.member(&mut items)? {
+                while let Some(name) = json.member_decoded(&mut items) {
                     inside.empty = false;
-                    if *name.name() == *b"include_usage" {
+                    if *name == *b"include_usage" {
                         let seen = include_usage.is_some();
                         include_usage = Some(flag("stream_options.include_usage", seen, json)?);
                     } else {
-                        json.skip()?;
+                        json.skip();
                     }
                 }
                 Options::Object {
@@ -469,39 +461,39 @@ impl Reader {
         Ok(())
     }
 
-    fn config(&mut self, json: &mut Cursor<'_>) -> Result<(), Fault> {
-        let kind = json.kind()?;
+    fn config(&mut self, json: &mut Cursor<'_>) -> Result<(), PeekError> {
+        let kind = json.kind();
         once(
             "generationConfig",
             std::mem::replace(&mut self.config_seen, true),
             json.at(),
         )?;
         if kind != Kind::Object {
-            json.skip()?;
+            json.skip();
             return Ok(());
         }
-        let mut items = json.object()?;
-        while let Some(name) = json.member(&mut items)? {
-            match &*name.name() {
+        let mut items = json.object();
+        while let Some(name) = json.member_decoded(&mut items) {
+            match &*name {
                 b"maxOutputTokens" | b"max_output_tokens" => self.bound(json, 3)?,
-                _ => json.skip()?,
+                _ => json.skip(),
             }
         }
         Ok(())
     }
 
-    fn bound(&mut self, json: &mut Cursor<'_>, which: usize) -> Result<(), Fault> {
+    fn bound(&mut self, json: &mut Cursor<'_>, which: usize) -> Result<(), PeekError> {
         let member = MAX_TOKENS[which];
-        let kind = json.kind()?;
+        let kind = json.kind();
         once(
             member,
             std::mem::replace(&mut self.bounds[which], true),
             json.at(),
         )?;
         match kind {
-            Kind::Null => json.skip()?,
+            Kind::Null => json.skip(),
             Kind::Number => {
-                let bound = json.number()?;
+                let bound = json.number();
                 self.max_tokens = match (self.max_tokens, bound) {
                     (Some(one), Some(other)) => Some(one.min(other)),
                     (one, other) => one.or(other),
@@ -518,14 +510,14 @@ fn flag(
     member: &'static str,
     seen: bool,
     json: &mut Cursor<'_>,
-) -> Result<(Range<usize>, bool), Fault> {
-    let kind = json.kind()?;
+) -> Result<(Range<usize>, bool), PeekError> {
+    let kind = json.kind();
     let start = json.at();
     once(member, seen, start)?;
     let value = match kind {
-        Kind::Bool => json.bool()?,
+        Kind::Bool => json.bool(),
         Kind::Null => {
-            json.skip()?;
+            json.skip();
             false
         }
         _ => return Err(mistyped(member, start, kind.as_str(), "a boolean")),
@@ -533,20 +525,25 @@ fn flag(
     Ok((start..json.at(), value))
 }
 
-fn once(member: &'static str, seen: bool, at: usize) -> Result<(), Fault> {
+fn once(member: &'static str, seen: bool, at: usize) -> Result<(), PeekError> {
     if seen {
-        return Err(Fault::Ours(PeekError::Duplicate { member, at }));
+        return Err(PeekError::Duplicate { member, at });
     }
     Ok(())
 }
 
-fn mistyped(member: &'static str, at: usize, found: &'static str, expected: &'static str) -> Fault {
-    Fault::Ours(PeekError::Type {
+fn mistyped(
+    member: &'static str,
+    at: usize,
+    found: &'static str,
+    expected: &'static str,
+) -> PeekError {
+    PeekError::Type {
         member,
         at,
         found,
         expected,
-    })
+    }
 }
 
 impl Bad {

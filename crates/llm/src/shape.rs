@@ -10,7 +10,7 @@
 
 use std::ops::Range;
 
-use crate::json::{Kind, find_control};
+use crate::json::{Cursor, Items, Kind, Strings, find_control};
 
 /// The shapes of a stream.
 #[derive(Debug, Default)]
@@ -39,6 +39,10 @@ pub(crate) struct Tokens {
     count: usize,
     /// More than that, or nobody asks.
     over: bool,
+    /// So much of the text says nothing: members that matter begin after it.
+    prefix: usize,
+    /// So much of it was read before, in another text.
+    known: usize,
 }
 
 /// What a token means.
@@ -47,6 +51,8 @@ pub(crate) enum Role {
     /// Nothing.
     #[default]
     Nothing,
+    /// Nothing, and it is another one in every event.
+    Noise,
     /// That there is content, if it is not empty.
     Content,
     /// This one of the counts.
@@ -72,6 +78,8 @@ struct Shape {
     /// An event of this shape, from its first byte to the end of its blank line.
     frame: Vec<u8>,
     tokens: Tokens,
+    /// Where in the frame that part of the data is that says nothing.
+    prefix: Range<usize>,
     /// Those of the tokens that are holes, in their order.
     holes: Vec<Token>,
     /// Of the event that matched last.
@@ -88,6 +96,24 @@ const LONGEST: usize = 4 << 10;
 
 impl Tokens {
     const MOST: usize = 24;
+
+    /// Enters the object that `text` is, past what is known of it.
+    #[inline]
+    pub(crate) fn enter<'a>(&self, text: &'a [u8]) -> (Cursor<'a>, Items) {
+        let mut json = Cursor::new(text, Strings::Lax);
+        let items = match self.known {
+            0 => json.object(),
+            known => json.resume(known),
+        };
+        (json, items)
+    }
+
+    /// Before the first member that matters, all others having been added.
+    pub(crate) fn mark(&mut self, prefix: usize) {
+        if self.prefix == 0 {
+            self.prefix = prefix;
+        }
+    }
 
     /// For who does not ask.
     pub(crate) fn ignored() -> Self {
@@ -109,7 +135,7 @@ impl Tokens {
             end: span.end as u16,
             role,
             string: kind == Kind::String,
-            hole: role == Role::Content,
+            hole: matches!(role, Role::Content | Role::Noise),
         };
         self.count += 1;
     }
@@ -129,6 +155,8 @@ impl Default for Tokens {
             tokens: [Token::default(); Self::MOST],
             count: 0,
             over: false,
+            prefix: 0,
+            known: 0,
         }
     }
 }
@@ -165,6 +193,12 @@ impl Shapes {
         found
     }
 
+    /// For an event that is not found, and must be read: what is known of it all the same.
+    pub(crate) fn begin(&self, data: &[u8]) -> Tokens {
+        let shape = &self.shapes[self.last];
+        shape.begin(data).unwrap_or_default()
+    }
+
     /// The counts of the event that was found last.
     pub(crate) fn counts(&self) -> &Counts {
         &self.shapes[self.last].counts
@@ -193,6 +227,7 @@ impl Shapes {
         for token in tokens.all_mut() {
             token.shift(start as u16);
         }
+        let prefix = start..start + tokens.prefix;
         let alike = |shape: &Shape| shape.known && shape.is_like(frame, &tokens);
         let which = match self.shapes.iter().position(alike) {
             Some(which) => {
@@ -214,6 +249,7 @@ impl Shapes {
         let holes = tokens.all().iter().filter(|token| token.hole);
         shape.holes.extend(holes);
         shape.tokens = tokens;
+        shape.prefix = prefix;
         shape.counts = counts;
         shape.content = content;
         shape.known = true;
@@ -251,6 +287,26 @@ impl Shape {
         rest = rest.strip_prefix(&self.frame[from..])?;
         let len = text.len() - rest.len();
         (len <= LONGEST).then_some(Match { len, content })
+    }
+
+    /// The tokens in the first part of another event, if it is the same as in this one.
+    fn begin(&self, data: &[u8]) -> Option<Tokens> {
+        let prefix = &self.frame[self.prefix.clone()];
+        if prefix.is_empty() || !data.starts_with(prefix) {
+            return None;
+        }
+        let mut tokens = self.tokens.clone();
+        tokens.known = prefix.len();
+        tokens.count = tokens
+            .all()
+            .iter()
+            .take_while(|token| token.span().end <= self.prefix.end)
+            .count();
+        for token in tokens.all_mut() {
+            token.start -= self.prefix.start as u16;
+            token.end -= self.prefix.start as u16;
+        }
+        Some(tokens)
     }
 
     /// Whether an event is the same outside of all tokens.
@@ -323,19 +379,17 @@ mod tests {
         let data = frame.strip_prefix("data: ").unwrap().trim_end();
         let (mut tokens, mut counts) = (Tokens::default(), Default::default());
         let (mut string, mut number) = (Role::Content, Role::Count(0));
-        Cursor::new(data.as_bytes(), Strings::Lax)
-            .skip_telling(|span, kind| {
-                let role = match kind {
-                    Kind::String => std::mem::take(&mut string),
-                    _ => std::mem::take(&mut number),
-                };
-                if role == Role::Count(0) {
-                    counts = [None; super::COUNTS];
-                    counts[0] = data[span.clone()].parse().ok();
-                }
-                tokens.add(span, kind, role);
-            })
-            .unwrap();
+        Cursor::new(data.as_bytes(), Strings::Lax).skip_telling(|span, kind| {
+            let role = match kind {
+                Kind::String => std::mem::take(&mut string),
+                _ => std::mem::take(&mut number),
+            };
+            if role == Role::Count(0) {
+                counts = [None; super::COUNTS];
+                counts[0] = data[span.clone()].parse().ok();
+            }
+            tokens.add(span, kind, role);
+        });
         shapes.learn(frame.as_bytes(), data.as_bytes(), tokens, counts, false);
     }
 

@@ -36,6 +36,8 @@ const STREAMS: u32 = 1000;
 /// How a stream ended, as far as it concerns its connection.
 enum Ended {
     Itself,
+    /// It is to be reset, once what it has sent is written.
+    Reset(SendStream<Bytes>),
     /// With the connection: this stream was not begun. Dropped too early, it would be reset.
     GoAway(SendResponse<Bytes>),
 }
@@ -75,11 +77,23 @@ where
                 }
                 Some(Err(_)) | None => return,
             },
-            Some(ended) = streams.join_next() => {
-                if let Ok(Ended::GoAway(stream)) = ended {
-                    break stream;
+            Some(ended) = streams.join_next() => match ended {
+                Ok(Ended::GoAway(stream)) => break stream,
+                Ok(Ended::Reset(mut stream)) => {
+                    // A reset drops what is not written yet. Being polled until it has nothing to
+                    // do, the connection writes.
+                    while let Poll::Ready(accepted) =
+                        poll_fn(|cx| Poll::Ready(connection.poll_accept(cx))).await
+                    {
+                        let Some(Ok((request, respond))) = accepted else {
+                            return;
+                        };
+                        streams.spawn(self::stream(request, respond, Arc::clone(&engine), number));
+                    }
+                    stream.send_reset(Reason::INTERNAL_ERROR);
                 }
-            }
+                Ok(Ended::Itself) | Err(_) => {}
+            },
         }
     };
     drop(connection);
@@ -133,19 +147,24 @@ async fn stream(
             respond.send_reset(Reason::REFUSED_STREAM);
         }
         _ => match say(&plan, Some(&exchange), &mut respond, head_only).await {
-            Ok(ending) => exchange.end(ending),
+            Ok(None) => exchange.end(Ending::Replied),
+            Ok(Some(broken)) => {
+                exchange.end(Ending::BrokenOff);
+                return Ended::Reset(broken);
+            }
             Err(Gone) => drop(exchange),
         },
     }
     Ended::Itself
 }
 
+/// Answers a request. A stream that is given back is to be reset.
 async fn say(
     plan: &Plan,
     exchange: Option<&Exchange>,
     respond: &mut SendResponse<Bytes>,
     head_only: bool,
-) -> Result<Ending, Gone> {
+) -> Result<Option<SendStream<Bytes>>, Gone> {
     if let Some(delay) = plan.before_head {
         let reset = poll_fn(|cx| respond.poll_reset(cx));
         wait(reset, Some(delay)).await?;
@@ -161,7 +180,7 @@ async fn say(
     let nothing = head_only || plan.parts.is_empty();
     let mut out = respond.send_response(head, nothing).map_err(|_| Gone)?;
     if nothing {
-        return Ok(Ending::Replied);
+        return Ok(None);
     }
     for part in &plan.parts {
         match part {
@@ -186,13 +205,12 @@ async fn say(
             Part::Pause(delay) => pause(&mut out, *delay).await?,
             Part::Stall => wait(poll_fn(|cx| out.poll_reset(cx)), None).await?,
             Part::Reset | Part::Close | Part::Raw(_) => {
-                out.send_reset(Reason::INTERNAL_ERROR);
-                return Ok(Ending::BrokenOff);
+                return Ok(Some(out));
             }
         }
     }
     out.send_data(Bytes::new(), true).map_err(|_| Gone)?;
-    Ok(Ending::Replied)
+    Ok(None)
 }
 
 /// Sends data as the client's window allows.

@@ -119,8 +119,8 @@ impl Provider {
     }
 
     /// How many requests the log keeps, and how many bytes of their bodies; the oldest are
-    /// forgotten first, the last is always kept unless `requests` is zero. Default: 1000 requests
-    /// and 16 MiB.
+    /// forgotten first, the last is always kept unless `requests` is zero. A body that was read as
+    /// JSON takes several times its length. Default: 1000 requests and 16 MiB.
     pub fn remember(mut self, requests: usize, body_bytes: usize) -> Self {
         self.remember = (requests, body_bytes);
         self

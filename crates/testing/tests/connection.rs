@@ -288,11 +288,28 @@ async fn a_stream_is_refused_or_left_behind_by_a_goaway() {
 }
 
 #[tokio::test]
-async fn a_stream_of_http2_is_reset_in_the_middle() {
-    let fault = Reply::text("one two").fault(Fault::Reset { after: 1 });
-    let provider = start(Provider::openai().on(Match::any(), fault)).await;
-    let error = fail(&provider).await;
-    assert_eq!(error.reason(), Some(h2::Reason::INTERNAL_ERROR));
+async fn a_stream_of_http2_is_reset_after_what_came_before() {
+    let script = Reply::text("one two three").fault(Fault::Reset { after: 2 });
+    let provider = start(Provider::openai().reply(script)).await;
+    let client = http2();
+    for _ in 0..20 {
+        let ask = provider.ask("test", "Count").streamed().request();
+        let mut body = client.request(ask).await.unwrap().into_body();
+        let mut text = Vec::new();
+        let error = loop {
+            match body.frame().await.unwrap() {
+                Ok(frame) => text.extend_from_slice(&frame.into_data().unwrap()),
+                Err(error) => break error,
+            }
+        };
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.contains(" two") && !text.contains(" three"), "{text}");
+        let error = std::error::Error::source(&error).unwrap();
+        let error = error.downcast_ref::<h2::Error>().unwrap();
+        assert_eq!(error.reason(), Some(h2::Reason::INTERNAL_ERROR));
+    }
+    assert_eq!(provider.log().billed().output, 40);
+    assert_eq!(provider.log().connections(), 1);
 }
 
 #[tokio::test]

@@ -45,6 +45,8 @@ pub(super) struct Kept<M> {
 
 pub(super) struct Finished<M> {
     pub(super) frames: Box<[Kept<M>]>,
+    // Its length was known beforehand.
+    pub(super) sized: bool,
     pub(super) bytes: u64,
     pub(super) weight: usize,
 }
@@ -90,8 +92,8 @@ impl<S, M> State<S, M> {
 
     /// The source is gone. Gives what is kept, if that can be read from now on without a lock.
     pub(super) fn end(&mut self, how: Source<S>) -> Option<Finished<M>> {
-        self.hint = match how {
-            Source::Ended => SizeHint::with_exact(0),
+        self.hint = match (&how, self.hint.upper()) {
+            (Source::Ended, Some(_)) => SizeHint::with_exact(0),
             _ => SizeHint::default(),
         };
         self.source = how;
@@ -99,6 +101,7 @@ impl<S, M> State<S, M> {
         let finished = self.whole && matches!(self.source, Source::Ended);
         finished.then(|| Finished {
             frames: mem::take(&mut self.kept).into_iter().collect(),
+            sized: self.hint.upper().is_some(),
             bytes: self.passed,
             weight: self.weight,
         })

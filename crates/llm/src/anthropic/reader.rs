@@ -3,7 +3,7 @@ use buttress_core::{Outcome, Usage};
 use crate::{
     Dialect,
     json::{Bad, Cursor, Kind, Strings},
-    reader::{Reader, Said, count, outcome_of, skip},
+    reader::{Reader, Repeatable, Said, count, outcome_of, skip},
     shape::{Counts, Role, Tokens},
 };
 
@@ -56,13 +56,13 @@ enum What {
 impl Reader for AnthropicReader {
     fn read(&mut self, text: &[u8], tokens: &mut Tokens) -> Result<Said, Bad> {
         if self.stopped {
-            return Ok(Said::Nothing);
+            return Ok(Said::NOTHING);
         }
         let event = Event::read(text, tokens)?;
         if event.error || event.kind == Some(What::Error) {
             self.error
                 .get_or_insert(outcome_of(Dialect::Anthropic, text));
-            return Ok(Said::Nothing);
+            return Ok(Said::NOTHING);
         }
         if event.counts.any() {
             // What is told again is told of the whole message so far.
@@ -71,22 +71,25 @@ impl Reader for AnthropicReader {
         }
         match event.kind {
             Some(What::BlockDelta) if event.filled => {
-                return Ok(Said::Repeatable {
-                    counts: Counts::default(),
-                    besides: event.besides,
+                return Ok(Said {
+                    content: true,
+                    repeatable: Some(Repeatable {
+                        besides: event.besides,
+                        ..Repeatable::default()
+                    }),
                 });
             }
             Some(What::MessageDelta) => self.last |= event.stop_reason && event.counts.any(),
             Some(What::MessageStop) => self.stopped = true,
             Some(What::Message) => {
                 self.last = true;
-                return Ok(Said::Content);
+                return Ok(Said::CONTENT);
             }
             // Of another path, such as the counting of tokens.
             None => self.last = true,
             _ => {}
         }
-        Ok(Said::Nothing)
+        Ok(Said::NOTHING)
     }
 
     fn repeat(&mut self, _: &Counts) {}
@@ -111,18 +114,18 @@ impl Event {
     fn read(text: &[u8], tokens: &mut Tokens) -> Result<Self, Bad> {
         let mut event = Self::default();
         let json = &mut Cursor::new(text, Strings::Lax);
-        let mut items = json.object()?;
-        while let Some(name) = json.member(&mut items)? {
-            match (&*name.name(), json.kind()?) {
-                (b"type", Kind::String) => event.kind = Some(What::of(json.string()?.raw)),
-                (b"delta", Kind::Object) => event.delta(json, tokens)?,
-                (b"message", Kind::Object) => event.message(json)?,
-                (b"usage", Kind::Object) => event.counts.read(json)?,
-                (b"error", _) => event.error |= skip(json, tokens)?,
+        let mut items = json.object();
+        while let Some(name) = json.member(&mut items) {
+            match (name, json.kind()) {
+                (b"type", Kind::String) => event.kind = Some(What::of(&text[json.string()])),
+                (b"delta", Kind::Object) => event.delta(json, tokens),
+                (b"message", Kind::Object) => event.message(json),
+                (b"usage", Kind::Object) => event.counts.read(json),
+                (b"error", _) => event.error |= skip(json, tokens),
                 // Of the counting of tokens.
-                (b"input_tokens", _) => event.counts.input = count(json)?,
+                (b"input_tokens", _) => event.counts.input = count(json),
                 _ => {
-                    skip(json, tokens)?;
+                    skip(json, tokens);
                 }
             }
         }
@@ -132,39 +135,37 @@ impl Event {
 
     /// Whatever is not the type is content of a block: its text, thinking, a part of a tool's input,
     /// a citation, a signature.
-    fn delta(&mut self, json: &mut Cursor<'_>, tokens: &mut Tokens) -> Result<(), Bad> {
-        let mut items = json.object()?;
-        while let Some(name) = json.member(&mut items)? {
-            match (&*name.name(), json.kind()?) {
-                (b"type", _) => json.skip()?,
+    fn delta(&mut self, json: &mut Cursor<'_>, tokens: &mut Tokens) {
+        let mut items = json.object();
+        while let Some(name) = json.member(&mut items) {
+            match (name, json.kind()) {
+                (b"type", _) => json.skip(),
                 (b"stop_reason", Kind::String) => {
-                    json.skip()?;
+                    json.skip();
                     self.stop_reason = true;
                 }
                 (_, Kind::String) => {
-                    let span = json.string()?.span();
+                    let span = json.string();
                     self.filled |= !span.is_empty();
                     tokens.add(span, Kind::String, Role::Content);
                 }
                 _ => {
-                    let any = skip(json, tokens)?;
+                    let any = skip(json, tokens);
                     self.filled |= any;
                     self.besides |= any;
                 }
             }
         }
-        Ok(())
     }
 
-    fn message(&mut self, json: &mut Cursor<'_>) -> Result<(), Bad> {
-        let mut items = json.object()?;
-        while let Some(name) = json.member(&mut items)? {
-            match (&*name.name(), json.kind()?) {
-                (b"usage", Kind::Object) => self.counts.read(json)?,
-                _ => json.skip()?,
+    fn message(&mut self, json: &mut Cursor<'_>) {
+        let mut items = json.object();
+        while let Some(name) = json.member(&mut items) {
+            match (name, json.kind()) {
+                (b"usage", Kind::Object) => self.counts.read(json),
+                _ => json.skip(),
             }
         }
-        Ok(())
     }
 }
 
@@ -186,18 +187,17 @@ impl What {
 // ===== impl Told =====
 
 impl Told {
-    fn read(&mut self, json: &mut Cursor<'_>) -> Result<(), Bad> {
-        let mut items = json.object()?;
-        while let Some(name) = json.member(&mut items)? {
-            match &*name.name() {
-                b"input_tokens" => self.input = count(json)?,
-                b"cache_creation_input_tokens" => self.cache_write = count(json)?,
-                b"cache_read_input_tokens" => self.cache_read = count(json)?,
-                b"output_tokens" => self.output = count(json)?,
-                _ => json.skip()?,
+    fn read(&mut self, json: &mut Cursor<'_>) {
+        let mut items = json.object();
+        while let Some(name) = json.member(&mut items) {
+            match name {
+                b"input_tokens" => self.input = count(json),
+                b"cache_creation_input_tokens" => self.cache_write = count(json),
+                b"cache_read_input_tokens" => self.cache_read = count(json),
+                b"output_tokens" => self.output = count(json),
+                _ => json.skip(),
             }
         }
-        Ok(())
     }
 
     fn any(&self) -> bool {

@@ -65,9 +65,11 @@ impl ErrorBody {
             Value::String(message) => Some(message.as_str()),
             _ => text("message").or_else(|| text("detail")),
         };
+        // Its own words first, and then the others'.
+        let named = text("code").or_else(|| error_code(error));
         let (kind, code) = match dialect {
-            Dialect::Gemini => (text("status"), reason(error)),
-            _ => (text("type"), text("code").or_else(|| error_code(error))),
+            Dialect::Gemini => (text("status").or(text("type")), reason(error).or(named)),
+            _ => (text("type").or(text("status")), named.or(reason(error))),
         };
         if message.or(kind).or(code).is_none() && error.get("code").is_none() {
             return None;
@@ -205,4 +207,137 @@ fn bounded(text: &str, limit: usize) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use buttress_core::Class;
+    use http::StatusCode;
+
+    use super::{ErrorBody, MESSAGE, NAME};
+    use crate::Dialect;
+
+    fn read(dialect: Dialect, text: &str) -> ErrorBody {
+        ErrorBody::read(dialect, text.as_bytes()).unwrap_or_else(|| panic!("no error: {text}"))
+    }
+
+    #[test]
+    fn the_envelope_of_each_dialect_is_read() {
+        let error = read(
+            Dialect::OpenAi,
+            r#"{"error":{"message":"no","type":"invalid_request_error","param":"x","code":"unknown"}}"#,
+        );
+        assert_eq!(
+            (error.kind(), error.code()),
+            (Some("invalid_request_error"), Some("unknown"))
+        );
+        assert_eq!((error.message(), error.request_id()), ("no", None));
+
+        let error = read(
+            Dialect::Anthropic,
+            r#"{"type":"error","error":{"type":"rate_limit_error","message":"no","details":{"error_code":"x"}},"request_id":"req_1"}"#,
+        );
+        assert_eq!(
+            (error.kind(), error.code()),
+            (Some("rate_limit_error"), Some("x"))
+        );
+        assert_eq!((error.message(), error.request_id()), ("no", Some("req_1")));
+
+        let error = read(
+            Dialect::Gemini,
+            r#"{"error":{"code":400,"message":"no","status":"INVALID_ARGUMENT","details":[{"reason":"API_KEY_INVALID"}]}}"#,
+        );
+        assert_eq!(
+            (error.kind(), error.code()),
+            (Some("INVALID_ARGUMENT"), Some("API_KEY_INVALID"))
+        );
+        let error = read(
+            Dialect::Gemini,
+            r#"[{"error":{"code":503,"message":"no"}}]"#,
+        );
+        assert_eq!((error.kind(), error.code()), (None, Some("503")));
+    }
+
+    #[test]
+    fn what_compatible_servers_write_is_read_as_well() {
+        for (text, message) in [
+            (r#"{"error":"plain"}"#, "plain"),
+            (r#"{"message":"bare","type":"x"}"#, "bare"),
+            (r#"{"object":"error","message":"vllm","code":400}"#, "vllm"),
+            (r#"{"detail":"Not Found"}"#, "Not Found"),
+            (r#"{"error":{"type":"server_error"}}"#, ""),
+            (r#"{"error":{"code":500}}"#, ""),
+        ] {
+            for dialect in Dialect::ALL {
+                assert_eq!(read(dialect, text).message(), message, "{text}");
+            }
+        }
+        for text in [
+            "",
+            "{",
+            "null",
+            "1",
+            "[]",
+            "{}",
+            r#"{"a":1}"#,
+            r#"{"error":null}"#,
+            "<html>",
+        ] {
+            for dialect in Dialect::ALL {
+                assert_eq!(ErrorBody::read(dialect, text.as_bytes()), None, "{text}");
+            }
+        }
+        let mut text = br#"{"error":{"message":"caf?","type":"insufficient_quota"}}"#.to_vec();
+        let at = text.iter().position(|byte| *byte == b'?').unwrap();
+        text[at] = 0xe9;
+        let error = ErrorBody::read(Dialect::OpenAi, &text).unwrap();
+        assert_eq!(error.message(), "caf\u{fffd}");
+        assert_eq!(
+            error.outcome(Some(StatusCode::TOO_MANY_REQUESTS)).class,
+            Class::Denied
+        );
+    }
+
+    #[test]
+    fn s1_texts_are_bounded_and_escaped_and_debug_shows_none() {
+        let long = "x".repeat(10_000);
+        let text = format!(
+            r#"{{"error":{{"message":"canary\r\n\u0000\u001b[31m\u202e\u2028{long}","type":"canary{long}","code":"{long}"}},"request_id":"canary\n{long}"}}"#
+        );
+        for dialect in Dialect::ALL {
+            let error = read(dialect, &text);
+            assert!(
+                error
+                    .message()
+                    .starts_with("canary\\r\\n\\u{0}\\u{1b}[31m\\u{202e}\\u{2028}x")
+            );
+            assert!(error.message().len() <= MESSAGE);
+            for text in [error.kind(), error.code(), error.request_id()]
+                .into_iter()
+                .flatten()
+            {
+                assert!(text.len() <= NAME && !text.contains('\n'));
+            }
+            assert!(!format!("{error:#?}").contains("canary"));
+        }
+    }
+
+    #[test]
+    fn an_unlisted_status_or_name_has_a_stated_class() {
+        let error = read(
+            Dialect::OpenAi,
+            r#"{"error":{"message":"x","type":"brand_new","code":"newer"}}"#,
+        );
+        for (status, class) in [
+            (None, Class::Unavailable),
+            (Some(418), Class::Invalid),
+            (Some(499), Class::Invalid),
+            (Some(451), Class::Invalid),
+            (Some(599), Class::Unavailable),
+            (Some(999), Class::Unavailable),
+        ] {
+            let status = status.map(|status| StatusCode::from_u16(status).unwrap());
+            assert_eq!(error.outcome(status).class, class, "{status:?}");
+        }
+    }
 }

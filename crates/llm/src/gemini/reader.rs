@@ -3,7 +3,7 @@ use buttress_core::{Class, Outcome, Usage};
 use crate::{
     Dialect,
     json::{Bad, Cursor, Kind, Strings},
-    reader::{Choices, Reader, Said, count, counted, outcome_of, skip},
+    reader::{Choices, Reader, Repeatable, Said, count, counted, outcome_of, skip},
     shape::{Counts, Role, Tokens},
 };
 
@@ -48,19 +48,18 @@ impl Reader for GeminiReader {
         self.told(&chunk.counts);
         if chunk.error {
             self.error.get_or_insert(outcome_of(Dialect::Gemini, text));
-            return Ok(Said::Nothing);
+            return Ok(Said::NOTHING);
         }
         if chunk.blocked && !self.candidates.any() {
             self.error.get_or_insert(Outcome::new(Class::Unfit));
-            return Ok(Said::Nothing);
+            return Ok(Said::NOTHING);
         }
-        Ok(match (chunk.content, chunk.candidates.any_finished()) {
-            (false, _) => Said::Nothing,
-            (true, true) => Said::Content,
-            (true, false) => Said::Repeatable {
+        Ok(Said {
+            content: chunk.content,
+            repeatable: (!chunk.candidates.any_finished()).then_some(Repeatable {
                 counts: chunk.counts,
                 besides: chunk.besides,
-            },
+            }),
         })
     }
 
@@ -100,20 +99,20 @@ impl Chunk {
     fn read(text: &[u8], tokens: &mut Tokens) -> Result<Self, Bad> {
         let mut chunk = Self::default();
         let json = &mut Cursor::new(text, Strings::Lax);
-        let mut items = json.object()?;
-        while let Some(name) = json.member(&mut items)? {
-            match (&*name.name(), json.kind()?) {
+        let mut items = json.object();
+        while let Some(name) = json.member(&mut items) {
+            match (name, json.kind()) {
                 (b"candidates", Kind::Array) => {
-                    let mut candidates = json.array()?;
-                    while json.element(&mut candidates)? {
-                        chunk.candidate(json, tokens)?;
+                    let mut candidates = json.array();
+                    while json.element(&mut candidates) {
+                        chunk.candidate(json, tokens);
                     }
                 }
-                (b"usageMetadata", Kind::Object) => chunk.usage(json, tokens)?,
-                (b"promptFeedback", Kind::Object) => chunk.feedback(json)?,
-                (b"error", _) => chunk.error |= skip(json, tokens)?,
+                (b"usageMetadata", Kind::Object) => chunk.usage(json, tokens),
+                (b"promptFeedback", Kind::Object) => chunk.feedback(json),
+                (b"error", _) => chunk.error |= skip(json, tokens),
                 _ => {
-                    skip(json, tokens)?;
+                    skip(json, tokens);
                 }
             }
         }
@@ -121,78 +120,75 @@ impl Chunk {
         Ok(chunk)
     }
 
-    fn candidate(&mut self, json: &mut Cursor<'_>, tokens: &mut Tokens) -> Result<(), Bad> {
-        if json.kind()? != Kind::Object {
+    fn candidate(&mut self, json: &mut Cursor<'_>, tokens: &mut Tokens) {
+        if json.kind() != Kind::Object {
             return json.skip();
         }
         let (mut index, mut finished) = (None, false);
-        let mut items = json.object()?;
-        while let Some(name) = json.member(&mut items)? {
-            match (&*name.name(), json.kind()?) {
+        let mut items = json.object();
+        while let Some(name) = json.member(&mut items) {
+            match (name, json.kind()) {
                 (b"index", _) if self.counts[usize::from(INDEX)].is_none() => {
-                    index = counted(json, tokens, INDEX)?;
+                    index = counted(json, tokens, INDEX);
                     self.counts[usize::from(INDEX)] = index;
                 }
-                (b"index", _) => index = count(json)?,
-                (b"content", Kind::Object) => self.content(json, tokens)?,
+                (b"index", _) => index = count(json),
+                (b"content", Kind::Object) => self.content(json, tokens),
                 (b"finishReason", Kind::String) => {
-                    json.skip()?;
+                    json.skip();
                     finished = true;
                 }
                 _ => {
-                    skip(json, tokens)?;
+                    skip(json, tokens);
                 }
             }
         }
         self.candidates.seen(index.unwrap_or(0), finished);
-        Ok(())
     }
 
-    fn content(&mut self, json: &mut Cursor<'_>, tokens: &mut Tokens) -> Result<(), Bad> {
-        let mut items = json.object()?;
-        while let Some(name) = json.member(&mut items)? {
-            if *name.name() != *b"parts" || json.kind()? != Kind::Array {
-                skip(json, tokens)?;
+    fn content(&mut self, json: &mut Cursor<'_>, tokens: &mut Tokens) {
+        let mut items = json.object();
+        while let Some(name) = json.member(&mut items) {
+            if name != b"parts" || json.kind() != Kind::Array {
+                skip(json, tokens);
                 continue;
             }
-            let mut parts = json.array()?;
-            while json.element(&mut parts)? {
-                self.part(json, tokens)?;
+            let mut parts = json.array();
+            while json.element(&mut parts) {
+                self.part(json, tokens);
             }
         }
-        Ok(())
     }
 
     /// Whatever is in a part is content, but the signature of a thought.
-    fn part(&mut self, json: &mut Cursor<'_>, tokens: &mut Tokens) -> Result<(), Bad> {
-        if json.kind()? != Kind::Object {
+    fn part(&mut self, json: &mut Cursor<'_>, tokens: &mut Tokens) {
+        if json.kind() != Kind::Object {
             return json.skip();
         }
-        let mut items = json.object()?;
-        while let Some(name) = json.member(&mut items)? {
-            match (&*name.name(), json.kind()?) {
+        let mut items = json.object();
+        while let Some(name) = json.member(&mut items) {
+            match (name, json.kind()) {
                 (b"thoughtSignature", _) => {
-                    skip(json, tokens)?;
+                    skip(json, tokens);
                 }
                 (_, Kind::String) => {
-                    let span = json.string()?.span();
+                    let span = json.string();
                     self.content |= !span.is_empty();
                     tokens.add(span, Kind::String, Role::Content);
                 }
                 _ => {
-                    let any = skip(json, tokens)?;
+                    let any = skip(json, tokens);
                     self.content |= any;
                     self.besides |= any;
                 }
             }
         }
-        Ok(())
     }
 
-    fn usage(&mut self, json: &mut Cursor<'_>, tokens: &mut Tokens) -> Result<(), Bad> {
-        let mut items = json.object()?;
-        while let Some(name) = json.member(&mut items)? {
-            let which = match &*name.name() {
+    fn usage(&mut self, json: &mut Cursor<'_>, tokens: &mut Tokens) {
+        let mut items = json.object();
+        while let Some(name) = json.member(&mut items) {
+            let which = match name {
                 b"promptTokenCount" => PROMPT,
                 b"toolUsePromptTokenCount" => TOOLS,
                 b"candidatesTokenCount" => CANDIDATES,
@@ -200,27 +196,25 @@ impl Chunk {
                 b"cachedContentTokenCount" => CACHED,
                 b"totalTokenCount" => TOTAL,
                 _ => {
-                    skip(json, tokens)?;
+                    skip(json, tokens);
                     continue;
                 }
             };
-            self.counts[usize::from(which)] = counted(json, tokens, which)?;
+            self.counts[usize::from(which)] = counted(json, tokens, which);
         }
-        Ok(())
     }
 
-    fn feedback(&mut self, json: &mut Cursor<'_>) -> Result<(), Bad> {
-        let mut items = json.object()?;
-        while let Some(name) = json.member(&mut items)? {
-            match (&*name.name(), json.kind()?) {
+    fn feedback(&mut self, json: &mut Cursor<'_>) {
+        let mut items = json.object();
+        while let Some(name) = json.member(&mut items) {
+            match (name, json.kind()) {
                 (b"blockReason", Kind::String) => {
-                    json.skip()?;
+                    json.skip();
                     self.blocked = true;
                 }
-                _ => json.skip()?,
+                _ => json.skip(),
             }
         }
-        Ok(())
     }
 }
 

@@ -7,10 +7,7 @@ use buttress_http::{
 };
 use bytes::Bytes;
 
-use crate::{
-    reader::{Reader, Said},
-    shape::{Shapes, Tokens},
-};
+use crate::{reader::Reader, shape::Shapes};
 
 /// Reads a stream of server-sent events.
 pub(crate) struct StreamMeter<R> {
@@ -97,12 +94,212 @@ impl<R> fmt::Debug for StreamMeter<R> {
 /// Reads an event, and says whether it has content. One that is malformed is the caller's to judge,
 /// who sees it as it came.
 fn read(reader: &mut impl Reader, shapes: &mut Shapes, event: &EventRef<'_>) -> bool {
-    let (data, mut tokens) = (event.data(), Tokens::default());
+    let data = event.data();
+    let mut tokens = shapes.begin(data);
     let Ok(said) = reader.read(data, &mut tokens) else {
         return false;
     };
-    if let Said::Repeatable { counts, besides } = said {
-        shapes.learn(event.frame(), data, tokens, counts, besides);
+    if let Some(said) = said.repeatable {
+        shapes.learn(event.frame(), data, tokens, said.counts, said.besides);
     }
-    said.is_content()
+    said.content
+}
+
+#[cfg(test)]
+mod tests {
+    use buttress_http::{Meter, sse::Decoder};
+    use bytes::Bytes;
+    use proptest::{prelude::*, sample::Index};
+
+    use super::StreamMeter;
+    use crate::{
+        anthropic::AnthropicReader, gemini::GeminiReader, openai::OpenAiReader, reader::Reader,
+        shape::Tokens,
+    };
+
+    /// Events of all dialects, with `TEXT` and `NUMBER` to be filled in.
+    const EVENTS: [&str; 22] = [
+        "{\"id\":\"c-1\",\"object\":\"chat.completion.chunk\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":null}],\"usage\":null}",
+        "{\"id\":\"c-1\",\"object\":\"chat.completion.chunk\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"TEXT\"},\"finish_reason\":null}],\"usage\":null}",
+        "{\"id\":\"c-1\",\"object\":\"chat.completion.chunk\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"TEXT\"},\"finish_reason\":null}],\"usage\":null,\"obfuscation\":\"TEXT\"}",
+        "{\"id\":\"TEXT\",\"created\":NUMBER,\"choices\":[{\"index\":NUMBER,\"delta\":{\"content\":\"TEXT\"},\"finish_reason\":null}]}",
+        "{\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":NUMBER,\"function\":{\"arguments\":\"TEXT\"}}]},\"finish_reason\":null}]}",
+        "{\"choices\":[{\"index\":0,\"delta\":{\"a\":{},\"b\":[],\"c\":\"TEXT\",\"d\":NUMBER,\"role\":\"TEXT\"}}]}",
+        "{\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"TEXT\"}]}",
+        "{\"choices\":[],\"usage\":{\"prompt_tokens\":NUMBER,\"completion_tokens\":NUMBER,\"total_tokens\":NUMBER}}",
+        "{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"TEXT\"}}],\"usage\":{\"prompt_tokens\":NUMBER,\"completion_tokens\":NUMBER}}",
+        "{\"error\":{\"message\":\"TEXT\",\"code\":NUMBER}}",
+        "[DONE]",
+        "{\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":NUMBER,\"output_tokens\":1}}}",
+        "{\"type\":\"content_block_delta\",\"index\":NUMBER,\"delta\":{\"type\":\"text_delta\",\"text\":\"TEXT\"}}",
+        "{\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"input_json_delta\",\"partial_json\":\"TEXT\"}}",
+        "{\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"citations_delta\",\"citation\":{\"x\":\"TEXT\",\"y\":NUMBER}}}",
+        "{\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"TEXT\"},\"usage\":{\"output_tokens\":NUMBER}}",
+        "{\"type\":\"ping\"}",
+        "{\"type\":\"message_stop\"}",
+        "{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"TEXT\"}],\"role\":\"model\"},\"index\":0}],\"usageMetadata\":{\"promptTokenCount\":NUMBER,\"candidatesTokenCount\":NUMBER,\"totalTokenCount\":NUMBER,\"promptTokensDetails\":[{\"modality\":\"TEXT\",\"tokenCount\":NUMBER}]},\"responseId\":\"TEXT\"}",
+        "{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"TEXT\",\"thoughtSignature\":\"TEXT\"}]},\"index\":NUMBER}],\"usageMetadata\":{\"promptTokenCount\":NUMBER}}",
+        "{\"candidates\":[{\"content\":{\"parts\":[{\"functionCall\":{\"name\":\"TEXT\",\"args\":{\"a\":NUMBER}}}]},\"finishReason\":\"STOP\"}]}",
+        "{\"promptFeedback\":{\"blockReason\":\"TEXT\"}}",
+    ];
+
+    const TEXTS: [&str; 12] = [
+        "",
+        "a",
+        " word",
+        "\\n",
+        "\\\"",
+        "\\\\",
+        "a longer one that is more than two words of the machine",
+        "\\u0041",
+        "}",
+        "\\\",\\\"usage\\\":{",
+        "\0",
+        "é",
+    ];
+
+    const NUMBERS: [&str; 10] = [
+        "0",
+        "1",
+        "42",
+        "01",
+        "1.5",
+        "-1",
+        "1e3",
+        "12345678901234567890",
+        "null",
+        "\"1\"",
+    ];
+
+    fn event() -> impl Strategy<Value = Vec<u8>> {
+        let parts = (
+            0..EVENTS.len() * 3,
+            proptest::collection::vec(0..TEXTS.len(), 4),
+            proptest::collection::vec(0..NUMBERS.len() * 3, 4),
+            prop_oneof![9 => Just("\n\n"), 1 => Just("\r\n\r\n"), 1 => Just("\n: c\n\n"), 1 => Just("\n")],
+            proptest::option::weighted(0.05, (any::<Index>(), any::<u8>())),
+        );
+        parts.prop_map(|(which, texts, numbers, end, fault)| {
+            // Most of a stream are a few kinds of event, and most numbers are plain.
+            let which = if which < EVENTS.len() {
+                which
+            } else {
+                [1, 2, 12, 18][which % 4]
+            };
+            let mut data = EVENTS[which].to_owned();
+            for text in texts {
+                data = data.replacen("TEXT", TEXTS[text], 1);
+            }
+            for number in numbers {
+                let number = NUMBERS.get(number).copied().unwrap_or(NUMBERS[number % 3]);
+                data = data.replacen("NUMBER", number, 1);
+            }
+            let mut event = format!("data: {data}{end}").into_bytes();
+            if let Some((at, byte)) = fault {
+                let at = at.index(event.len());
+                event[at] = byte;
+            }
+            event
+        })
+    }
+
+    /// What every event says to a reader that is told of each.
+    fn reference<R: Reader + Default>(stream: &[u8]) -> (Vec<bool>, R) {
+        let (mut reader, mut decoder, mut said) = (R::default(), Decoder::new(), Vec::new());
+        let mut rest = stream;
+        while let Some(event) = decoder.scan(&mut rest) {
+            let event = event.unwrap();
+            let content = reader.read(event.data(), &mut Tokens::ignored());
+            said.push(content.is_ok_and(|said| said.content));
+        }
+        (said, reader)
+    }
+
+    /// The frames of a stream, each with whatever is before it.
+    fn frames(stream: &[u8]) -> Vec<&[u8]> {
+        let (mut decoder, mut rest, mut from) = (Decoder::new(), stream, 0);
+        let mut frames = Vec::new();
+        while let Some(event) = decoder.scan(&mut rest) {
+            let end = event.unwrap().span().end as usize;
+            frames.push(&stream[from..end]);
+            from = end;
+        }
+        frames
+    }
+
+    fn agree<R: Reader + Default>(stream: &[u8], splits: &[Index]) -> Result<(), TestCaseError> {
+        let (said, reader) = reference::<R>(stream);
+        let verdicts =
+            |meter: &dyn Meter| (meter.verdict(false), meter.verdict(true), meter.usage());
+        let mut by_frame = StreamMeter::new(R::default(), false);
+        let content: Vec<_> = frames(stream)
+            .into_iter()
+            .map(|frame| by_frame.chunk(&Bytes::copy_from_slice(frame)).is_content())
+            .collect();
+        prop_assert_eq!(content, said);
+        let mut by_chunk = StreamMeter::new(R::default(), false);
+        let mut splits: Vec<_> = splits.iter().map(|at| at.index(stream.len() + 1)).collect();
+        splits.extend([0, stream.len()]);
+        splits.sort_unstable();
+        for split in splits.windows(2) {
+            by_chunk.chunk(&Bytes::copy_from_slice(&stream[split[0]..split[1]]));
+        }
+        prop_assert_eq!(verdicts(&by_frame), verdicts(&by_chunk));
+        prop_assert_eq!(by_frame.usage(), reader.usage());
+        let class = |outcome: Option<buttress_core::Outcome>| outcome.map(|outcome| outcome.class);
+        let expected = reader.error().map(|error| error.class);
+        if expected.is_some() {
+            prop_assert_eq!(class(by_frame.verdict(true)), expected);
+        } else {
+            prop_assert_eq!(by_frame.verdict(true).is_some(), reader.complete(true));
+            prop_assert_eq!(by_frame.verdict(false).is_some(), reader.complete(false));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn an_event_like_the_two_before_it_is_compared_and_not_read() {
+        fn compared<R: Reader + Default>(event: &str) {
+            let mut meter = StreamMeter::new(R::default(), false);
+            let frame = |text: &str, number: &str| {
+                let data = event.replace("TEXT", text).replace("NUMBER", number);
+                Bytes::from(format!("data: {data}\n\n"))
+            };
+            meter.chunk(&frame("one", "1"));
+            meter.chunk(&frame("two", "22"));
+            assert!(meter.shapes.find(&frame("three", "3")).is_some(), "{event}");
+        }
+        for event in &EVENTS[..5] {
+            compared::<OpenAiReader>(event);
+        }
+        for event in &EVENTS[12..15] {
+            compared::<AnthropicReader>(event);
+        }
+        for event in &EVENTS[18..20] {
+            compared::<GeminiReader>(event);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn to_compare_events_is_as_good_as_to_read_them(
+            events in proptest::collection::vec(event(), 0..24),
+            splits in proptest::collection::vec(any::<Index>(), 0..12),
+        ) {
+            let stream = events.concat();
+            agree::<OpenAiReader>(&stream, &splits)?;
+            agree::<AnthropicReader>(&stream, &splits)?;
+            agree::<GeminiReader>(&stream, &splits)?;
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(
+            chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 0..10),
+        ) {
+            let mut meter = StreamMeter::new(OpenAiReader::default(), false);
+            for chunk in chunks {
+                meter.chunk(&chunk.into());
+            }
+        }
+    }
 }

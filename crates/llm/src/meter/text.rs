@@ -86,7 +86,7 @@ impl<R: Reader> TextMeter<R> {
         match self.reader.read(text, &mut Tokens::ignored()) {
             Ok(said) => {
                 self.said = self.reader.error();
-                said.is_content()
+                said.content
             }
             Err(_) => {
                 self.said = Some(Outcome::new(Class::Unavailable));

@@ -2,8 +2,8 @@ use buttress_core::{Outcome, Usage};
 
 use crate::{
     Dialect,
-    json::{Bad, Cursor, Kind, Strings},
-    reader::{Choices, Reader, Said, count, counted, counts, outcome_of, skip},
+    json::{Bad, Cursor, Kind},
+    reader::{Choices, Reader, Repeatable, Said, count, counted, counts, outcome_of, skip},
     shape::{Counts, Role, Tokens},
 };
 
@@ -39,17 +39,17 @@ const INDEX: u8 = 0;
 impl Reader for OpenAiReader {
     fn read(&mut self, text: &[u8], tokens: &mut Tokens) -> Result<Said, Bad> {
         if self.done {
-            return Ok(Said::Nothing);
+            return Ok(Said::NOTHING);
         }
         if text.trim_ascii() == b"[DONE]" {
             self.done = true;
-            return Ok(Said::Nothing);
+            return Ok(Said::NOTHING);
         }
         let chunk = Chunk::read(text, tokens)?;
         self.choices.add(chunk.choices);
         if chunk.error {
             self.error.get_or_insert(outcome_of(Dialect::OpenAi, text));
-            return Ok(Said::Nothing);
+            return Ok(Said::NOTHING);
         }
         if let Some(usage) = chunk.usage {
             // The chunk for the usage alone, or the last one of a server that has none. Before that,
@@ -84,25 +84,35 @@ impl Reader for OpenAiReader {
 impl Chunk {
     pub(super) fn read(text: &[u8], tokens: &mut Tokens) -> Result<Self, Bad> {
         let mut chunk = Self::default();
-        let json = &mut Cursor::new(text, Strings::Lax);
-        let mut items = json.object()?;
-        while let Some(name) = json.member(&mut items)? {
-            match (&*name.name(), json.kind()?) {
+        let (mut json, mut items) = tokens.enter(text);
+        let json = &mut json;
+        loop {
+            let before = json.at();
+            let Some(name) = json.member(&mut items) else {
+                break;
+            };
+            if matches!(name, b"choices" | b"usage" | b"error") && before > 1 {
+                tokens.mark(before);
+            }
+            match (name, json.kind()) {
                 (b"choices", Kind::Array) => {
-                    let mut choices = json.array()?;
+                    let mut choices = json.array();
                     chunk.no_choices = true;
-                    while json.element(&mut choices)? {
+                    while json.element(&mut choices) {
                         chunk.no_choices = false;
-                        chunk.choice(json, tokens)?;
+                        chunk.choice(json, tokens);
                     }
                 }
-                (b"usage", Kind::Object) => chunk.usage = usage(json)?,
-                (b"error", _) => chunk.error |= skip(json, tokens)?,
+                (b"usage", Kind::Object) => chunk.usage = usage(json),
+                (b"error", _) => chunk.error |= skip(json, tokens),
                 (b"object" | b"type", Kind::String) => {
-                    chunk.error |= json.string()?.raw == b"error";
+                    chunk.error |= text[json.string()] == *b"error";
+                }
+                (b"obfuscation", Kind::String) => {
+                    tokens.add(json.string(), Kind::String, Role::Noise);
                 }
                 _ => {
-                    skip(json, tokens)?;
+                    skip(json, tokens);
                 }
             }
         }
@@ -116,115 +126,110 @@ impl Chunk {
     }
 
     pub(super) fn said(&self) -> Said {
-        if !self.content {
-            return Said::Nothing;
-        }
-        if self.usage.is_some() || self.error || self.choices.any_finished() {
-            return Said::Content;
-        }
         let mut counts = Counts::default();
         counts[usize::from(INDEX)] = self.index;
-        Said::Repeatable {
-            counts,
-            besides: self.besides,
+        let more = self.usage.is_some() || self.error || self.choices.any_finished();
+        Said {
+            content: self.content,
+            repeatable: (!more).then_some(Repeatable {
+                counts,
+                besides: self.besides,
+            }),
         }
     }
 
-    fn choice(&mut self, json: &mut Cursor<'_>, tokens: &mut Tokens) -> Result<(), Bad> {
-        if json.kind()? != Kind::Object {
+    fn choice(&mut self, json: &mut Cursor<'_>, tokens: &mut Tokens) {
+        if json.kind() != Kind::Object {
             return json.skip();
         }
         let (mut index, mut finished) = (None, false);
-        let mut items = json.object()?;
-        while let Some(name) = json.member(&mut items)? {
-            match (&*name.name(), json.kind()?) {
+        let mut items = json.object();
+        while let Some(name) = json.member(&mut items) {
+            match (name, json.kind()) {
                 (b"index", _) if self.index.is_none() => {
-                    index = counted(json, tokens, INDEX)?;
+                    index = counted(json, tokens, INDEX);
                     self.index = index;
                 }
-                (b"index", _) => index = count(json)?,
-                (b"delta" | b"message", Kind::Object) => self.delta(json, tokens)?,
+                (b"index", _) => index = count(json),
+                (b"delta" | b"message", Kind::Object) => self.delta(json, tokens),
                 // Of the completions before chat.
-                (b"text", Kind::String) => self.string(json, tokens)?,
+                (b"text", Kind::String) => self.string(json, tokens),
                 (b"finish_reason", Kind::String) => {
-                    json.skip()?;
+                    json.skip();
                     finished = true;
                 }
                 _ => {
-                    skip(json, tokens)?;
+                    skip(json, tokens);
                 }
             }
         }
         self.choices.seen(index.unwrap_or(0), finished);
-        Ok(())
     }
 
     /// Whatever is not the role is content: servers have several names for reasoning.
-    fn delta(&mut self, json: &mut Cursor<'_>, tokens: &mut Tokens) -> Result<(), Bad> {
-        let mut items = json.object()?;
-        while let Some(name) = json.member(&mut items)? {
-            match (&*name.name(), json.kind()?) {
-                (b"role", _) => json.skip()?,
-                (_, Kind::String) => self.string(json, tokens)?,
+    fn delta(&mut self, json: &mut Cursor<'_>, tokens: &mut Tokens) {
+        let mut items = json.object();
+        while let Some(name) = json.member(&mut items) {
+            match (name, json.kind()) {
+                (b"role", _) => json.skip(),
+                (_, Kind::String) => self.string(json, tokens),
                 _ => {
-                    let any = skip(json, tokens)?;
+                    let any = skip(json, tokens);
                     self.content |= any;
                     self.besides |= any;
                 }
             }
         }
-        Ok(())
     }
 
-    fn string(&mut self, json: &mut Cursor<'_>, tokens: &mut Tokens) -> Result<(), Bad> {
-        let span = json.string()?.span();
+    fn string(&mut self, json: &mut Cursor<'_>, tokens: &mut Tokens) {
+        let span = json.string();
         self.content |= !span.is_empty();
         tokens.add(span, Kind::String, Role::Content);
-        Ok(())
     }
 }
 
 /// Prompt tokens are all input, the cache included. Completion tokens are all output, but some
 /// compatible servers leave the reasoning out of them and not out of the total.
-fn usage(json: &mut Cursor<'_>) -> Result<Option<Usage>, Bad> {
+fn usage(json: &mut Cursor<'_>) -> Option<Usage> {
     let mut told = false;
     let mut total = 0;
     let mut usage = Usage::new(0, 0);
-    let mut items = json.object()?;
-    while let Some(name) = json.member(&mut items)? {
-        match &*name.name() {
+    let mut items = json.object();
+    while let Some(name) = json.member(&mut items) {
+        match name {
             b"prompt_tokens" | b"input_tokens" => {
-                usage.input = number(json, &mut told)?;
+                usage.input = number(json, &mut told);
             }
             b"completion_tokens" | b"output_tokens" => {
-                usage.output = number(json, &mut told)?;
+                usage.output = number(json, &mut told);
             }
-            b"total_tokens" => total = count(json)?.unwrap_or(0),
+            b"total_tokens" => total = count(json).unwrap_or(0),
             // DeepSeek's name for it.
-            b"prompt_cache_hit_tokens" => usage.cached_input = count(json)?.unwrap_or(0),
+            b"prompt_cache_hit_tokens" => usage.cached_input = count(json).unwrap_or(0),
             b"prompt_tokens_details" | b"input_tokens_details" => {
                 counts(json, |name, count| match name {
                     b"cached_tokens" => usage.cached_input = count,
                     b"cache_write_tokens" => usage.cache_write = count,
                     _ => {}
-                })?;
+                });
             }
             b"completion_tokens_details" | b"output_tokens_details" => {
                 counts(json, |name, count| {
                     if name == b"reasoning_tokens" {
                         usage.reasoning = count;
                     }
-                })?;
+                });
             }
-            _ => json.skip()?,
+            _ => json.skip(),
         }
     }
     usage.output = usage.output.max(total.saturating_sub(usage.input));
-    Ok(told.then_some(usage))
+    told.then_some(usage)
 }
 
-fn number(json: &mut Cursor<'_>, told: &mut bool) -> Result<u64, Bad> {
-    let count = count(json)?;
+fn number(json: &mut Cursor<'_>, told: &mut bool) -> u64 {
+    let count = count(json);
     *told |= count.is_some();
-    Ok(count.unwrap_or(0))
+    count.unwrap_or(0)
 }

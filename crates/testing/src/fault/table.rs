@@ -102,7 +102,8 @@ impl Fault {
     ///
     /// Of a fault after content it is the class of a streamed call. [`Fault::MalformedEvent`]
     /// is `Success` here: the event is skipped. A reader that ends the stream instead has
-    /// `Interrupted`; both are allowed.
+    /// `Interrupted`; both are allowed. A reader that does not decode gzip cannot know that of
+    /// [`Fault::BadGzip`].
     pub const fn class(&self) -> &'static str {
         match *self {
             Fault::NoSuchName
@@ -195,6 +196,22 @@ impl Fault {
     /// same connection.
     pub const fn shows_later(&self) -> bool {
         matches!(self, Fault::KeepAliveRace | Fault::IdleClose)
+    }
+
+    /// Whether it ends only when the client does: nothing more comes, or what comes has no end.
+    pub const fn never_ends(&self) -> bool {
+        matches!(
+            self,
+            Fault::ConnectTimeout
+                | Fault::EndlessHeader
+                | Fault::EndlessInterim
+                | Fault::NoHeaders
+                | Fault::Stall { .. }
+                | Fault::PingsOnly { .. }
+                | Fault::CommentsOnly { .. }
+                | Fault::EndlessLine { .. }
+                | Fault::EndlessBody
+        )
     }
 
     /// Whether this carrier can carry it. A call that meets a fault that its carrier cannot carry

@@ -79,8 +79,10 @@ struct Failed {
 impl Reply {
     /// An answer with this text.
     pub fn text(text: impl Into<String>) -> Self {
+        let text = text.into();
+        let tokens = crate::tokens(&text);
         Self::answer(Text {
-            text: Some(Said::Fixed(text.into())),
+            text: Some(Said::Fixed(text, tokens)),
             ..Text::default()
         })
     }

@@ -10,7 +10,7 @@ use buttress_testing::probe::{Probe, Promise};
 
 use crate::{
     limit::{self, LimitLayer},
-    refuse::{self, RefuseLayer},
+    refuse::{self, QueueLayer, RefuseLayer},
     retry::{self, RetryLayer},
     timed::BreakerLayer,
     toys,
@@ -76,7 +76,7 @@ async fn mistake_3_a_place_taken_in_poll_ready_is_lost_with_a_dropped_clone() {
     caught(
         &probe,
         Promise::T3,
-        "0 after instances had been readied and dropped",
+        "0 calls at once after instances had been readied and dropped",
     )
     .await;
     let probe = limit(limit::Flaw::LeaksReserved);
@@ -84,7 +84,7 @@ async fn mistake_3_a_place_taken_in_poll_ready_is_lost_with_a_dropped_clone() {
     caught(
         &probe,
         Promise::T3,
-        "0 after instances had been readied and dropped",
+        "0 calls at once after instances had been readied and dropped",
     )
     .await;
     caught(
@@ -315,6 +315,28 @@ async fn a_waker_that_does_not_reach_what_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_queue_that_wakes_nobody() {
+    let probe = Probe::http(|| QueueLayer::blind(2), http::Request::new);
+    caught(
+        &probe,
+        Promise::T6,
+        "its waker was not woken when a slot came free",
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slot_that_is_given_back_twice() {
+    let probe = refuse(refuse::Flaw::GivesTwice);
+    caught(
+        &probe,
+        Promise::T5,
+        "one slot came free, and two calls were admitted",
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_body_that_never_goes_on() {
     let probe = limit(limit::Flaw::Stalls);
     caught_by(
@@ -361,7 +383,7 @@ async fn a_slot_that_is_lost_with_a_dropped_future() {
     caught(
         &probe,
         Promise::T4,
-        "0 after futures had been dropped before their first poll",
+        "0 calls at once after futures had been dropped before their first poll",
     )
     .await;
 }
@@ -429,7 +451,7 @@ async fn slots_that_each_service_of_the_layer_has_for_itself() {
     caught(
         &probe,
         Promise::T7,
-        "2 calls at once are admitted by one instance, any number",
+        "one instance admits 2 calls at once, and services of one layer",
     )
     .await;
 }
@@ -493,12 +515,6 @@ async fn a_refusal_that_calls_the_inner_service() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_that_loses_the_reservation() {
-    let probe = refuse(refuse::Flaw::DropsReserved);
-    caught(&probe, Promise::T8, "lost that when it refused a call").await;
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_decision_of_poll_ready_that_call_does_not_keep() {
     let probe = refuse(refuse::Flaw::DecidesAgain);
     caught_by(
@@ -516,7 +532,7 @@ async fn a_slot_that_is_lost_with_a_panic() {
     caught(
         &probe,
         Promise::T9,
-        "1 after the inner service panicked in call",
+        "1 call at once after the inner service panicked in call",
     )
     .await;
 }
@@ -536,7 +552,7 @@ async fn a_future_that_is_polled_after_its_end() {
 #[tokio::test(start_paused = true)]
 async fn a_limit_that_limits_nothing() {
     let probe = Probe::new(tower_layer::Identity::new, |n: u64| n).slots(2);
-    caught(&probe, Promise::T5, "the next was still admitted").await;
+    caught(&probe, Promise::T5, "and admits calls without end").await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,7 +13,7 @@ use crate::probe::{
     core::{Answer, Point},
     drive::{Driven, Reader, settle},
     promise::Promise,
-    stage::{Bound, Check, From, Hold, Stage},
+    stage::{Bound, Check, Stage},
 };
 
 const WHOLE: Answer = Answer::Reply(Content::Whole);
@@ -109,18 +109,10 @@ async fn recovered(stage: &Stage<'_, '_>, bound: Option<Bound>, place: &str) {
     let Some(bound) = bound.filter(|bound| bound.slots && !poisoned) else {
         return;
     };
-    let crowd = stage.crowd(From::Clones, Hold::Call).await;
-    let count = crowd.flights.len();
-    if count != bound.count || crowd.next.is_none() {
-        stage.violate(
-            Promise::T9,
-            format!(
-                "{} calls at once were admitted by a new service, and {count} after the inner \
-                 service panicked in {place}",
-                bound.count
-            ),
-        );
-    }
+    let after = format!("the inner service panicked in {place}");
+    stage
+        .same_crowd(Promise::T9, Some(bound.count), &after)
+        .await;
 }
 
 pub(super) async fn caught<T>(future: impl Future<Output = T>) -> Result<T, Box<dyn Any + Send>> {

@@ -6,9 +6,10 @@ use super::panicking::caught;
 use crate::probe::{
     body::Content,
     core::{Answer, Point},
+    crowd::{From, Hold},
     drive::{Driven, Reader},
     promise::Promise,
-    stage::{Check, From, Hold, Stage},
+    stage::{Check, Stage},
 };
 
 const WHOLE: Answer = Answer::Reply(Content::Whole);

@@ -1,0 +1,186 @@
+//! The judges inside of `TrackLayer`: what the layers outside are told.
+
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
+};
+
+use buttress_core::{Class, Completion, Outcome, Report, Usage};
+use buttress_http::{Body, Judge, TrackLayer, Tracked};
+use buttress_llm::{Anthropic, Dialect, Gemini, OpenAi};
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Frame;
+use http_body_util::BodyExt;
+use tower::{Layer, ServiceExt, service_fn};
+
+/// Frames, and then a clean end, an error, or silence.
+struct Script(VecDeque<&'static str>, End);
+
+#[derive(Clone, Copy)]
+enum End {
+    Clean,
+    Reset,
+    Silence,
+}
+
+impl http_body::Body for Script {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        match (self.0.pop_front(), self.1) {
+            (Some(chunk), _) => Poll::Ready(Some(Ok(Frame::data(Bytes::from(chunk))))),
+            (None, End::Clean) => Poll::Ready(None),
+            (None, End::Reset) => Poll::Ready(Some(Err(io::ErrorKind::ConnectionReset.into()))),
+            // Nobody waits for more in these tests.
+            (None, End::Silence) => Poll::Pending,
+        }
+    }
+}
+
+struct Keep(Arc<Mutex<Option<Outcome>>>);
+
+impl Report for Keep {
+    fn report(&mut self, outcome: &Outcome) {
+        *self.0.lock().unwrap() = Some(*outcome);
+    }
+}
+
+async fn response<J: Judge + Clone>(
+    judge: J,
+    status: u16,
+    content_type: &'static str,
+    chunks: &[&'static str],
+    end: End,
+) -> Response<Body<Script>> {
+    let script: VecDeque<_> = chunks.iter().copied().collect();
+    let client = service_fn(move |_: Request<()>| {
+        let response = Response::builder()
+            .status(status)
+            .header("content-type", content_type)
+            .body(Script(script.clone(), end))
+            .unwrap();
+        async { Ok::<_, Infallible>(response) }
+    });
+    TrackLayer::new(judge)
+        .layer(client)
+        .oneshot(Request::new(()))
+        .await
+        .unwrap()
+}
+
+/// What was known when the response came, and what was in the end, having read it all.
+async fn seen_and_told(mut response: Response<Body<Script>>) -> (Outcome, Outcome) {
+    let (seen, told) = (response.body().seen(), Arc::new(Mutex::new(None)));
+    response
+        .body_mut()
+        .attach(Completion::new(Keep(told.clone())));
+    // Whether it was cut is for the outcome to say.
+    let _ = response.into_body().collect().await;
+    let told = told.lock().unwrap().expect("told");
+    (seen, told)
+}
+
+const EVENTS: &str = "text/event-stream";
+const HELLO: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hello\"},\"finish_reason\":null}]}\n\n";
+const STOP: &str =
+    "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+const USAGE: &str =
+    "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":3}}\n\n";
+const DONE: &str = "data: [DONE]\n\n";
+const ERROR: &str =
+    "data: {\"error\":{\"message\":\"x\",\"type\":\"server_error\",\"code\":null}}\n\n";
+
+#[tokio::test(start_paused = true)]
+async fn money_that_is_spent_inside_of_a_429_is_known_with_the_response() {
+    let body = r#"{"error":{"message":"You exceeded your current quota","type":"insufficient_quota","param":null,"code":"insufficient_quota"}}"#;
+    // In two frames, and with a connection that stays open after the last byte.
+    let (left, right) = body.split_at(30);
+    for (chunks, end) in [(vec![body], End::Clean), (vec![left, right], End::Silence)] {
+        let response = response(OpenAi, 429, "application/json", &chunks, end).await;
+        assert_eq!(response.body().seen().class, Class::Denied);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_before_the_first_content_is_known_with_the_response_and_one_after_interrupts() {
+    let before = response(OpenAi, 200, EVENTS, &[ERROR], End::Clean).await;
+    assert_eq!(before.body().seen().class, Class::Unavailable);
+
+    let after = response(OpenAi, 200, EVENTS, &[HELLO, ERROR], End::Clean).await;
+    let (seen, told) = seen_and_told(after).await;
+    assert_eq!(
+        (seen.class, told.class),
+        (Class::Success, Class::Interrupted)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_without_terminator_is_interrupted_or_unavailable() {
+    for (chunks, end, class) in [
+        (vec![HELLO], End::Clean, Class::Interrupted),
+        (vec![HELLO], End::Reset, Class::Interrupted),
+        (vec![], End::Clean, Class::Unavailable),
+        (vec![": alive\n\n"], End::Reset, Class::Unavailable),
+        (vec![HELLO, STOP], End::Clean, Class::Success),
+        (vec![HELLO, STOP], End::Reset, Class::Interrupted),
+        (vec![HELLO, STOP, USAGE, DONE], End::Reset, Class::Success),
+    ] {
+        let response = response(OpenAi, 200, EVENTS, &chunks, end).await;
+        let (_, told) = seen_and_told(response).await;
+        assert_eq!(told.class, class, "{chunks:?}");
+        let usage = chunks.contains(&USAGE).then_some(Usage::new(9, 3));
+        assert_eq!(told.usage, usage);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_whole_reply_is_known_with_the_response_though_it_came_in_parts() {
+    let reply = [
+        "{\"candidates\":[{\"finishReason\":\"STOP\"}],",
+        "\"usageMetadata\":{\"promptTokenCount\":9",
+        "}}",
+    ];
+    let response_ = response(Gemini, 200, "application/json", &reply, End::Silence).await;
+    let seen = response_.body().seen();
+    assert_eq!(
+        (seen.class, seen.usage),
+        (Class::Success, Some(Usage::new(9, 0)))
+    );
+
+    let cut = response(Gemini, 200, "application/json", &reply[..2], End::Clean).await;
+    assert_eq!(cut.body().seen().class, Class::Unavailable);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_no_reply_fails_with_its_head() {
+    for dialect in Dialect::ALL {
+        let page = response(dialect, 200, "text/html", &["<html></html>"], End::Clean).await;
+        assert_eq!(page.body().seen().class, Class::Unavailable);
+        let empty = response(dialect, 200, "application/json", &[], End::Clean).await;
+        assert_eq!(empty.body().seen().class, Class::Unavailable);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interrupted_message_tells_the_tokens_that_it_had() {
+    let start = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":25,\"cache_read_input_tokens\":75,\"output_tokens\":1}}}\n\n";
+    let delta = "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"Hi\"}}\n\n";
+    let error = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n";
+    let response = response(Anthropic, 200, EVENTS, &[start, delta, error], End::Clean).await;
+    let (_, told) = seen_and_told(response).await;
+    assert_eq!(told.class, Class::Interrupted);
+    let usage = Usage {
+        cached_input: 75,
+        ..Usage::new(100, 1)
+    };
+    assert_eq!(told.usage, Some(usage.estimated()));
+}
