@@ -1,6 +1,7 @@
 //! One call, from its start to the end of its reply: what is counted of it, and its line in the log.
 
 use std::{
+    borrow::Cow,
     fmt::{self, Write as _},
     sync::Arc,
 };
@@ -17,7 +18,7 @@ pub(crate) struct Line {
     log: Log,
     begun: Instant,
     method: Method,
-    path: Box<str>,
+    path: Cow<'static, str>,
     model: Option<Box<str>>,
 }
 
@@ -36,12 +37,14 @@ pub(crate) struct Call {
 
 impl Line {
     pub(crate) fn begin(log: &Log, head: &Parts) -> Self {
-        let path = if log.is_quiet() { "" } else { head.uri.path() };
+        const KNOWN: [&str; 2] = ["/v1/chat/completions", "/v1/messages"];
+        let path = head.uri.path();
+        let known = KNOWN.into_iter().find(|known| *known == path);
         Self {
             log: log.clone(),
             begun: Instant::now(),
             method: head.method.clone(),
-            path: path.into(),
+            path: known.map_or_else(|| path.to_owned().into(), Cow::Borrowed),
             model: None,
         }
     }

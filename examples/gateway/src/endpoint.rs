@@ -4,14 +4,14 @@ use buttress_http::{
     BoxError, Judge, TrackLayer, TrackService,
     client::{self, Client},
 };
-use buttress_llm::{AnyPath, Dialect, Secret, strip_credentials, strip_query_credentials};
+use buttress_llm::{AnyPath, Dialect, Secret, strip_credentials};
 use bytes::Bytes;
-use http::{Extensions, HeaderValue, Request, Uri, header, request};
+use http::{Extensions, HeaderValue, Request, header, request};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use tower::{ServiceBuilder, ServiceExt, util::MapErr};
 
-use crate::{config, headers::take_out, stats::Counters};
+use crate::{config, headers::take_out, stats::Counters, target::Targets};
 
 /// Where calls go.
 #[derive(Debug)]
@@ -22,8 +22,7 @@ pub(crate) struct Endpoint {
     pub(crate) models: Vec<String>,
     pub(crate) counters: Counters,
     key: Option<Secret>,
-    // The base URL has the front's `/v1` already.
-    versioned: bool,
+    targets: Targets,
     chat: Stack<Dialect>,
     other: Stack<AnyPath>,
 }
@@ -57,8 +56,7 @@ impl Endpoint {
             models,
         } = endpoint;
         Self {
-            versioned: dialect == Dialect::OpenAi
-                || base_url.trim_end_matches('/').ends_with("/v1"),
+            targets: Targets::new(dialect, &base_url),
             chat: stack(TrackLayer::new(dialect), client.clone()),
             // What the content of other replies is, nobody knows: none of it is waited for.
             other: stack(TrackLayer::new(AnyPath(dialect)).peek_bytes(0), client),
@@ -83,13 +81,11 @@ impl Endpoint {
 
     /// The request as it goes to this endpoint, from the head of the caller's.
     pub(crate) fn request(&self, mut head: request::Parts, body: Bytes) -> Request<Full<Bytes>> {
-        head.uri = self.target(head.uri);
+        head.uri = self.targets.of(head.uri);
         head.extensions = Extensions::new();
         let headers = &mut head.headers;
-        // The client knows host and length better, and the body that was waited for is here.
-        take_out(headers, |name| {
-            matches!(name, "host" | "content-length" | "expect")
-        });
+        // The body that was waited for is here. Host and length are the client's business.
+        take_out(headers, |name| name == "expect");
         // What is read as it passes must not be compressed.
         headers.insert(
             header::ACCEPT_ENCODING,
@@ -100,17 +96,5 @@ impl Endpoint {
             None => strip_credentials(headers),
         }
         Request::from_parts(head, Full::new(body))
-    }
-
-    /// Path and query below the base URL.
-    fn target(&self, uri: Uri) -> Uri {
-        let target = strip_query_credentials(uri);
-        let Some(path) = target.path_and_query() else {
-            return target;
-        };
-        match path.as_str().strip_prefix("/v1") {
-            Some(path) if self.versioned => path.parse().unwrap_or(target),
-            _ => path.clone().into(),
-        }
     }
 }

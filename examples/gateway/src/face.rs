@@ -1,7 +1,7 @@
 //! Which API a request speaks, as far as its head tells.
 
 use buttress_llm::Dialect;
-use http::{HeaderMap, Method, header, request::Parts};
+use http::{HeaderMap, Method, Request, header, request::Parts};
 
 use crate::fault::Fault;
 
@@ -42,16 +42,8 @@ impl Face {
 
     /// Whether it is worth reading the body of a request with this head.
     pub(crate) fn admits(self, head: &Parts) -> Result<(), Fault> {
-        match self.asks {
-            Asks::Reply if head.method != Method::POST => return Err(Fault::Method),
-            Asks::Other
-                if head.method != Method::POST
-                    || !head.uri.path().starts_with("/v1/")
-                    || !is_json(&head.headers) =>
-            {
-                return Err(Fault::Path);
-            }
-            _ => {}
+        if self.asks == Asks::Other && !is_json(&head.headers) {
+            return Err(Fault::Path);
         }
         match head.headers.get(header::CONTENT_ENCODING) {
             Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") => {
@@ -60,6 +52,11 @@ impl Face {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether the request may be one for an endpoint, as all but the pages are.
+pub(crate) fn is_call<B>(request: &Request<B>) -> bool {
+    request.method() == Method::POST && request.uri().path().starts_with("/v1/")
 }
 
 /// The dialect of a request whose path does not tell it.

@@ -1,14 +1,15 @@
 //! The way of a request: from a caller to an endpoint, and the way of its reply back.
 
-use std::{convert::Infallible, sync::Arc};
+use std::sync::Arc;
 
-use axum::body::Body;
+use axum::{body::Body, extract::State};
 use buttress_core::{Completion, settle};
 use buttress_http::Http;
 use buttress_llm::{Dialect, openai::UsageFilter, request::Peek};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header, request::Parts};
 use http_body_util::Full;
+use hyper::body::Incoming;
 
 use crate::{
     body,
@@ -28,16 +29,13 @@ struct Asked {
     usage: bool,
 }
 
-/// Serves one request, whatever becomes of it.
-pub(crate) async fn serve(
-    gateway: Arc<Gateway>,
-    request: Request<Body>,
-) -> Result<Response<Body>, Infallible> {
+/// Serves one call, whatever becomes of it.
+pub(crate) async fn serve(gateway: &Gateway, request: Request<Incoming>) -> Response<Body> {
     let (head, body) = request.into_parts();
     let face = Face::of(&head);
     let id = gateway.ids.next();
     let mut line = Line::begin(&gateway.log, &head);
-    let reply = match understand(&gateway, face, head, body, &mut line).await {
+    let reply = match understand(gateway, face, head, body, &mut line).await {
         Ok(asked) => ask(asked, face, id, line).await,
         Err(fault) => {
             gateway.turned_away.count(&fault);
@@ -45,7 +43,24 @@ pub(crate) async fn serve(
             Err(fault)
         }
     };
-    Ok(reply.unwrap_or_else(|fault| fault.answer(face.dialect, id)))
+    reply.unwrap_or_else(|fault| fault.answer(face.dialect, id))
+}
+
+/// Tells whoever asks for what is not there.
+pub(crate) async fn nothing(
+    State(gateway): State<Arc<Gateway>>,
+    request: Request<Body>,
+) -> Response<Body> {
+    let (head, _) = request.into_parts();
+    let face = Face::of(&head);
+    let fault = match face.asks {
+        Asks::Reply => Fault::Method,
+        Asks::Other => Fault::Path,
+    };
+    let id = gateway.ids.next();
+    gateway.turned_away.count(&fault);
+    Line::begin(&gateway.log, &head).turned_away(&fault, id);
+    fault.answer(face.dialect, id)
 }
 
 /// Reads a request, and finds the endpoint that it goes to.
@@ -53,7 +68,7 @@ async fn understand(
     gateway: &Gateway,
     face: Face,
     head: Parts,
-    body: Body,
+    body: Incoming,
     line: &mut Line,
 ) -> Result<Asked, Fault> {
     face.admits(&head)?;

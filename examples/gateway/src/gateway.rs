@@ -1,4 +1,4 @@
-//! The gateway put together, and what of it a connection is served.
+//! The gateway put together: everything that requests share.
 
 use std::{
     collections::hash_map::RandomState,
@@ -10,18 +10,14 @@ use std::{
     },
 };
 
-use axum::{Router, routing::get};
 use http::HeaderValue;
-use tower::service_fn;
 
 use crate::{
     config::{Config, Limits},
     endpoint::Endpoint,
     fault::TurnedAway,
-    front,
     log::Log,
-    models::{self, Model},
-    pages,
+    models::Model,
     route::Routes,
 };
 
@@ -109,30 +105,4 @@ impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "req_{:016x}{:08x}", self.process, self.number)
     }
-}
-
-/// What a connection is served; the pages only if it may see them.
-pub(crate) fn app(gateway: Arc<Gateway>, with_pages: bool) -> Router {
-    let calls = {
-        let gateway = gateway.clone();
-        service_fn(move |request| front::serve(gateway.clone(), request))
-    };
-    let pages = if with_pages {
-        Router::new()
-            .route("/", get(pages::index))
-            .route("/status", get(pages::status))
-            .route("/metrics", get(pages::metrics))
-    } else {
-        let hidden = get(pages::hidden);
-        Router::new()
-            .route("/", hidden.clone())
-            .route("/status", hidden.clone())
-            .route("/metrics", hidden)
-    };
-    pages
-        .route("/healthz", get(pages::health))
-        .route("/v1/models", get(models::list))
-        .route("/v1/models/{*id}", get(models::one))
-        .fallback_service(calls)
-        .with_state(gateway)
 }

@@ -1,6 +1,7 @@
 //! An LLM gateway, composed of the Buttress crates. The README says how to use it, and in which
 //! order to read this.
 
+mod app;
 mod args;
 mod body;
 mod call;
@@ -19,6 +20,7 @@ mod route;
 mod server;
 mod simulate;
 mod stats;
+mod target;
 
 use std::{
     env,
@@ -31,7 +33,7 @@ use std::{
 
 use tokio::net::TcpListener;
 
-use self::{args::Args, config::Config, gateway::Gateway, log::Writer, server::Signals};
+use self::{app::App, args::Args, config::Config, gateway::Gateway, log::Writer, server::Signals};
 
 fn main() -> ExitCode {
     let ended = Args::parse(env::args_os().skip(1))
@@ -87,10 +89,7 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
         Writer::start()
     };
     let gateway = Arc::new(Gateway::new(config, writer.log(), args.config.is_none()));
-    let (with_pages, without) = (
-        gateway::app(gateway.clone(), true),
-        gateway::app(gateway, false),
-    );
+    let (with_pages, without) = (App::new(gateway.clone(), true), App::new(gateway, false));
     let app = |peer: SocketAddr| {
         let shown = public_pages || peer.ip().to_canonical().is_loopback();
         if shown {

@@ -2,12 +2,10 @@
 
 use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use axum::Router;
-use hyper::server::conn::http1;
+use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
-    service::TowerToHyperService,
 };
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -15,7 +13,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::config::Limits;
+use crate::{app::App, config::Limits};
 
 /// The order to stop: SIGTERM, or ctrl-c.
 #[derive(Debug)]
@@ -30,7 +28,7 @@ pub(crate) struct Signals {
 pub(crate) async fn serve(
     listener: TcpListener,
     limits: &Limits,
-    app: impl Fn(SocketAddr) -> Router,
+    app: impl Fn(SocketAddr) -> App,
     stop: impl Future<Output = ()>,
 ) -> GracefulShutdown {
     let mut http = http1::Builder::new();
@@ -56,7 +54,8 @@ pub(crate) async fn serve(
         };
         // A caller that leaves, or does not speak HTTP, is nobody's business: here, and below.
         let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(app(peer));
+        let app = app(peer);
+        let service = service_fn(move |request| app.clone().serve(request));
         let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async move {
             let _ = connection.await;

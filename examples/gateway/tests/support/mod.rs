@@ -1,5 +1,5 @@
 //! The gateway as a process, and the two ends of its connections, byte by byte.
-#![allow(dead_code)] // Each test uses a part of it.
+#![allow(dead_code, unused_imports)] // Each test uses a part of it.
 
 mod process;
 mod wire;

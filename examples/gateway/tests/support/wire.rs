@@ -208,15 +208,18 @@ impl Upstream {
     /// The next request, on the connection that there is or on a new one.
     pub(crate) async fn request(&mut self) -> Answer {
         loop {
-            let wire = match &mut self.wire {
-                Some(wire) => wire,
-                None => self
-                    .wire
-                    .insert(Wire::new(self.listener.accept().await.unwrap().0)),
-            };
-            match wire.message().await {
-                Some(request) => return request,
-                None => self.wire = None,
+            if let Some(wire) = &mut self.wire {
+                let mut byte = [0];
+                tokio::select! {
+                    _ = wire.stream.peek(&mut byte) => match wire.message().await {
+                        Some(request) => return request,
+                        None => self.wire = None,
+                    },
+                    // The gateway need not wait for its connection to be free again.
+                    accepted = self.listener.accept() => self.wire = Some(Wire::new(accepted.unwrap().0)),
+                }
+            } else {
+                self.wire = Some(Wire::new(self.listener.accept().await.unwrap().0));
             }
         }
     }
