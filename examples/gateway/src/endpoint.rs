@@ -2,13 +2,12 @@
 
 use buttress_http::{
     BoxError, Judge, TrackLayer, TrackService,
-    client::{self, Client},
+    client::{self, Client, ResponseBody},
 };
 use buttress_llm::{AnyPath, Dialect, Secret, strip_credentials};
 use bytes::Bytes;
 use http::{Extensions, HeaderValue, Request, header, request};
 use http_body_util::Full;
-use hyper::body::Incoming;
 use tower::{ServiceBuilder, ServiceExt, util::MapErr};
 
 use crate::{config, headers::take_out, stats::Counters, target::Targets};
@@ -30,7 +29,7 @@ pub(crate) struct Endpoint {
 /// The layers of a call, over the client.
 type Stack<J> = TrackService<MapErr<Client, fn(client::Error) -> BoxError>, J>;
 
-pub(crate) type Reply = http::Response<buttress_http::Body<Incoming>>;
+pub(crate) type Reply = http::Response<buttress_http::Body<ResponseBody>>;
 
 /// Puts the stack together, outermost layer first.
 ///
