@@ -38,7 +38,7 @@ use self::{app::App, args::Args, config::Config, gateway::Gateway, log::Writer, 
 fn main() -> ExitCode {
     let ended = Args::parse(env::args_os().skip(1))
         .map_err(Into::into)
-        .and_then(run);
+        .and_then(|args| run(&args));
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -49,7 +49,7 @@ fn main() -> ExitCode {
 }
 
 #[tokio::main]
-async fn run(args: Args) -> Result<(), Box<dyn Error>> {
+async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     if args.help {
         return Ok(write!(io::stdout(), "{}", args::HELP)?);
     }
