@@ -60,7 +60,7 @@ fn speech(request: &Request) -> String {
     )
 }
 
-/// One call after the other goes wrong in another way; every fifth is answered.
+/// One call after the other goes wrong in another way: of five, one is answered, and one begins well.
 fn flaky() -> Reply {
     let calls = AtomicUsize::new(0);
     Reply::with(
@@ -68,10 +68,10 @@ fn flaky() -> Reply {
             0 => Reply::error(429).retry_after("2"),
             1 => Reply::error(503),
             2 => Reply::error(500),
-            3 => Reply::text(speech(request))
+            3 => Reply::text(speech(request)).pace(PACE),
+            _ => Reply::text(speech(request))
                 .pace(PACE)
                 .fault(Fault::Reset { after: 8 }),
-            _ => Reply::text(speech(request)).pace(PACE),
         },
     )
 }
