@@ -12,15 +12,13 @@ from workspace import members, run
 
 
 def main():
-    name = sys.argv[1]
-    package = next(package for package in members() if package["name"] == "buttress-benches")
-    kinds = [kind for target in package["targets"] if target["name"] == name for kind in target["kind"]]
-    if not kinds:
+    name, package = sys.argv[1], "buttress-benches"
+    targets = next(member["targets"] for member in members() if member["name"] == package)
+    if not any(target["name"] == name and "bench" in target["kind"] for target in targets):
         print(f"there is no bench {name} yet")
         return
-    how = ["bench", "--bench"] if "bench" in kinds else ["run", "--release", "--bin"]
     environment = {**os.environ, "BENCH_QUICK": "1"}
-    sys.exit(not run("cargo", how[0], "--locked", "-p", package["name"], *how[1:], name, env=environment))
+    sys.exit(not run("cargo", "bench", "--locked", "-p", package, "--bench", name, env=environment))
 
 
 if __name__ == "__main__":

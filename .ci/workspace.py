@@ -1,13 +1,11 @@
 """What the checks of `.ci` need to know about the workspace."""
 
 import json
-import os
 import pathlib
 import shlex
 import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target").resolve()
 
 
 def run(*command, **options):
@@ -27,3 +25,6 @@ def members(publishable=False):
     """The workspace's packages by name, or only those that can be published."""
     packages = sorted(metadata("--no-deps")["packages"], key=lambda package: package["name"])
     return [p for p in packages if not publishable or p["publish"] is None]
+
+
+TARGET = pathlib.Path(metadata("--no-deps")["target_directory"])

@@ -10,6 +10,7 @@ use buttress_http::{Body, BoxError, Http, TrackLayer};
 use tokio::sync::mpsc;
 use tower::{Service, ServiceBuilder, ServiceExt};
 use toys::{
+    cache::Cache,
     hedge::Hedge,
     idle::IdleLayer,
     metrics::MetricsLayer,
@@ -30,7 +31,7 @@ struct Handles {
     requests: MetricsLayer<Http>,
 }
 
-/// Metrics over resume over a hedge of two, each a retry over a limit over an upstream.
+/// Metrics over a cache over resume over a hedge of two, each a retry over a limit.
 fn stack(
     one: &Upstream,
     other: &Upstream,
@@ -55,9 +56,10 @@ fn stack(
             .service(upstream.clone())
     };
     let hedge = Hedge::new(Http, [endpoint(one), endpoint(other)]);
+    let cache = Cache::new(Http, |_: &Req| "the same", Resume::new(hedge));
     let stack = ServiceBuilder::new()
         .layer(handles.requests.clone())
-        .service(Resume::new(hedge));
+        .service(cache);
     (handles, stack)
 }
 
@@ -124,4 +126,35 @@ async fn a_caller_that_leaves_is_told_what_its_attempts_had_used() {
     assert_eq!(requests[0].class, Class::Cancelled);
     assert_eq!(requests[0].usage, Some(Usage::new(20, 4).estimated()));
     assert!(feed.is_closed());
+}
+
+#[tokio::test]
+async fn a_follower_of_a_shared_call_pays_nothing_and_its_payer_for_all_attempts() {
+    let one = Upstream::new([
+        Act::Say(200, &["usage", "error"]),
+        Act::Say(200, &["text", "usage", "end"]),
+    ]);
+    let other = Upstream::new([Act::Fail, Act::Fail, Act::Fail]);
+    let (handles, stack) = stack(&one, &other);
+    let (leader, follower) = tokio::join!(
+        stack.clone().oneshot(request()),
+        stack.clone().oneshot(request())
+    );
+    // The one who was first to ask leaves: the call goes on, and the other pays.
+    drop(leader.unwrap());
+    let (text, end) = read(follower.unwrap().into_body()).await;
+    assert_eq!((text.as_str(), end.is_ok()), ("textusageend", true));
+    let (text, _) = read(stack.oneshot(request()).await.unwrap().into_body()).await;
+    assert_eq!(text, "textusageend", "from the cache");
+
+    let requests = handles.requests.seen().outcomes;
+    let classes: Vec<_> = requests.iter().map(|outcome| outcome.class).collect();
+    assert_eq!(classes, [Class::Cancelled, Class::Success, Class::Success]);
+    // Two attempts told of 12 tokens each, and the hit of tokens that were paid for.
+    assert_eq!((requests[0].usage, requests[0].cost), (None, None));
+    assert_eq!(requests[1].usage.map(|usage| usage.total()), Some(24));
+    assert_eq!(requests[1].cost, Some(Money::from_pico(2 * COST.pico())));
+    assert_eq!(requests[2].usage, Some(USED.unbilled()));
+    assert_eq!(requests[2].cost, Some(Money::ZERO));
+    assert_eq!(sum(&handles.attempts.seen().outcomes), (2 * 12, 2 * 60));
 }

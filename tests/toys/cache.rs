@@ -27,7 +27,7 @@ pub struct Cache<P: Share<Res>, S, Req, Res, E, K> {
 
 pub struct ResponseFuture<P: Share<Res>, Res, E, K> {
     protocol: P,
-    entry: Entry<P::Shared, E>,
+    entry: Option<Entry<P::Shared, E>>,
     key: K,
     table: Table<K, P::Shared, E>,
     payer: Option<Ledger>,
@@ -53,8 +53,10 @@ struct Flight<T, E> {
     paid: AtomicBool,
 }
 
+type Call<T, E> = Pin<Box<dyn Future<Output = Result<T, (Outcome, E)>> + Send>>;
+
 enum State<T, E> {
-    Flying(Pin<Box<dyn Future<Output = Result<T, (Outcome, E)>> + Send>>),
+    Flying(Call<T, E>),
     Landed(T),
     Failed(Outcome),
 }
@@ -169,7 +171,7 @@ where
         drop(entries);
         ResponseFuture {
             protocol,
-            entry,
+            entry: Some(entry),
             key,
             table,
             payer,
@@ -190,8 +192,9 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         let flight = match &this.entry {
-            Entry::Hit(shared) => return Poll::Ready(Ok(this.protocol.open(shared))),
-            Entry::Flight(flight) => flight,
+            Some(Entry::Hit(shared)) => return Poll::Ready(Ok(this.protocol.open(shared))),
+            Some(Entry::Flight(flight)) => flight,
+            None => panic!("polled after completion"),
         };
         let shared = match ready!(flight.poll(cx)) {
             Ok(shared) => shared,
@@ -212,6 +215,19 @@ where
         };
         settle(&this.protocol, &mut result, Completion::new(keep));
         Poll::Ready(result)
+    }
+}
+
+// The last one to leave cancels the flight, and pays for what it has used.
+impl<P: Share<Res>, Res, E, K> Drop for ResponseFuture<P, Res, E, K> {
+    fn drop(&mut self) {
+        if let Some(Entry::Flight(flight)) = self.entry.take()
+            && let Some(Flight { state, ledger, .. }) = Arc::into_inner(flight)
+            && let Some(payer) = &self.payer
+        {
+            drop(state);
+            payer.absorb(&ledger);
+        }
     }
 }
 
@@ -261,10 +277,11 @@ where
     fn report(&mut self, outcome: &Outcome) {
         let pays =
             outcome.class != Class::Cancelled && outcome.usage.is_none_or(|usage| usage.billed);
-        if pays && !self.flight.paid.swap(true, Ordering::Relaxed) {
-            if let Some(payer) = &self.payer {
-                payer.absorb(&self.flight.ledger);
-            }
+        if pays
+            && !self.flight.paid.swap(true, Ordering::Relaxed)
+            && let Some(payer) = &self.payer
+        {
+            payer.absorb(&self.flight.ledger);
         }
         let ended = self.protocol.ended(&self.shared);
         if let (Some(Class::Success), Some(key)) =

@@ -140,3 +140,7 @@ pub use self::{
     report::{Completion, Progress, Report},
     usage::Usage,
 };
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

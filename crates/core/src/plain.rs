@@ -239,6 +239,14 @@ macro_rules! pass_on {
             fn ended(&self, shared: &Self::Shared) -> Option<Outcome> {
                 self.inner.ended(shared)
             }
+
+            fn reopens(&self, shared: &Self::Shared) -> bool {
+                self.inner.reopens(shared)
+            }
+
+            fn weight(&self, shared: &Self::Shared) -> usize {
+                self.inner.weight(shared)
+            }
         }
     )*};
 }

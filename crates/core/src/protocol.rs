@@ -172,6 +172,19 @@ pub trait Share<Res> {
 
     /// How the response ended, if it has. Only a [`Success`](crate::Class::Success) may be kept.
     fn ended(&self, shared: &Self::Shared) -> Option<Outcome>;
+
+    /// Whether another caller can still read it from the beginning: a recording may have outgrown
+    /// its bound. `true` by default.
+    fn reopens(&self, shared: &Self::Shared) -> bool {
+        let _ = shared;
+        true
+    }
+
+    /// About how many bytes of memory it takes. By default the size of its type, without what it
+    /// points to.
+    fn weight(&self, shared: &Self::Shared) -> usize {
+        size_of_val(shared)
+    }
 }
 
 /// Every tracking future's last line: classifies the result, and leaves the completion to the

@@ -26,7 +26,7 @@ use crate::{Class, Outcome};
 ///
 /// impl Fault for ApiError {
 ///     fn cause(&self) -> Option<&(dyn Error + 'static)> {
-///         self.source()
+///         Some(self)
 ///     }
 /// }
 /// # impl fmt::Display for ApiError {

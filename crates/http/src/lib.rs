@@ -9,6 +9,9 @@
 //!   here, the judges of LLM providers in `buttress-llm`.
 //! - [`Http`], [`IdempotentHttp`] and [`HttpServer`]: the protocols, first argument of every
 //!   layer.
+//! - [`Grpc`] and [`GrpcServer`]: the same for gRPC, whose status comes in trailers.
+//! - [`ReplayLayer`]: keeps a streamed request body, up to a cap, so that it can be sent again.
+//!   [`Shared`]: a response that several callers read.
 //! - [`client`]: a thin pooled client for one base URL, HTTP/1.1 and HTTP/2, with rustls.
 //! - [`retry_after`] and [`sse`]: the hints of a server, and event streams.
 //!
@@ -79,6 +82,7 @@
 //! |---|---|
 //! | [`TrackLayer`] | judges by status; with a meter, peeks up to 64 KiB and 30 s |
 //! | what may be sent twice | every method; [`Http::idempotent_only`] says otherwise |
+//! | [`client::Client`] | connect within 10 s; 256 idle connections kept for 50 s; HTTP/2 if the server offers it |
 //! | a hint to wait | at most one day ([`retry_after::MAX`]) |
 //! | a `retry-after` date | is read by the response's own `date`, else by our clock |
 //!
@@ -93,6 +97,7 @@ mod body;
 pub mod client;
 mod duties;
 mod error;
+mod grpc;
 mod hints;
 mod judge;
 mod link;
@@ -101,16 +106,15 @@ mod protocol;
 mod replay;
 pub mod retry_after;
 mod share;
-mod shelf;
 pub mod sse;
 mod tail;
 mod tape;
 mod track;
-mod waiting;
 
 pub use self::{
     body::{Body, BodyError, Tracked},
     error::{BoxError, outcome_of_error},
+    grpc::{Grpc, GrpcServer, class_of_grpc_code, grpc_code_of_refusal},
     judge::{ByStatus, Judge, Meter, class_of_status},
     link::Link,
     protocol::{Http, HttpServer, IdempotentHttp},
@@ -118,3 +122,7 @@ pub use self::{
     share::Shared,
     track::{ResponseFuture, TrackLayer, TrackService},
 };
+
+#[cfg(all(doctest, feature = "client"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

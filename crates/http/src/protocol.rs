@@ -4,7 +4,7 @@ use buttress_core::{
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 
-use crate::{Body, Replayable, Tracked, outcome_of_error};
+use crate::{Body, GrpcServer, Replayable, Tracked, outcome_of_error};
 
 /// The protocol of HTTP clients: refusals are errors.
 ///
@@ -146,7 +146,7 @@ macro_rules! refuses_with_an_error {
     )*};
 }
 
-over_http!(Http, IdempotentHttp, HttpServer);
+over_http!(Http, IdempotentHttp, HttpServer, GrpcServer);
 refuses_with_an_error!(Http, IdempotentHttp);
 
 impl<B: Replayable> Replay<Request<B>> for Http {

@@ -122,7 +122,8 @@ pub struct ReplayService<S> {
 /// [`ReplayLayer`] makes it. A [copy](Replayable::copy) begins at the beginning: it is sent what is
 /// kept, and then goes on with the body inside where the reader before it left that, which may
 /// have been dropped half-way. Two copies can be sent at once: whichever comes further polls the
-/// body inside, and both get every byte, and the trailers.
+/// body inside, and both get every byte, and the trailers. A copy says of its size what the body
+/// inside said at first, so that each is framed the same: by its length, or in chunks.
 ///
 /// # When it cannot be sent again
 ///

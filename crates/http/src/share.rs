@@ -11,7 +11,7 @@ use http::{Response, response::Parts};
 use http_body::{Frame, SizeHint};
 
 use crate::{
-    Body, BodyError, Http, HttpServer, IdempotentHttp, Link, Tracked,
+    Body, BodyError, GrpcServer, Http, HttpServer, IdempotentHttp, Link, Tracked,
     tape::{Place, Stop, Tape},
 };
 
@@ -220,11 +220,19 @@ macro_rules! shares {
             fn ended(&self, shared: &Shared<B>) -> Option<Outcome> {
                 shared.call.ended()
             }
+
+            fn reopens(&self, shared: &Shared<B>) -> bool {
+                shared.whole()
+            }
+
+            fn weight(&self, shared: &Shared<B>) -> usize {
+                shared.weight()
+            }
         }
     )*};
 }
 
-shares!(Http, IdempotentHttp, HttpServer);
+shares!(Http, IdempotentHttp, HttpServer, GrpcServer);
 
 // ===== impl Call =====
 
@@ -420,10 +428,11 @@ where
     B: http_body::Body<Data = Bytes>,
 {
     fn drop(&mut self) {
-        if http_body::Body::is_end_stream(self) {
-            self.ends();
-        } else {
-            self.leaves();
+        match &self.call {
+            Some(call) if !call.tape.is_at_end(&self.place) => self.leaves(),
+            _ => {
+                self.ends();
+            }
         }
     }
 }

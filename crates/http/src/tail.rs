@@ -33,12 +33,13 @@ struct Seen {
 /// Who tells what a body means.
 enum Told {
     /// Nobody: its clean end is a success.
-    ByItsEnd,
-    ByMeter(Box<dyn Meter>),
-    ByLink(Link),
+    End,
+    Meter(Box<dyn Meter>),
+    Link(Link),
 }
 
 /// How a body ended.
+#[derive(Clone, Copy)]
 pub(crate) enum End {
     Clean,
     Broken(Outcome),
@@ -49,7 +50,7 @@ pub(crate) enum End {
 
 impl Tail {
     pub(crate) fn new(seen: Outcome, meter: Option<Box<dyn Meter>>) -> Self {
-        Self::by(seen, meter.map_or(Told::ByItsEnd, Told::ByMeter))
+        Self::by(seen, meter.map_or(Told::End, Told::Meter))
     }
 
     pub(crate) fn over(seen: Outcome) -> Self {
@@ -59,7 +60,7 @@ impl Tail {
     }
 
     pub(crate) fn linked(seen: Outcome, link: Link) -> Self {
-        Self::by(seen, Told::ByLink(link))
+        Self::by(seen, Told::Link(link))
     }
 
     fn by(seen: Outcome, told: Told) -> Self {
@@ -105,10 +106,10 @@ impl Tail {
     /// Shows a chunk to the meter. Peek does it before anybody watches.
     pub(crate) fn measure(&mut self, data: &Bytes) -> Option<Progress> {
         let progress = match &mut self.told {
-            Told::ByMeter(meter) => meter.chunk(data),
-            Told::ByLink(link) => link.take()?,
-            Told::ByItsEnd if data.is_empty() => return None,
-            Told::ByItsEnd => Progress::Content,
+            Told::Meter(meter) => meter.chunk(data),
+            Told::Link(link) => link.take()?,
+            Told::End if data.is_empty() => return None,
+            Told::End => Progress::Content,
         };
         // What comes after a failed head is its explanation.
         if !progress.is_content() || failed(self.seen.class) {
@@ -123,7 +124,7 @@ impl Tail {
     }
 
     pub(crate) fn trailers(&mut self, trailers: &HeaderMap) {
-        if let Told::ByMeter(meter) = &mut self.told {
+        if let Told::Meter(meter) = &mut self.told {
             meter.trailers(trailers);
         }
     }
@@ -151,22 +152,21 @@ impl Tail {
     pub(crate) fn end(&mut self, end: End) {
         if !std::mem::replace(&mut self.over, true) {
             // Nothing is learned from a clean end, and nobody asks.
-            if matches!((&self.told, &end), (Told::ByItsEnd, End::Clean)) && self.duties.is_empty()
-            {
+            if matches!((&self.told, &end), (Told::End, End::Clean)) && self.duties.is_empty() {
                 return;
             }
             let outcome = self.outcome(&end);
             self.seen = outcome.into();
-            self.told = Told::ByItsEnd;
+            self.told = Told::End;
             self.duties.complete(&outcome);
         }
     }
 
     fn verdict(&self, clean: bool) -> Option<Outcome> {
         match &self.told {
-            Told::ByMeter(meter) => meter.verdict(clean),
-            Told::ByLink(link) => link.outcome(),
-            Told::ByItsEnd => clean.then_some(Outcome::SUCCESS),
+            Told::Meter(meter) => meter.verdict(clean),
+            Told::Link(link) => link.outcome(),
+            Told::End => clean.then_some(Outcome::SUCCESS),
         }
     }
 
@@ -181,7 +181,7 @@ impl Tail {
 
     /// How the call went, by the word of the reply itself, though the body is not over.
     pub(crate) fn told(&self) -> Option<Outcome> {
-        let Told::ByMeter(meter) = &self.told else {
+        let Told::Meter(meter) = &self.told else {
             return None;
         };
         meter.verdict(false).map(|_| self.outcome(&End::Dropped))
@@ -205,7 +205,7 @@ impl Tail {
     }
 
     const fn is_linked(&self) -> bool {
-        matches!(self.told, Told::ByLink(_))
+        matches!(self.told, Told::Link(_))
     }
 
     /// What a failed head said stands, unless the body knows better what failed.
@@ -228,7 +228,7 @@ impl Tail {
 
     fn with_facts(&self, outcome: Outcome) -> Outcome {
         let mut measured = outcome;
-        if let Told::ByMeter(meter) = &self.told {
+        if let Told::Meter(meter) = &self.told {
             measured.usage = outcome.usage.or_else(|| meter.usage());
             measured.cost = outcome.cost.or_else(|| meter.cost());
         }

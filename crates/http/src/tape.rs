@@ -1,18 +1,21 @@
 //! One body, recorded as it passes, and read by several.
 
+mod shelf;
+mod state;
+mod waiting;
+
 use std::{
-    collections::VecDeque,
     mem,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::{
-    shelf::{Content, Shelf},
+use self::{
+    state::{Finished, Kept, Source, State},
     waiting::Waiting,
 };
 
@@ -26,6 +29,8 @@ use crate::{
 pub(crate) struct Tape<S, M> {
     cap: usize,
     state: Mutex<State<S, M>>,
+    // Once it has ended and is whole. What is read often is read without a lock.
+    finished: OnceLock<Finished<M>>,
     // Apart from the state, because the source owns the waker, and must not own itself by it.
     waiting: Arc<Waiting>,
     waker: Waker,
@@ -37,6 +42,7 @@ pub(crate) struct Place {
     // None until the first poll: it counts from then on.
     next: Option<usize>,
     read: u64,
+    ended: bool,
     slot: Option<usize>,
 }
 
@@ -51,39 +57,6 @@ pub(crate) enum Stop<E> {
     Failed,
     /// What comes next has been let go.
     Behind,
-}
-
-struct State<S, M> {
-    source: Source<S>,
-    // Of what the source has yet to deliver.
-    hint: SizeHint,
-    // Somebody found the source out.
-    missed: bool,
-    whole: bool,
-    // The number of the first frame that is kept.
-    base: usize,
-    kept: VecDeque<Kept<M>>,
-    weight: usize,
-    shelf: Shelf,
-    // How many bytes of data the source has delivered.
-    passed: u64,
-    // How many readers have read all that there is.
-    ahead: usize,
-}
-
-enum Source<S> {
-    Here(Pin<Box<S>>),
-    // With the reader that polls it: no lock is held meanwhile.
-    Out,
-    Ended,
-    Failed,
-}
-
-struct Kept<M> {
-    content: Content,
-    mark: M,
-    // How many readers come to this frame next.
-    readers: usize,
 }
 
 /// A reader that polls the source.
@@ -113,18 +86,8 @@ impl<S: Body, M> Tape<S, M> {
         };
         Self {
             cap,
-            state: Mutex::new(State {
-                source,
-                hint,
-                missed: false,
-                whole,
-                base: 0,
-                kept: VecDeque::new(),
-                weight: 0,
-                shelf: Shelf::new(),
-                passed: 0,
-                ahead: 0,
-            }),
+            state: Mutex::new(State::new(source, hint, whole)),
+            finished: OnceLock::new(),
             waker: Waker::from(waiting.clone()),
             waiting,
         }
@@ -143,7 +106,10 @@ where
         cx: &mut Context<'_>,
         mark: impl FnOnce(&S) -> M,
     ) -> Poll<Next<S::Error, M>> {
-        let mut state = self.lock();
+        let mut state = match self.lock() {
+            Ok(state) => state,
+            Err(finished) => return Poll::Ready(finished.read(place).map(Ok)),
+        };
         if !state.join(place) {
             return Poll::Ready(Some(Err(Stop::Behind)));
         }
@@ -160,6 +126,7 @@ where
             }
             Source::Ended => {
                 state.source = Source::Ended;
+                place.ended = true;
                 return Poll::Ready(None);
             }
             Source::Failed => {
@@ -177,18 +144,16 @@ where
 impl<S, M> Tape<S, M> {
     /// This reader wants nothing more.
     pub(crate) fn leave(&self, place: &mut Place) {
-        let mut state = self.lock();
-        if let Some(next) = place.next.take() {
+        if let (Some(next), Ok(mut state)) = (place.next.take(), self.lock()) {
             state.depart(next);
             state.trim(self.cap);
         }
-        drop(state);
         self.waiting.leave(place.slot.take());
     }
 
     /// Ends it here, unless somebody is polling. The source is dropped.
     pub(crate) fn close(&self) {
-        let mut state = self.lock();
+        let Ok(mut state) = self.lock() else { return };
         if let Source::Here(_) = state.source
             && let Source::Here(source) = mem::replace(&mut state.source, Source::Out)
         {
@@ -199,7 +164,7 @@ impl<S, M> Tape<S, M> {
 
     /// Looks at the source, if nobody is polling and it is not over.
     pub(crate) fn source<T>(&self, look: impl FnOnce(&S) -> T) -> Option<T> {
-        match &self.lock().source {
+        match &self.lock().ok()?.source {
             Source::Here(source) => Some(look(source)),
             _ => None,
         }
@@ -207,37 +172,54 @@ impl<S, M> Tape<S, M> {
 
     /// Whether everything that has passed is kept.
     pub(crate) fn is_whole(&self) -> bool {
-        self.lock().whole
+        self.lock().map_or(true, |state| state.whole)
     }
 
     pub(crate) fn is_over(&self) -> bool {
-        matches!(self.lock().source, Source::Ended | Source::Failed)
+        self.lock().map_or(true, |state| state.is_over())
     }
 
     pub(crate) fn has_failed(&self) -> bool {
-        matches!(self.lock().source, Source::Failed)
+        self.lock()
+            .is_ok_and(|state| matches!(state.source, Source::Failed))
     }
 
     /// How much memory is taken by what is kept, about.
     pub(crate) fn weight(&self) -> usize {
-        let state = self.lock();
-        state.weight + state.kept.len() * size_of::<Kept<M>>()
+        let (weight, frames) = match self.lock() {
+            Ok(state) => (state.weight, state.kept.len()),
+            Err(finished) => (finished.weight, finished.frames.len()),
+        };
+        weight + frames * size_of::<Kept<M>>()
     }
 
-    pub(crate) fn is_end_stream(&self, place: &Place) -> bool {
-        let state = self.lock();
-        matches!(state.source, Source::Ended) && place.next.unwrap_or(0) == state.end()
-    }
-
-    pub(crate) fn size_hint(&self, place: &Place) -> SizeHint {
-        let state = self.lock();
-        let mut hint = SizeHint::new();
-        if place.next.unwrap_or(0) < state.base {
-            return hint;
+    /// Whether nothing comes after what this reader has read, now that it may have been found out
+    /// by another.
+    pub(crate) fn is_at_end(&self, place: &Place) -> bool {
+        let next = place.next.unwrap_or(0);
+        match self.lock() {
+            Ok(state) => matches!(state.source, Source::Ended) && next == state.passed_frames(),
+            Err(finished) => next == finished.frames.len(),
         }
-        let kept = state.passed - place.read;
-        hint.set_lower(state.hint.lower().saturating_add(kept));
-        if let Some(upper) = state.hint.upper().and_then(|most| most.checked_add(kept)) {
+    }
+
+    /// The same, as it was when this reader polled last.
+    pub(crate) fn is_end_stream(&self, place: &Place) -> bool {
+        place.ended || place.next.is_none() && self.is_at_end(place)
+    }
+
+    /// As the source said at first: one of unknown length stays so when its length is known, since
+    /// a body that is framed by its length loses its trailers on HTTP/1.1.
+    pub(crate) fn size_hint(&self, place: &Place) -> SizeHint {
+        let (passed, lower, upper) = match self.lock() {
+            Ok(state) if place.next.unwrap_or(0) < state.base => return SizeHint::new(),
+            Ok(state) => (state.passed, state.hint.lower(), state.hint.upper()),
+            Err(finished) => (finished.bytes, 0, finished.sized.then_some(0)),
+        };
+        let kept = passed - place.read;
+        let mut hint = SizeHint::new();
+        hint.set_lower(lower.saturating_add(kept));
+        if let Some(upper) = upper.and_then(|most| most.checked_add(kept)) {
             hint.set_upper(upper);
         }
         hint
@@ -255,100 +237,21 @@ impl<S, M> Tape<S, M> {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<S, M>> {
+    fn lock(&self) -> Result<MutexGuard<'_, State<S, M>>, &Finished<M>> {
+        if let Some(finished) = self.finished.get() {
+            return Err(finished);
+        }
+        let state = self.lock_state();
+        // It is finished under the lock.
+        match self.finished.get() {
+            Some(finished) => Err(finished),
+            None => Ok(state),
+        }
+    }
+
+    fn lock_state(&self) -> MutexGuard<'_, State<S, M>> {
         // Nothing that can panic leaves it half-way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-// ===== impl State =====
-
-impl<S, M> State<S, M> {
-    fn end(&self) -> usize {
-        self.base + self.kept.len()
-    }
-
-    /// Whether what this reader wants next is there, or yet to come.
-    fn join(&mut self, place: &mut Place) -> bool {
-        if let Some(next) = place.next {
-            return next >= self.base;
-        }
-        if self.base == 0 {
-            place.next = Some(0);
-            self.arrive(0);
-        }
-        self.base == 0
-    }
-
-    fn arrive(&mut self, at: usize) {
-        match self.kept.get_mut(at - self.base) {
-            Some(kept) => kept.readers += 1,
-            None => self.ahead += 1,
-        }
-    }
-
-    fn depart(&mut self, at: usize) {
-        // One that has fallen behind is counted nowhere.
-        if let Some(index) = at.checked_sub(self.base) {
-            match self.kept.get_mut(index) {
-                Some(kept) => kept.readers -= 1,
-                None => self.ahead -= 1,
-            }
-        }
-    }
-
-    fn read(&mut self, place: &mut Place, cap: usize) -> Option<(Content, M)>
-    where
-        M: Copy,
-    {
-        let next = place.next?;
-        let kept = self.kept.get(next - self.base)?;
-        let (content, mark) = (kept.content.clone(), kept.mark);
-        self.depart(next);
-        self.arrive(next + 1);
-        place.pass(content.bytes());
-        self.trim(cap);
-        Some((content, mark))
-    }
-
-    /// Takes what the source delivered to the reader at `place`.
-    fn record(&mut self, place: &mut Place, frame: &Frame<Bytes>, mark: M, cap: usize) {
-        // The one who polled is ahead, and stays so.
-        let others = self.ahead - 1;
-        self.ahead = 1;
-        let bytes = frame.data_ref().map_or(0, Bytes::len);
-        place.pass(bytes);
-        self.passed += bytes as u64;
-        if self.whole || others > 0 || !self.kept.is_empty() {
-            let content = self.shelf.keep(frame);
-            self.weight += content.weight();
-            self.kept.push_back(Kept {
-                content,
-                mark,
-                readers: others,
-            });
-        } else {
-            self.base += 1;
-        }
-        self.trim(cap);
-    }
-
-    fn trim(&mut self, cap: usize) {
-        self.whole &= self.fits(cap);
-        while !self.whole
-            && let Some(first) = self.kept.front()
-            && (first.readers == 0 || !self.fits(cap))
-        {
-            self.weight -= first.content.weight();
-            self.base += 1;
-            self.kept.pop_front();
-        }
-    }
-
-    /// Frames are bounded too, so that a drip of single bytes takes twice the cap and not fifty
-    /// times.
-    fn fits(&self, cap: usize) -> bool {
-        self.weight <= cap && self.kept.len() <= cap / size_of::<Kept<M>>() + 1024
     }
 }
 
@@ -388,10 +291,11 @@ where
             Poll::Ready(Some(Ok(frame))) => {
                 let (mark, hint, ended) =
                     (mark(source), source.size_hint(), source.is_end_stream());
-                let mut state = tape.lock();
+                let mut state = tape.lock_state();
                 state.record(place, &frame, mark, tape.cap);
                 state.hint = hint;
                 drop(state);
+                place.ended = ended;
                 if ended {
                     self.ending.how = Some(Source::Ended);
                 } else {
@@ -401,6 +305,7 @@ where
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(Stop::Source(error)))),
             Poll::Ready(None) => {
+                place.ended = true;
                 self.ending.how = Some(Source::Ended);
                 Poll::Ready(None)
             }
@@ -415,7 +320,7 @@ where
     fn returns(mut self, delivered: bool) {
         self.ending.how = None;
         if let Some(source) = self.source.take() {
-            let mut state = self.ending.tape.lock();
+            let mut state = self.ending.tape.lock_state();
             state.source = Source::Here(source);
             let missed = mem::take(&mut state.missed);
             drop(state);
@@ -438,14 +343,11 @@ impl<S, M> Ending<'_, S, M> {
 impl<S, M> Drop for Ending<'_, S, M> {
     fn drop(&mut self) {
         if let Some(how) = self.how.take() {
-            let mut state = self.tape.lock();
-            state.hint = match how {
-                Source::Ended => SizeHint::with_exact(0),
-                _ => SizeHint::default(),
-            };
-            state.source = how;
-            state.kept.shrink_to_fit();
-            state.shelf = Shelf::new();
+            let mut state = self.tape.lock_state();
+            if let Some(finished) = state.end(how) {
+                // It ends once.
+                let _ = self.tape.finished.set(finished);
+            }
             drop(state);
             self.wake();
         }

@@ -21,10 +21,12 @@ use crate::{
 /// Makes every response body a tracked [`Body`]. It stands innermost, right around the client.
 ///
 /// Its [`Judge`] says what a response means. Where the head does not say it all and the judge has
-/// a [`Meter`](crate::Meter) for the body, the response is held back until its first content, the
-/// end of its body, or a word of failure is there, so that an error inside a 200, or
-/// `insufficient_quota` inside a 429, is known before any layer outside sees a response. Nothing
-/// that was held back is lost, and its frames are delivered as they came. Holding back is bounded:
+/// a [`Meter`](crate::Meter) for the body, it *peeks*: it holds the whole response back, head
+/// included, until the first content, the end of the body, or a word of failure is there. So an
+/// error inside a 200, or `insufficient_quota` inside a 429, is known before any layer outside
+/// sees a response, and can be retried. The price is that a caller sees no head, and none of the
+/// pings before the first content, until then. Nothing that was held back is lost, and its frames
+/// are delivered as they came. Peeking is bounded:
 ///
 /// | bound | default |
 /// |---|---|
@@ -47,8 +49,8 @@ use crate::{
 /// # let _ = buttress_core::check::<Request<Full<Bytes>>, _>(tracked);
 /// ```
 ///
-/// A model that thinks long may hold its callers' connections without a head for five seconds,
-/// and no longer:
+/// Callers who want to see the head, and the pings of a model that thinks long, after five
+/// seconds at the latest; `peek_bytes(0)` would show them at once:
 ///
 /// ```
 /// use std::time::Duration;

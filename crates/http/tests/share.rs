@@ -107,14 +107,15 @@ impl Heard {
 
     #[track_caller]
     fn outcome(&self) -> Outcome {
-        let heard = self.0.lock().unwrap();
-        assert_eq!(heard.1.len(), 1, "reports");
-        heard.1[0]
+        let reports = self.0.lock().unwrap().1.clone();
+        assert_eq!(reports.len(), 1, "reports");
+        reports[0]
     }
 
     #[track_caller]
     fn nothing_yet(&self) {
-        assert_eq!(self.0.lock().unwrap().1, []);
+        let reports = self.0.lock().unwrap().1.clone();
+        assert_eq!(reports, []);
     }
 }
 
@@ -222,6 +223,13 @@ fn refused(body: &mut Body<Piped>) -> Refused {
         BodyError::Refused(refused) => refused,
         other => panic!("expected a refusal, found {other:?}"),
     }
+}
+
+#[test]
+fn what_is_shared_goes_between_threads_though_its_body_is_not_sync() {
+    fn is<T: Send + Sync>() {}
+    is::<Shared<tonic::body::Body>>();
+    is::<buttress_http::ReplayBody<tonic::body::Body>>();
 }
 
 #[test]

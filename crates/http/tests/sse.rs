@@ -740,3 +740,28 @@ proptest! {
         prop_assert_eq!(seen.pending, 0);
     }
 }
+
+#[test]
+fn s4_a_filter_that_meets_its_bound_gives_back_every_byte() {
+    for size in [1, 3, 7, 40, 100] {
+        let mut filter = Filter::new(Decoder::new().max_line(16));
+        let stream = Bytes::from_static(
+            b"data: a\n\ndata: gone\n\ndata: 0123456789abcdef0123456789\n\nrest",
+        );
+        let (mut out, mut rest) = (Vec::new(), stream.clone());
+        while !rest.is_empty() {
+            let chunk = rest.split_to(size.min(rest.len()));
+            match filter.push(&chunk, |event| event.data() != b"gone") {
+                Ok(passed) => out.extend_from_slice(&passed),
+                Err(_) => break,
+            }
+        }
+        out.extend_from_slice(&filter.finish());
+        out.extend_from_slice(&rest);
+        assert_eq!(
+            String::from_utf8_lossy(&out),
+            "data: a\n\ndata: 0123456789abcdef0123456789\n\nrest",
+            "in pieces of {size}"
+        );
+    }
+}

@@ -1,5 +1,7 @@
 //! Requests to a provider, in its dialect.
 
+use std::fmt;
+
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request};
 use http_body_util::Full;
@@ -24,7 +26,7 @@ use crate::Dialect;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Ask {
     dialect: Dialect,
     origin: String,
@@ -111,5 +113,16 @@ impl Ask {
             headers.insert(HeaderName::from_static(self.dialect.key_header()), key);
         }
         request
+    }
+}
+
+impl fmt::Debug for Ask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Neither prompt nor key.
+        f.debug_struct("Ask")
+            .field("dialect", &self.dialect)
+            .field("model", &self.model)
+            .field("streamed", &self.streamed)
+            .finish_non_exhaustive()
     }
 }

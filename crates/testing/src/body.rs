@@ -37,6 +37,13 @@ pub struct ReplyBody {
 impl ReplyBody {
     pub(crate) fn new(plan: Plan, exchange: Option<Exchange>) -> Self {
         let left = plan.length() as u64;
+        if let (false, Some(Part::Data(data)), Some(exchange)) =
+            (plan.streams(), plan.parts.first(), &exchange)
+            && let Some(output) = data.billed
+        {
+            // A whole reply is paid for with its head, as on a socket, read or not.
+            exchange.bill(plan.usage, output);
+        }
         let mut body = Self {
             parts: plan.parts.into_iter(),
             again: None,

@@ -9,10 +9,11 @@ use std::{
 use http::{Method, StatusCode};
 
 use crate::{
-    Carrier, Dialect, Log, Match, Reply, Request, Script,
+    Carrier, Dialect, Hint, Limit, Log, Match, Reply, Request, Script,
     clock::Clock,
     dialect::{Envelope, JSON},
     fault::Call,
+    limit::{Limiter, Verdict},
     log::Exchange,
     plan::{Head, Plan},
     script::Progress,
@@ -24,6 +25,7 @@ pub(crate) struct Engine {
     pub(crate) max_body: usize,
     pub(crate) log: Log,
     clock: Clock,
+    limiter: Option<Limiter>,
     models: Vec<String>,
     conditions: Vec<Match>,
     progress: Mutex<Vec<Progress>>,
@@ -50,6 +52,7 @@ impl Engine {
         max_body: usize,
         log: Log,
         clock: Clock,
+        limit: Option<Limit>,
     ) -> Self {
         let (conditions, scripts): (Vec<_>, Vec<_>) = scripts.into_iter().unzip();
         Self {
@@ -57,6 +60,7 @@ impl Engine {
             max_body,
             log,
             clock,
+            limiter: limit.map(Limiter::new),
             models,
             conditions,
             progress: Mutex::new(scripts.into_iter().map(Progress::new).collect()),
@@ -84,7 +88,8 @@ impl Engine {
             }
             Err(panic) => Err(panic.clone()),
         });
-        let plan = self.plan(carrier, &exchange, reply);
+        let mut plan = self.plan(carrier, &exchange, reply);
+        self.limit(&mut plan, &exchange, carrier);
         if matches!(plan.head, Head::Proper | Head::Spoiled(_)) {
             exchange.status(plan.status.as_u16());
         }
@@ -130,6 +135,42 @@ impl Engine {
             verdict.push_str(&format!("\n    {}{left}", script.report(condition)));
         }
         Some(verdict)
+    }
+
+    /// Holds a call against the limits, if there are any: what its reply would use is charged, or
+    /// it gets a 429 in place of that reply.
+    fn limit(&self, plan: &mut Plan, exchange: &Exchange, carrier: Carrier) {
+        let request = exchange.received();
+        let Some(limiter) = self.limiter.as_ref().filter(|_| request.is_call()) else {
+            return;
+        };
+        let now = self.clock.now();
+        let limits = match limiter.charge(plan.usage.total()) {
+            Verdict::Admitted(limits) => limits,
+            Verdict::Limited(limits, wait) => {
+                self.log.limited_one();
+                let call = Call {
+                    dialect: self.dialect,
+                    request,
+                    id: request.number(),
+                    carrier,
+                    now,
+                };
+                // Whole seconds, and never too early.
+                let hint = match self.dialect {
+                    Dialect::Gemini => Hint::RetryInfo(wait.as_nanos().div_ceil(1_000_000) as u64),
+                    _ => Hint::Seconds(wait.as_nanos().div_ceil(1_000_000_000) as u64),
+                };
+                match Reply::hinted(hint).plan(&call) {
+                    Ok(limited) => *plan = limited,
+                    Err(why) => self.fail(why),
+                }
+                limits
+            }
+        };
+        for (name, value) in limits.headers(self.dialect, now) {
+            plan.set(&name, &value);
+        }
     }
 
     fn matching(&self, request: &Request) -> Vec<usize> {

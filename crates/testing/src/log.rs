@@ -73,6 +73,7 @@ struct State {
     ended: u64,
     disconnected: u64,
     most_in_flight: u64,
+    limited: u64,
     connections: u64,
     open_connections: u64,
     billed: Billed,
@@ -91,6 +92,7 @@ impl Log {
             ended: 0,
             disconnected: 0,
             most_in_flight: 0,
+            limited: 0,
             connections: 0,
             open_connections: 0,
             billed: Billed::default(),
@@ -141,6 +143,11 @@ impl Log {
     /// How many connections are open now.
     pub fn open_connections(&self) -> u64 {
         self.shared.state().open_connections
+    }
+
+    /// How many calls got a 429 because of the provider's own [limit](crate::Provider::limit).
+    pub fn limited(&self) -> u64 {
+        self.shared.state().limited
     }
 
     /// What was billed, over all requests.
@@ -207,6 +214,10 @@ impl Log {
             ended: false,
         };
         (exchange, decided)
+    }
+
+    pub(crate) fn limited_one(&self) {
+        self.shared.state().limited += 1;
     }
 
     /// Counts a connection; the number is its name, the first being 1.

@@ -73,7 +73,7 @@
 //! | T5 | replies with open bodies | a slot is free at the body's end, error or drop, and not before; length, end and trailers come through; a failed reply is gone before the next attempt waits |
 //! | T6 | every scene polls with several wakers before something happens | the last one is woken; polling at other times starts no timer anew; nothing spins |
 //! | T7 | crowds and many calls, by one instance, by clones, by services of repeated `layer()` calls; another thread meanwhile | all behave the same; no lock is held while the inner service runs |
-//! | T8 | the layer is brought to refuse, then the inner service made busy | it refuses at once, through `call`, and leaves the inner service alone |
+//! | T8 | the layer is brought to refuse, then the inner service made busy | it refuses at once, through `call`, and leaves the inner service alone (see [`decides_in_call`](Probe::decides_in_call)) |
 //! | T9 | the inner service panics in `poll_ready`, `call`, its future, its body | the next request works, and as many are admitted as before |
 //! | T10 | the same calls on two fresh layers | the same transcript, time included |
 //! | T11 | one call of every kind | your count goes up by one |
@@ -85,7 +85,11 @@
 //!
 //! A service that is not `Clone`, or whose futures are not `Send`, has no instances to compare and
 //! does not compile here; drive it by hand, with [`pair`]. A layer that detaches work from its
-//! caller on purpose breaks T4 on purpose: call the other checks one by one.
+//! caller on purpose breaks T4 on purpose: call the other checks one by one. One that goes elsewhere
+//! when its inner service fails (a failover) is probed with a single service to go to.
+//!
+//! The layer has to be new for each scene: a function that clones one layer would carry what one
+//! scene left behind into the next.
 //!
 //! # By hand
 //!
@@ -95,6 +99,7 @@
 mod body;
 mod checks;
 mod core;
+mod crowd;
 mod drive;
 mod handle;
 mod inner;
@@ -134,6 +139,7 @@ pub struct Probe {
     rig: Box<dyn Rig>,
     slots: Option<usize>,
     patience: Duration,
+    decides_in_call: bool,
     count: Option<Box<dyn Fn() -> u64>>,
 }
 
@@ -248,6 +254,7 @@ impl Probe {
             rig,
             slots: None,
             patience: Duration::from_secs(2 * 24 * 60 * 60),
+            decides_in_call: false,
             count: None,
         }
     }
@@ -272,6 +279,18 @@ impl Probe {
         self
     }
 
+    /// Says that whether a call is refused depends on the request, which the layer sees in `call`.
+    ///
+    /// Such a layer may ready the inner service in `poll_ready`, and so wait for it, before it
+    /// refuses; its refusal still has to leave it alone. Default: not said, and a refusal has to
+    /// come while the inner service is busy, as it does from a layer that is ready itself and
+    /// readies a clone of the inner service in its future.
+    #[must_use]
+    pub fn decides_in_call(mut self) -> Self {
+        self.decides_in_call = true;
+        self
+    }
+
     /// How many calls the layer has counted so far, for T11: by its observer, or by whatever reports
     /// outcomes.
     ///
@@ -291,7 +310,7 @@ impl Probe {
     ///
     /// With all that was found, if a promise is broken.
     pub async fn contract(&self) {
-        self.verdict().await.unwrap();
+        self.verdict().await.assert_kept();
     }
 
     /// As [`contract`](Self::contract), and says what was found, and what could not be tested.
@@ -413,7 +432,7 @@ impl Probe {
     }
 
     async fn hold(&self, promise: Promise) {
-        self.examine(promise).await.unwrap_tested(promise);
+        self.examine(promise).await.assert_tested(promise);
     }
 
     async fn run(&self, promises: &[Promise]) -> Verdict {
@@ -447,6 +466,7 @@ impl Probe {
             rig: &*self.rig,
             slots: self.slots,
             patience: self.patience,
+            decides_in_call: self.decides_in_call,
             count: self.count.as_deref(),
             verdict: RefCell::default(),
         }

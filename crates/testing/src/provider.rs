@@ -2,10 +2,14 @@
 
 use std::{fmt, io, net::SocketAddr, sync::Arc, time::SystemTime};
 
-use tokio::{net::TcpListener, task::AbortHandle};
+use tokio::task::AbortHandle;
 
 use crate::{
-    Ask, Dialect, Log, Match, ProviderService, Reply, Script, clock::Clock, engine::Engine, server,
+    Ask, Dialect, Fault, Limit, Log, Match, ProviderService, Reply, Script,
+    clock::Clock,
+    engine::Engine,
+    server,
+    way::{self, Port, Way},
 };
 
 /// A provider that is being set up: what it speaks, and what it answers to whom.
@@ -21,6 +25,9 @@ pub struct Provider {
     scripts: Vec<(Match, Script)>,
     max_body: usize,
     remember: (usize, usize),
+    limit: Option<Limit>,
+    lenient: bool,
+    tls: bool,
     date: Option<SystemTime>,
 }
 
@@ -34,7 +41,12 @@ pub struct Provider {
 pub struct Running {
     engine: Arc<Engine>,
     address: SocketAddr,
+    origin: String,
+    ca_pem: Option<String>,
+    lenient: bool,
     task: Option<AbortHandle>,
+    /// A port on which nobody is accepted is held by nobody else.
+    port: Option<Port>,
 }
 
 /// Why a provider did not start.
@@ -58,6 +70,9 @@ impl Provider {
             scripts: Vec::new(),
             max_body: 16 << 20,
             remember: (1000, 16 << 20),
+            limit: None,
+            lenient: false,
+            tls: false,
             date: None,
         }
     }
@@ -104,10 +119,34 @@ impl Provider {
     }
 
     /// How many requests the log keeps, and how many bytes of their bodies; the oldest are
-    /// forgotten first, the last is always kept unless `requests` is zero. Default: 1000 requests
-    /// and 16 MiB.
+    /// forgotten first, the last is always kept unless `requests` is zero. A body that was read as
+    /// JSON takes several times its length. Default: 1000 requests and 16 MiB.
     pub fn remember(mut self, requests: usize, body_bytes: usize) -> Self {
         self.remember = (requests, body_bytes);
+        self
+    }
+
+    /// Enforces a limit on calls: each is charged one request and what its reply uses, when it
+    /// arrives; one too many gets a 429 with the dialect's hint in place of the script's reply,
+    /// which counts as given. Every call's reply tells what remains, in the dialect's headers.
+    /// [`Log::limited`] counts the refusals. Default: no limit.
+    pub fn limit(mut self, limit: Limit) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// Fails no test: a request that no script takes still gets its 501, but neither dropping nor
+    /// [finishing](Running::finish) panics. For demonstrations. Default: off.
+    pub fn lenient(mut self) -> Self {
+        self.lenient = true;
+        self
+    }
+
+    /// Speaks TLS, with a certificate for `localhost` and `127.0.0.1` by an issuer that is made for
+    /// this provider: see [`Running::ca_pem`]. HTTP/2 or HTTP/1.1, as the client likes. Default: no
+    /// TLS.
+    pub fn tls(mut self) -> Self {
+        self.tls = true;
         self
     }
 
@@ -134,14 +173,40 @@ impl Provider {
     ///
     /// As [`start`](Self::start).
     pub async fn start_at(self, address: SocketAddr) -> Result<Running, StartError> {
-        let engine = self.engine()?;
-        let listener = TcpListener::bind(address).await.map_err(StartError::Io)?;
-        let address = listener.local_addr().map_err(StartError::Io)?;
-        let task = tokio::spawn(server::serve(listener, Arc::clone(&engine)));
+        let fault = way::fault(&self.scripts).map_err(StartError::Script)?;
+        let way = Way::new(fault, self.tls).map_err(StartError::Io)?;
+        let port = Port::open(address, fault).await.map_err(StartError::Io)?;
+        let address = port.address().map_err(StartError::Io)?;
+        let origin = match fault {
+            Some(Fault::NoSuchName) => format!("http://provider.invalid:{}", address.port()),
+            _ => format!("{}://{address}", way.scheme()),
+        };
+        let ca_pem = match &way {
+            Way::Tls(tls) => Some(tls.ca_pem.clone()),
+            _ => None,
+        };
+        let mut set_up = self;
+        if fault.is_some() {
+            // No call comes as far as a script.
+            set_up.scripts.clear();
+        }
+        let lenient = set_up.lenient;
+        let engine = set_up.engine()?;
+        let (task, port) = match port {
+            Port::Open(listener) => {
+                let task = tokio::spawn(server::serve(listener, way, Arc::clone(&engine)));
+                (Some(task.abort_handle()), None)
+            }
+            held => (None, Some(held)),
+        };
         Ok(Running {
             engine,
             address,
-            task: Some(task.abort_handle()),
+            origin,
+            ca_pem,
+            lenient,
+            task,
+            port,
         })
     }
 
@@ -151,10 +216,16 @@ impl Provider {
     ///
     /// [`StartError::Script`] if a script cannot be carried out.
     pub fn in_process(self) -> Result<Running, StartError> {
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let lenient = self.lenient;
         Ok(Running {
             engine: self.engine()?,
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            address,
+            origin: format!("http://{address}"),
+            ca_pem: None,
+            lenient,
             task: None,
+            port: None,
         })
     }
 
@@ -173,6 +244,7 @@ impl Provider {
             self.max_body,
             log,
             Clock::start(self.date),
+            self.limit,
         );
         Ok(Arc::new(engine))
     }
@@ -187,8 +259,13 @@ impl Running {
     }
 
     /// Scheme, host and port: `http://127.0.0.1:4321`.
-    pub fn origin(&self) -> String {
-        format!("http://{}", self.address)
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The certificate of the issuer that a client must trust, as PEM; `None` without TLS.
+    pub fn ca_pem(&self) -> Option<&str> {
+        self.ca_pem.as_deref()
     }
 
     /// The base URL that the dialect's official client wants: for OpenAI, the origin and `/v1`;
@@ -214,7 +291,7 @@ impl Running {
 
     /// A request in the provider's dialect, addressed to it.
     pub fn ask(&self, model: &str, prompt: &str) -> Ask {
-        Ask::new(self.dialect(), self.origin(), model, prompt)
+        Ask::new(self.dialect(), self.origin().to_owned(), model, prompt)
     }
 
     /// The address that it listens on. In process it listens nowhere: the port is 0.
@@ -240,12 +317,21 @@ impl Running {
     pub fn finish(mut self) {
         self.close();
         // A panic here drops `self` while panicking, so that nothing is said twice.
-        if let Some(verdict) = self.engine.verdict(true) {
+        self.judge(true);
+    }
+
+    #[track_caller]
+    fn judge(&self, all: bool) {
+        if self.lenient {
+            return;
+        }
+        if let Some(verdict) = self.engine.verdict(all) {
             panic!("{verdict}");
         }
     }
 
     fn close(&mut self) {
+        self.port = None;
         if let Some(task) = self.task.take() {
             task.abort();
         }
@@ -255,11 +341,8 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.close();
-        if std::thread::panicking() {
-            return;
-        }
-        if let Some(verdict) = self.engine.verdict(false) {
-            panic!("{verdict}");
+        if !std::thread::panicking() {
+            self.judge(false);
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::{io, sync::Arc};
 
+use http::StatusCode;
 use tokio::{
+    io::AsyncReadExt,
     net::{TcpListener, TcpStream},
     task::JoinSet,
 };
@@ -10,7 +12,9 @@ use tokio::{
 use crate::{
     Carrier, Log,
     engine::Engine,
-    h1::{Connection, Incoming},
+    h1::{Connection, Incoming, Transport},
+    h2,
+    way::Way,
 };
 
 /// The most connections that are open at the same time; more wait in the listener's backlog.
@@ -23,14 +27,16 @@ struct Counted {
 }
 
 /// Accepts until it is dropped; then every connection is dropped too.
-pub(crate) async fn serve(listener: TcpListener, engine: Arc<Engine>) {
+pub(crate) async fn serve(listener: TcpListener, way: Way, engine: Arc<Engine>) {
+    let way = Arc::new(way);
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept(), if connections.len() < CONNECTIONS => match accepted {
                 Ok((stream, _)) => {
                     let counted = Counted::new(&engine.log);
-                    connections.spawn(connection(stream, Arc::clone(&engine), counted));
+                    let (engine, way) = (Arc::clone(&engine), Arc::clone(&way));
+                    connections.spawn(arrive(stream, way, engine, counted));
                 }
                 // Out of descriptors, or a client that was gone before it was accepted: the
                 // listener is still good. Let those who can free a descriptor run.
@@ -41,17 +47,53 @@ pub(crate) async fn serve(listener: TcpListener, engine: Arc<Engine>) {
     }
 }
 
-/// Answers requests until one side closes.
-async fn connection(stream: TcpStream, engine: Arc<Engine>, counted: Counted) {
+/// A connection from its first byte on.
+async fn arrive(mut stream: TcpStream, way: Arc<Way>, engine: Arc<Engine>, counted: Counted) {
     // A socket that cannot be set up is a socket that is gone: nobody is there to be told.
     let _ = stream.set_nodelay(true);
-    let mut connection = Connection::new(stream);
-    while let Ok(true) = exchange(&mut connection, &engine, counted.number).await {}
+    match &*way {
+        Way::Plain => speak(stream, None, engine, counted.number).await,
+        Way::Tls(tls) => {
+            // A client that does not trust us ends the handshake: that is for it to tell.
+            if let Ok(stream) = tls.acceptor.accept(stream).await {
+                let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                speak(stream, Some(http2), engine, counted.number).await;
+            }
+        }
+        Way::HandshakeReset => {
+            if stream.read(&mut [0]).await.is_ok() {
+                stream.reset_on_drop();
+            }
+        }
+        Way::Plaintext => {
+            let mut connection = Connection::new(stream);
+            let why = "this port speaks no TLS";
+            let plan = engine.refuse(StatusCode::BAD_REQUEST, why);
+            let _ = connection.refuse(&plan).await;
+        }
+    }
+}
+
+/// Speaks HTTP/1.1 or HTTP/2; where it is not agreed yet, the client's first bytes tell which.
+async fn speak<T: Transport>(io: T, http2: Option<bool>, engine: Arc<Engine>, number: u64) {
+    let mut connection = Connection::new(io);
+    let http2 = match http2 {
+        Some(http2) => http2,
+        None => match connection.begins_with(h2::PREFACE).await {
+            Ok(http2) => http2,
+            Err(_) => return,
+        },
+    };
+    if http2 {
+        let (io, read) = connection.into_parts();
+        return h2::serve(io, read, engine, number).await;
+    }
+    while let Ok(true) = exchange(&mut connection, &engine, number).await {}
 }
 
 /// One request and its reply; whether the connection can be used again.
-async fn exchange(
-    connection: &mut Connection<TcpStream>,
+async fn exchange<T: Transport>(
+    connection: &mut Connection<T>,
     engine: &Engine,
     number: u64,
 ) -> io::Result<bool> {
@@ -62,7 +104,7 @@ async fn exchange(
             Ok(connection.carry_out(plan, exchange, asked).await)
         }
         Incoming::Unreadable { status, why } => {
-            if status != http::StatusCode::PAYLOAD_TOO_LARGE {
+            if status != StatusCode::PAYLOAD_TOO_LARGE {
                 engine.fail(format!("a request on connection {number}: {why}"));
             }
             let plan = engine.refuse(status, &why);

@@ -149,15 +149,15 @@ impl<B: Body> Future for ReplyFuture<B> {
                 StateProj::Hanging { .. } | StateProj::Done => return Poll::Pending,
             };
             return match decided.begin() {
-                Begun::Reply(response) => {
+                Ok(response) => {
                     this.state.set(State::Done);
                     Poll::Ready(Ok(response))
                 }
-                Begun::Failed(kind) => {
+                Err(NoReply::Failed(kind)) => {
                     this.state.set(State::Done);
                     Poll::Ready(Err(Failure::new(kind)))
                 }
-                Begun::Hanging(exchange) => {
+                Err(NoReply::Hanging(exchange)) => {
                     this.state.set(State::Hanging {
                         _exchange: exchange,
                     });
@@ -176,39 +176,38 @@ impl<B> fmt::Debug for ReplyFuture<B> {
 
 // ===== impl Decided =====
 
-enum Begun {
-    Reply(Response<ReplyBody>),
+enum NoReply {
     Failed(FailureKind),
     Hanging(Exchange),
 }
 
 impl Decided {
-    fn begin(self) -> Begun {
+    fn begin(self) -> Result<Response<ReplyBody>, NoReply> {
         let Self {
             plan,
             exchange,
             head_only,
         } = self;
         let kind = match &plan.head {
-            Head::Proper => return Begun::Reply(reply(plan, exchange, head_only)),
+            Head::Proper => return Ok(reply(plan, exchange, head_only)),
             Head::Spoiled(_) => FailureKind::Malformed,
             Head::Fail(kind) => *kind,
             Head::GoAway => FailureKind::Unstarted,
             // Interim responses without end, or nothing ever: a client waits for both.
             Head::Raw(bytes) if bytes.is_empty() => match (plan.parts.first(), exchange) {
                 (Some(Part::Stall | Part::Repeat { .. }), Some(exchange)) => {
-                    return Begun::Hanging(exchange);
+                    return Err(NoReply::Hanging(exchange));
                 }
                 (_, exchange) => {
                     end(exchange);
-                    return Begun::Failed(FailureKind::Closed);
+                    return Err(NoReply::Failed(FailureKind::Closed));
                 }
             },
             Head::Raw(_) if matches!(plan.parts.first(), Some(Part::Reset)) => FailureKind::Reset,
             Head::Raw(_) => FailureKind::Malformed,
         };
         end(exchange);
-        Begun::Failed(kind)
+        Err(NoReply::Failed(kind))
     }
 }
 

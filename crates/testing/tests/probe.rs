@@ -142,7 +142,9 @@ async fn a_breaker_keeps_the_contract_closed_and_open() {
             .await,
     );
     let probe = Probe::new(BreakerLayer::open, |n| n);
-    kept(&probe.verdict().await);
+    let verdict = probe.verdict().await;
+    kept(&verdict);
+    assert_eq!(skipped(&verdict), [Promise::T2, Promise::T5]);
     probe.t8().await;
 }
 

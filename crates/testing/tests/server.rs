@@ -48,6 +48,19 @@ async fn a_request_that_no_script_expects_is_refused_and_fails_the_test() {
 }
 
 #[tokio::test]
+async fn a_lenient_provider_fails_no_test() {
+    let provider = start(
+        Provider::openai()
+            .lenient()
+            .on(Match::model("a"), Reply::text("a")),
+    )
+    .await;
+    let mut client = Raw::connect(provider.address()).await;
+    assert_eq!(client.ask(PATH, &ask("b")).await.status, 501);
+    provider.finish();
+}
+
+#[tokio::test]
 async fn scripts_take_requests_in_order_until_they_are_used_up() {
     let provider = start(
         Provider::openai()

@@ -1,1 +1,147 @@
-fn main() {}
+//! An LLM gateway, composed of the Buttress crates. The README says how to use it, and in which
+//! order to read this.
+
+mod app;
+mod args;
+mod body;
+mod call;
+mod config;
+mod endpoint;
+mod face;
+mod fault;
+mod front;
+mod gateway;
+mod headers;
+mod log;
+mod models;
+mod pages;
+mod pattern;
+mod route;
+mod server;
+mod simulate;
+mod stats;
+mod target;
+
+use std::{
+    env,
+    error::Error,
+    io::{self, Write},
+    net::SocketAddr,
+    process::ExitCode,
+    sync::Arc,
+};
+
+use tokio::net::TcpListener;
+
+use self::{app::App, args::Args, config::Config, gateway::Gateway, log::Writer, server::Signals};
+
+fn main() -> ExitCode {
+    let ended = Args::parse(env::args_os().skip(1))
+        .map_err(Into::into)
+        .and_then(run);
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn run(args: Args) -> Result<(), Box<dyn Error>> {
+    if args.help {
+        return Ok(write!(io::stdout(), "{}", args::HELP)?);
+    }
+    let mut signals = Signals::listen()?;
+    let (config, _simulated) = match &args.config {
+        Some(file) => (
+            Config::read(file).map_err(|faults| faults.to_string())?,
+            None,
+        ),
+        None => {
+            let (config, providers) = simulate::start().await?;
+            (config, Some(providers))
+        }
+    };
+    for note in &config.notes {
+        eprintln!("note: {note}");
+    }
+    if args.check {
+        return Ok(writeln!(
+            io::stdout(),
+            "ok: {} endpoints, {} routes",
+            config.endpoints.len(),
+            config.routes.len()
+        )?);
+    }
+
+    let address = args.listen.unwrap_or(config.listen);
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|error| format!("cannot listen on {address}: {error}"))?;
+    announce(listener.local_addr()?, args.config.is_none())?;
+
+    let (limits, public_pages) = (config.limits, config.public_pages);
+    let writer = if args.quiet {
+        Writer::quiet()
+    } else {
+        Writer::start()
+    };
+    let gateway = Arc::new(Gateway::new(config, writer.log(), args.config.is_none()));
+    let (with_pages, without) = (App::new(gateway.clone(), true), App::new(gateway, false));
+    let app = |peer: SocketAddr| {
+        let shown = public_pages || peer.ip().to_canonical().is_loopback();
+        if shown {
+            with_pages.clone()
+        } else {
+            without.clone()
+        }
+    };
+    let connections = server::serve(listener, &limits, app, signals.next()).await;
+
+    eprintln!(
+        "stopping: what is under way may take another {} s",
+        limits.drain.as_secs_f64()
+    );
+    let finished = tokio::select! {
+        finished = server::drain(connections, &limits) => finished,
+        // Told a second time.
+        () = signals.next() => false,
+    };
+    writer.close().await;
+    if !finished {
+        eprintln!("stopped: some requests were cut off");
+    }
+    Ok(())
+}
+
+fn announce(address: SocketAddr, simulated: bool) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "listening on http://{address}")?;
+    if !address.ip().to_canonical().is_loopback() {
+        writeln!(
+            out,
+            "note: it asks nobody for a key: whoever reaches this address can use the endpoints' keys"
+        )?;
+    }
+    if simulated {
+        write!(
+            out,
+            "
+There is no configuration, and so these are simulated endpoints:
+
+  sim-gpt      speaks OpenAI's dialect, as does any gpt-*
+  sim-claude   speaks Anthropic's, as does any claude-*
+  sim-flaky    speaks OpenAI's, and misbehaves
+
+Open http://{address}/ in a browser, or try this:
+
+  curl -N http://{address}/v1/chat/completions -H 'content-type: application/json' \\
+    -d '{{\"model\":\"sim-gpt\",\"stream\":true,\"messages\":[{{\"role\":\"user\",\"content\":\"Hello!\"}}]}}'
+
+"
+        )?;
+    }
+    out.flush()
+}

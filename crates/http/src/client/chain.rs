@@ -28,6 +28,10 @@ const DISPATCH_GONE: &str = "dispatch task is gone";
 /// Texts of hyper-util, for a request that waited for a connection that another one was opening.
 const POOL: [&str; 2] = ["request was canceled", "checked out connection was closed"];
 
+/// Texts of hyper-util's connectors, whose types have no names. They tell the phase where a box
+/// hides the error above them.
+const CONNECTORS: [&str; 4] = ["dns error", "tcp ", "tunnel error: ", "SOCKS error: "];
+
 /// The kind of an error, if there is a link in its chain that is known.
 pub(super) fn kind_of(error: &(dyn StdError + 'static)) -> Option<Kind> {
     walk(error, Phase::Sending)
@@ -73,6 +77,10 @@ fn walk(error: &(dyn StdError + 'static), phase: Phase) -> Option<Kind> {
             Phase::Connecting => Kind::ConnectTimeout,
             Phase::Sending => Kind::Timeout,
         });
+    }
+    let text = error.to_string();
+    if phase == Phase::Sending && CONNECTORS.iter().any(|known| text.starts_with(known)) {
+        return Some(connecting(error));
     }
     below(error, phase)
 }
@@ -194,6 +202,7 @@ const fn of_io(kind: io::ErrorKind, phase: Phase) -> Option<Kind> {
 mod tests {
     use std::{error::Error as StdError, fmt, io, time::Duration};
 
+    use buttress_core::{Fault, Sent};
     use bytes::Bytes;
     use http::Uri;
     use http_body_util::Full;
@@ -282,6 +291,13 @@ mod tests {
         let client = legacy::Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
         let error = client.get(url.parse().unwrap()).await.unwrap_err();
         assert_eq!(Kind::of(&Around(error.into())), Kind::ConnectRefused);
+
+        let name = format!("http://{}.invalid", "a".repeat(64));
+        let error = client.get(name.parse().unwrap()).await.unwrap_err();
+        // A box shows only what is below the error in it.
+        let boxed: Box<dyn StdError + Send + Sync> = error.into();
+        let kind = Kind::of(boxed.cause().unwrap());
+        assert_eq!(kind.outcome().sent, Sent::No, "{kind:?} {boxed:?}");
 
         let error = client.get(Uri::from_static("/x")).await.unwrap_err();
         assert_eq!(Kind::of(&Around(error.into())), Kind::Request);

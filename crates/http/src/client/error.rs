@@ -2,15 +2,16 @@
 
 use std::{borrow::Cow, error::Error as StdError, fmt};
 
-use buttress_core::{Fault, Outcome};
+use buttress_core::{Fault, Outcome, Refused};
 use http::uri::Authority;
 use hyper_util::client::legacy;
 
-use super::Kind;
+use super::{Kind, tls::NoRoots};
 
-pub(super) type BoxError = Box<dyn StdError + Send + Sync>;
+pub(super) use crate::BoxError;
 
-/// What went wrong with a client's call, or with a setting of it.
+/// What went wrong with a client's call, with the body of its response, or with a setting of it, or
+/// why a layer around it refused.
 ///
 /// [`kind`](Error::kind) says what, [`outcome`](Error::outcome) what it means to the layers; the
 /// chain of [`source`](StdError::source)s goes down to hyper, rustls and the system. It names the
@@ -29,7 +30,13 @@ pub(super) type BoxError = Box<dyn StdError + Send + Sync>;
 /// );
 /// ```
 pub struct Error {
-    failure: Box<Failure>,
+    reason: Reason,
+}
+
+enum Reason {
+    Failed(Box<Failure>),
+    /// Not in a box, so that a layer refuses without an allocation.
+    Refused(Refused),
 }
 
 /// The facts of an [`Error`], as its source, so that they are found below a boxed error.
@@ -61,13 +68,19 @@ impl Error {
     /// What went wrong.
     #[must_use]
     pub fn kind(&self) -> Kind {
-        self.failure.kind
+        match &self.reason {
+            Reason::Failed(failure) => failure.kind,
+            Reason::Refused(_) => Kind::Refused,
+        }
     }
 
-    /// What it means: the row of its [`Kind`].
+    /// What it means: the row of its [`Kind`], or what the layer's refusal says.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
-        self.failure.kind.outcome()
+        match &self.reason {
+            Reason::Failed(failure) => failure.kind.outcome(),
+            Reason::Refused(refused) => refused.outcome(),
+        }
     }
 
     /// A setting that cannot be used.
@@ -94,9 +107,16 @@ impl Error {
         expected: &'static str,
         authority: &Authority,
     ) -> Self {
-        let mut error = Self::detailed(Kind::Malformed, "head", found, expected);
-        error.failure.authority = Some(authority.clone());
-        error
+        Self::failed(Failure {
+            kind: Kind::Malformed,
+            authority: Some(authority.clone()),
+            detail: Some(Detail {
+                subject: "head",
+                found: found.into(),
+                expected,
+            }),
+            source: None,
+        })
     }
 
     /// What hyper-util's client failed with; `kept` says whether its connection had served
@@ -107,18 +127,43 @@ impl Error {
             Kind::Unstarted if !kept && canceled(&error) => Kind::Connect,
             kind => kind,
         };
-        let source = match go_away(&error) {
-            Some(go_away) => go_away.into(),
-            None => error.into(),
-        };
-        Self {
-            failure: Box::new(Failure {
-                kind,
-                authority: Some(authority.clone()),
-                detail: None,
-                source: Some(source),
+        let detail = chain(&error)
+            .any(|error| error.is::<NoRoots>())
+            .then(|| Detail {
+                subject: "TLS",
+                found: NoRoots::FOUND.into(),
+                expected: NoRoots::EXPECTED,
+            });
+        Self::failed(Failure {
+            kind,
+            authority: Some(authority.clone()),
+            detail,
+            source: Some(redacted(error)),
+        })
+    }
+
+    /// What the body of a response failed with.
+    pub(super) fn body(error: hyper::Error, authority: Option<Authority>) -> Self {
+        Self::failed(Failure {
+            kind: Kind::of_body(&error),
+            authority,
+            detail: None,
+            source: Some(redacted(error)),
+        })
+    }
+
+    /// The body of a response that ended with this many bytes still to come.
+    pub(super) fn short(missing: u64, authority: Option<Authority>) -> Self {
+        Self::failed(Failure {
+            kind: Kind::Closed,
+            authority,
+            detail: Some(Detail {
+                subject: "body",
+                found: format!("its end with {missing} bytes missing").into(),
+                expected: "all of its `content-length`",
             }),
-        }
+            source: None,
+        })
     }
 
     fn detailed(
@@ -127,28 +172,44 @@ impl Error {
         found: impl Into<Cow<'static, str>>,
         expected: &'static str,
     ) -> Self {
-        Self {
-            failure: Box::new(Failure {
-                kind,
-                authority: None,
-                detail: Some(Detail {
-                    subject,
-                    found: found.into(),
-                    expected,
-                }),
-                source: None,
+        Self::failed(Failure {
+            kind,
+            authority: None,
+            detail: Some(Detail {
+                subject,
+                found: found.into(),
+                expected,
             }),
+            source: None,
+        })
+    }
+
+    fn failed(failure: Failure) -> Self {
+        Self {
+            reason: Reason::Failed(Box::new(failure)),
+        }
+    }
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        Self {
+            reason: Reason::Refused(refused),
         }
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(authority) = &self.failure.authority {
+        let failure = match &self.reason {
+            Reason::Failed(failure) => failure,
+            Reason::Refused(refused) => return refused.fmt(f),
+        };
+        if let Some(authority) = &failure.authority {
             write!(f, "{authority}: ")?;
         }
-        write!(f, "{}", self.failure.kind)?;
-        match &self.failure.detail {
+        write!(f, "{}", failure.kind)?;
+        match &failure.detail {
             Some(detail) => write!(f, ": {detail}"),
             None => Ok(()),
         }
@@ -157,13 +218,19 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.failure.fields(f, "Error")
+        match &self.reason {
+            Reason::Failed(failure) => failure.fields(f, "Error"),
+            Reason::Refused(refused) => f.debug_tuple("Error").field(refused).finish(),
+        }
     }
 }
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        Some(&*self.failure)
+        match &self.reason {
+            Reason::Failed(failure) => Some(&**failure),
+            Reason::Refused(refused) => Some(refused),
+        }
     }
 }
 
@@ -249,7 +316,18 @@ fn canceled(error: &legacy::Error) -> bool {
         .any(hyper::Error::is_canceled)
 }
 
-fn go_away(error: &legacy::Error) -> Option<GoAway> {
+/// The error as a source, without what a peer wrote.
+fn redacted<E>(error: E) -> BoxError
+where
+    E: StdError + Send + Sync + 'static,
+{
+    match go_away(&error) {
+        Some(go_away) => go_away.into(),
+        None => error.into(),
+    }
+}
+
+fn go_away(error: &(dyn StdError + 'static)) -> Option<GoAway> {
     chain(error)
         .filter_map(|error| error.downcast_ref::<h2::Error>())
         .find(|error| error.is_go_away())
@@ -257,4 +335,30 @@ fn go_away(error: &legacy::Error) -> Option<GoAway> {
             reason: error.reason(),
             from_peer: error.is_remote(),
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use buttress_core::{Class, Reason, Refused, outcome_of};
+
+    use super::{BoxError, Error, Kind};
+
+    #[test]
+    fn a_refusal_of_a_layer_around_the_client_stays_what_it_is() {
+        let refused = Refused::new(Reason::Limited).with_retry_after(Duration::from_secs(3));
+        let error = Error::from(refused);
+        assert_eq!(error.kind(), Kind::Refused);
+        assert_eq!(error.outcome(), refused.outcome());
+        assert_eq!(outcome_of(&error), refused.outcome());
+        assert_eq!(error.to_string(), refused.to_string());
+
+        let timeout = Refused::new(Reason::AttemptTimeout);
+        assert_eq!(Error::from(timeout).outcome().class, Class::Unavailable);
+
+        let boxed = BoxError::from(error);
+        assert_eq!(Refused::find(&*boxed), Some(refused));
+        assert_eq!(outcome_of(&boxed), refused.outcome());
+    }
 }

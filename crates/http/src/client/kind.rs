@@ -29,6 +29,7 @@ use super::chain;
 /// | [`Reset`](Kind::Reset) | [`Unavailable`](Class::Unavailable) | maybe |
 /// | [`Malformed`](Kind::Malformed) | [`Unavailable`](Class::Unavailable) | maybe |
 /// | [`Timeout`](Kind::Timeout) | [`Unavailable`](Class::Unavailable) | maybe |
+/// | [`Refused`](Kind::Refused) | the refusal's, by itself [`Refused`](Class::Refused) | the refusal's, by itself no |
 /// | [`Other`](Kind::Other) | [`Unavailable`](Class::Unavailable) | maybe |
 ///
 /// # Examples
@@ -56,9 +57,12 @@ pub enum Kind {
     Request,
     /// The request's own body failed while it was being sent.
     RequestBody,
-    /// The resolver says that there is no such name.
+    /// The resolver says that there is no such name, or that it has no address. `std` keeps only
+    /// the resolver's text: known are those of glibc, musl, macOS and the BSDs, and the codes of
+    /// Windows. macOS says this also without a network.
     NoSuchName,
-    /// The name could not be looked up now, or the resolver did not say why.
+    /// The name could not be looked up now, or the resolver did not say why in words that are
+    /// known.
     NameLookup,
     /// Nothing listens there.
     ConnectRefused,
@@ -71,7 +75,9 @@ pub enum Kind {
     Connect,
     /// The peer's certificate is not one to trust: unknown issuer, wrong host, expired.
     Certificate,
-    /// The peer does not speak TLS, or no TLS that both sides know, or refuses our side of it.
+    /// The peer does not speak TLS, or none that both sides know, or refuses our side of it. One
+    /// that closes or stays silent when it is greeted in TLS is [`Connect`](Kind::Connect) or
+    /// [`ConnectTimeout`](Kind::ConnectTimeout).
     Tls,
     /// The proxy refuses our credentials, or wants some.
     Proxy,
@@ -79,7 +85,8 @@ pub enum Kind {
     /// request's stream, or a kept connection that closed before the request was written to it.
     Unstarted,
     /// The connection closed in the middle: before the head of the response, or in the body. On
-    /// a connection that was kept, too, once the request was written.
+    /// a connection that was kept, too, once the request was written. Or the body ended in good
+    /// order, and before its `content-length`.
     Closed,
     /// The connection or the HTTP/2 stream was reset in the middle.
     Reset,
@@ -88,6 +95,8 @@ pub enum Kind {
     Malformed,
     /// The connection stopped answering: an HTTP/2 ping or TCP keep-alive probe.
     Timeout,
+    /// A layer around the client said no.
+    Refused,
     /// Nothing of the above is known.
     Other,
 }
@@ -96,7 +105,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order of the table.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Setup,
         Self::Request,
         Self::RequestBody,
@@ -114,6 +123,7 @@ impl Kind {
         Self::Reset,
         Self::Malformed,
         Self::Timeout,
+        Self::Refused,
         Self::Other,
     ];
 
@@ -121,13 +131,12 @@ impl Kind {
     ///
     /// It looks at the error and everything below it for [`client::Error`](super::Error), hyper,
     /// hyper-util's client (reqwest's errors have these as their source), h2, rustls and
-    /// [`io::Error`](std::io::Error); [`Other`](Kind::Other) if none of them is there. A [`Refused`] is not
-    /// looked for: that is the business of [`outcome_of`].
+    /// [`io::Error`](std::io::Error); [`Other`](Kind::Other) if none of them is there. A refusal of a
+    /// layer is looked for by [`outcome_of`].
     ///
     /// A foreign client that does not keep apart a new connection from one that was kept gives
     /// [`Unstarted`](Kind::Unstarted) for both, where a request was not written.
     ///
-    /// [`Refused`]: buttress_core::Refused
     /// [`outcome_of`]: buttress_core::outcome_of
     #[must_use]
     pub fn of(error: &(dyn StdError + 'static)) -> Self {
@@ -160,6 +169,7 @@ impl Kind {
             | Self::ConnectTimeout
             | Self::Connect => Outcome::new(Class::Unavailable).not_sent(),
             Self::Unstarted => Outcome::new(Class::Unstarted),
+            Self::Refused => Outcome::new(Class::Refused),
             Self::Closed | Self::Reset | Self::Malformed | Self::Timeout | Self::Other => {
                 Outcome::new(Class::Unavailable)
             }
@@ -187,6 +197,7 @@ impl Kind {
             Self::Reset => "reset",
             Self::Malformed => "malformed",
             Self::Timeout => "timeout",
+            Self::Refused => "refused",
             Self::Other => "other",
         }
     }
@@ -212,6 +223,7 @@ impl fmt::Display for Kind {
             Self::Reset => "connection reset",
             Self::Malformed => "malformed response",
             Self::Timeout => "connection stopped answering",
+            Self::Refused => "refused by a layer",
             Self::Other => "unknown failure",
         })
     }
@@ -224,7 +236,7 @@ mod tests {
     use super::Kind;
 
     /// The table of the docs, row by row.
-    const TABLE: [(Kind, Class, Sent); 18] = [
+    const TABLE: [(Kind, Class, Sent); 19] = [
         (Kind::Setup, Class::Unfit, Sent::No),
         (Kind::Request, Class::Invalid, Sent::No),
         (Kind::RequestBody, Class::Invalid, Sent::Maybe),
@@ -242,6 +254,7 @@ mod tests {
         (Kind::Reset, Class::Unavailable, Sent::Maybe),
         (Kind::Malformed, Class::Unavailable, Sent::Maybe),
         (Kind::Timeout, Class::Unavailable, Sent::Maybe),
+        (Kind::Refused, Class::Refused, Sent::No),
         (Kind::Other, Class::Unavailable, Sent::Maybe),
     ];
 

@@ -124,17 +124,15 @@ pub(super) fn kind_of(error: &rustls::Error, handshake: bool) -> Kind {
     use rustls::Error as Tls;
     match error {
         Tls::AlertReceived(alert) if refuses(*alert) => Kind::Tls,
-        Tls::AlertReceived(_) if !handshake => Kind::Reset,
-        _ if !handshake => Kind::Malformed,
         Tls::InvalidCertificate(_) | Tls::NoCertificatesPresented | Tls::UnsupportedNameType => {
             Kind::Certificate
         }
-        // What a peer that does not speak TLS sends looks like an invalid message.
-        Tls::InvalidMessage(_)
-        | Tls::PeerSentOversizedRecord
-        | Tls::PeerIncompatible(_)
-        | Tls::NoApplicationProtocol => Kind::Tls,
-        _ => Kind::Connect,
+        Tls::PeerIncompatible(_) | Tls::NoApplicationProtocol => Kind::Tls,
+        // What a peer that does not speak TLS sends looks like this.
+        Tls::InvalidMessage(_) | Tls::PeerSentOversizedRecord if handshake => Kind::Tls,
+        _ if handshake => Kind::Connect,
+        Tls::AlertReceived(_) => Kind::Reset,
+        _ => Kind::Malformed,
     }
 }
 
@@ -171,12 +169,15 @@ impl fmt::Debug for Tls {
 
 // ===== impl NoRoots =====
 
+impl NoRoots {
+    pub(super) const FOUND: &str = "no root certificate";
+    pub(super) const EXPECTED: &str = "some in the platform's store, in `SSL_CERT_FILE` or \
+                                       `SSL_CERT_DIR`, or extra ones";
+}
+
 impl fmt::Display for NoRoots {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "found no root certificate, expected some in the platform's store, in `SSL_CERT_FILE` \
-             or `SSL_CERT_DIR`, or given as extra roots",
-        )
+        f.write_str(Self::FOUND)
     }
 }
 
@@ -232,7 +233,8 @@ mod tests {
             assert_eq!(kind_of(&Tls::AlertReceived(alert), false), kind);
         }
         let misbehaved = PeerMisbehaved::TooManyEmptyFragments.into();
-        for error in [Tls::DecryptError, misbehaved] {
+        let invalid = InvalidMessage::InvalidContentType.into();
+        for error in [Tls::DecryptError, misbehaved, invalid] {
             assert_eq!(kind_of(&error, false), Kind::Malformed, "{error:?}");
         }
     }

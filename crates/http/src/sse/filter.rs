@@ -62,8 +62,9 @@ impl Filter {
     ///
     /// # Errors
     ///
-    /// [`Error`] when a bound is passed, and then for every chunk. What the chunk had before that is not
-    /// returned.
+    /// [`Error`] when a bound is passed, and then for every chunk. Nothing is lost: the chunk that passed the
+    /// bound is held whole, but for events that were not kept, and [`finish`](Filter::finish) gives it back;
+    /// those after it are not taken.
     pub fn push(
         &mut self,
         chunk: &Bytes,
@@ -82,7 +83,8 @@ impl Filter {
             let event = match event {
                 Ok(event) => event,
                 Err(error) => {
-                    self.held = BytesMut::new();
+                    out.put(from..self.held.len() + chunk.len());
+                    self.held = out.into_bytes().into();
                     return Err(error);
                 }
             };
@@ -106,7 +108,7 @@ impl Filter {
         Ok(out)
     }
 
-    /// The stream is over: the rest of an event that was not finished, as it came. Empty after an error.
+    /// The stream is over, or its bound was passed: what was not returned by then, as it came.
     #[must_use]
     pub fn finish(self) -> Bytes {
         self.held.freeze()

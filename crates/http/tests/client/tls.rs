@@ -1,6 +1,6 @@
 //! Certificates and handshakes.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{env, io, net::SocketAddr, process::Command, sync::Arc};
 
 use buttress_core::{Class, Sent};
 use buttress_http::client::{Client, Kind};
@@ -311,4 +311,36 @@ async fn a_handshake_that_hangs_does_not_hold_up_other_requests() {
     first.abort();
     assert_eq!(reply(&client, get("/x")).await, "hello");
     assert_eq!(server.accepted(), 2);
+}
+
+/// What the platform trusts is read once in a process, so this one starts itself again.
+#[tokio::test]
+async fn a_machine_without_roots_speaks_plain_http_and_trusts_extra_roots() {
+    const CHILD: &str = "BUTTRESS_TEST_CHILD";
+    let name = "tls::a_machine_without_roots_speaks_plain_http_and_trusts_extra_roots";
+    if env::var_os(CHILD).is_none() {
+        let child = Command::new(env::current_exe().unwrap())
+            .args(["--exact", name])
+            .env(CHILD, "1")
+            .env("SSL_CERT_FILE", "/nothing/here")
+            .env_remove("SSL_CERT_DIR")
+            .output()
+            .unwrap();
+        assert!(child.status.success(), "{child:?}");
+        return;
+    }
+    let plain = Server::answering("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello").await;
+    assert_eq!(reply(&plain.client(), get("/x")).await, "hello");
+
+    let authority = Authority::new();
+    let server = serving(authority.acceptor("127.0.0.1", &[])).await;
+    let error = fails(&https(server.addr), Kind::Setup, Class::Unfit, Sent::No).await;
+    let text = format!(
+        "{}: unusable setting: TLS: found no root certificate, expected some in",
+        server.addr
+    );
+    assert!(error.to_string().starts_with(&text), "{error}");
+
+    let client = trusting(server.addr, &authority);
+    assert_eq!(reply(&client, get("/x")).await, "hello");
 }

@@ -78,9 +78,21 @@ impl Pipe {
         self.step(Step::Frame(Frame::data(data.into())));
     }
 
+    /// Is there when it is polled next, without waking anybody before.
+    pub(crate) fn send_quietly(&self, data: &'static str) {
+        let frame = Frame::data(Bytes::from_static(data.as_bytes()));
+        self.state().steps.push_back(Step::Frame(frame));
+    }
+
     pub(crate) fn trailers(&self, name: &'static str, value: &'static str) {
+        self.all_trailers(&[(name, value)]);
+    }
+
+    pub(crate) fn all_trailers(&self, trailers: &[(&'static str, &str)]) {
         let mut all = HeaderMap::new();
-        all.insert(name, HeaderValue::from_static(value));
+        for (name, value) in trailers {
+            all.insert(*name, HeaderValue::from_str(value).unwrap());
+        }
         self.step(Step::Frame(Frame::trailers(all)));
     }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     Answer, Delta, Envelope, Events, Finish, Read, SIGNATURE, json_or_text, quote, request_id,
+    to_bytes, write_json,
 };
 use crate::{Usage, plan::Kind};
 
@@ -29,7 +30,7 @@ pub(super) fn whole(answer: &Answer<'_>) -> Bytes {
         }));
     }
     let message = message(answer, &content, Some(answer.finish), answer.usage.output());
-    Bytes::from(message.to_string())
+    to_bytes(&message)
 }
 
 pub(super) fn stream(answer: &Answer<'_>) -> Events {
@@ -45,7 +46,7 @@ pub(super) fn stream(answer: &Answer<'_>) -> Events {
         "message": message(answer, &[], None, first),
     });
     events.push("message_start", Kind::Lead, Some(0), |out| {
-        let _ = write!(out, "{start}");
+        write_json(out, &start);
     });
     let mut output = 0;
     for (at, delta) in answer.deltas.iter().enumerate() {
@@ -68,7 +69,7 @@ pub(super) fn stream(answer: &Answer<'_>) -> Events {
     });
     let output = Some(answer.usage.output());
     events.push("message_delta", Kind::Tail, output, |out| {
-        let _ = write!(out, "{end}");
+        write_json(out, &end);
     });
     events.push("message_stop", Kind::Tail, output, |out| {
         out.extend_from_slice(br#"{"type":"message_stop"}"#);
@@ -138,7 +139,7 @@ pub(super) fn error(envelope: &Envelope<'_>) -> Bytes {
     let body = json!({
         "type": "error", "error": error, "request_id": request_id(envelope.id),
     });
-    Bytes::from(body.to_string())
+    to_bytes(&body)
 }
 
 pub(super) fn models(models: &[String]) -> Bytes {
@@ -152,7 +153,7 @@ pub(super) fn models(models: &[String]) -> Bytes {
     let body = json!({
         "data": data, "has_more": false, "first_id": models.first(), "last_id": models.last(),
     });
-    Bytes::from(body.to_string())
+    to_bytes(&body)
 }
 
 /// The events so far, and the content block that is open.
@@ -204,7 +205,7 @@ impl Stream {
         // A block's start is no content: not even a tool's, whose arguments come after it.
         let kind = self.between();
         self.push("content_block_start", kind, Some(output), |out| {
-            let _ = write!(out, "{start}");
+            write_json(out, &start);
         });
         if self.block == 0 {
             self.push("ping", kind, Some(output), |out| {

@@ -1,11 +1,11 @@
 //! Gemini generateContent.
 
-use std::io::Write;
-
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{Answer, Delta, Envelope, Events, Finish, Read, SIGNATURE, json_or_text};
+use super::{
+    Answer, Delta, Envelope, Events, Finish, Read, SIGNATURE, json_or_text, to_bytes, write_json,
+};
 use crate::{Usage, plan::Kind, reply::ToolCall};
 
 pub(super) fn whole(answer: &Answer<'_>) -> Bytes {
@@ -14,7 +14,7 @@ pub(super) fn whole(answer: &Answer<'_>) -> Bytes {
     parts.extend(answer.text.map(|text| json!({ "text": text })));
     parts.extend(answer.tools.iter().map(function_call));
     let response = response(answer, &parts, Some(answer.finish), answer.usage.output());
-    Bytes::from(response.to_string())
+    to_bytes(&response)
 }
 
 /// The events of a stream, or the elements of the array that it is without `alt=sse`.
@@ -24,7 +24,9 @@ pub(super) fn stream(answer: &Answer<'_>) -> Events {
     let mut push = |kind, output, response: Value, last: bool| {
         events.push(kind, Some(output), |out| {
             let (before, after) = framing(answer.sse, first, last);
-            let _ = write!(out, "{before}{response}{after}");
+            out.extend_from_slice(before.as_bytes());
+            write_json(out, &response);
+            out.extend_from_slice(after.as_bytes());
         });
         first = false;
     };
@@ -127,7 +129,7 @@ pub(super) fn error(envelope: &Envelope<'_>) -> Bytes {
             "domain": "googleapis.com",
         }]);
     }
-    Bytes::from(json!({ "error": error }).to_string())
+    to_bytes(&json!({ "error": error }))
 }
 
 pub(super) fn models(models: &[String]) -> Bytes {
@@ -140,7 +142,7 @@ pub(super) fn models(models: &[String]) -> Bytes {
         })
     };
     let models: Vec<Value> = models.iter().map(model).collect();
-    Bytes::from(json!({ "models": models }).to_string())
+    to_bytes(&json!({ "models": models }))
 }
 
 fn response(answer: &Answer<'_>, parts: &[Value], stop: Option<Finish>, output: u64) -> Value {

@@ -289,6 +289,18 @@ fn percent_encoded(text: &str) -> String {
     encoded
 }
 
+/// A value as the bytes of a body.
+fn to_bytes(value: &Value) -> Bytes {
+    let mut body = Vec::with_capacity(1024);
+    write_json(&mut body, value);
+    Bytes::from(body)
+}
+
+fn write_json(out: &mut Vec<u8>, value: &Value) {
+    // Writing a value into memory cannot fail.
+    let _ = serde_json::to_writer(out, value);
+}
+
 /// Writes a text as a JSON string, quotes included.
 fn quote(out: &mut Vec<u8>, text: &str) {
     // Writing a string into memory cannot fail.

@@ -5,39 +5,58 @@ use std::io::Write;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{Answer, CREATED, Delta, Envelope, Events, Finish, Read, quote};
+use super::{Answer, CREATED, Delta, Envelope, Events, Finish, Read, quote, to_bytes};
 use crate::{Usage, plan::Kind};
 
 pub(super) fn whole(answer: &Answer<'_>) -> Bytes {
-    let mut message = json!({ "role": "assistant", "content": answer.text, "refusal": null });
+    // Written by hand: a tree of values costs more than all the rest of a small reply.
+    let mut out = Vec::with_capacity(1024);
+    let id = id(answer.id);
+    let _ = write!(
+        out,
+        r#"{{"id":"{id}","object":"chat.completion","created":{CREATED},"model":"#
+    );
+    quote(&mut out, answer.model);
+    let _ = write!(
+        out,
+        r#","choices":[{{"index":0,"message":{{"role":"assistant","content":"#
+    );
+    match answer.text {
+        Some(text) => quote(&mut out, text),
+        None => out.extend_from_slice(b"null"),
+    }
+    out.extend_from_slice(br#","refusal":null"#);
     if let Some(reasoning) = answer.reasoning {
-        message["reasoning_content"] = reasoning.into();
+        out.extend_from_slice(br#","reasoning_content":"#);
+        quote(&mut out, reasoning);
+    }
+    for (index, tool) in answer.tools.iter().enumerate() {
+        let before = if index == 0 {
+            r#","tool_calls":["#
+        } else {
+            ","
+        };
+        let id = tool_id(answer.id, index);
+        let _ = write!(
+            out,
+            r#"{before}{{"id":"{id}","type":"function","function":{{"name":"#
+        );
+        quote(&mut out, &tool.name);
+        out.extend_from_slice(br#","arguments":"#);
+        quote(&mut out, &tool.arguments);
+        out.extend_from_slice(b"}}");
     }
     if !answer.tools.is_empty() {
-        let call = |(index, tool): (usize, &crate::reply::ToolCall)| {
-            json!({
-                "id": tool_id(answer.id, index),
-                "type": "function",
-                "function": { "name": tool.name, "arguments": tool.arguments },
-            })
-        };
-        message["tool_calls"] = answer.tools.iter().enumerate().map(call).collect();
+        out.push(b']');
     }
-    let body = json!({
-        "id": id(answer.id),
-        "object": "chat.completion",
-        "created": CREATED,
-        "model": answer.model,
-        "choices": [{
-            "index": 0,
-            "message": message,
-            "logprobs": null,
-            "finish_reason": finish(answer.finish),
-        }],
-        "usage": usage(answer.usage),
-        "system_fingerprint": "fp_buttress",
-    });
-    Bytes::from(body.to_string())
+    let finish = finish(answer.finish);
+    let _ = write!(
+        out,
+        r#"}},"logprobs":null,"finish_reason":"{finish}"}}],"usage":"#
+    );
+    usage(&mut out, answer.usage);
+    out.extend_from_slice(br#","system_fingerprint":"fp_buttress"}"#);
+    Bytes::from(out)
 }
 
 pub(super) fn stream(answer: &Answer<'_>) -> Events {
@@ -84,7 +103,9 @@ pub(super) fn stream(answer: &Answer<'_>) -> Events {
     if answer.include_usage {
         events.push(Kind::Tail, Some(output), |out| {
             out.extend_from_slice(&head);
-            let _ = write!(out, "],\"usage\":{}}}\n\n", usage(answer.usage));
+            out.extend_from_slice(b"],\"usage\":");
+            usage(out, answer.usage);
+            out.extend_from_slice(b"}\n\n");
         });
     }
     events.push(Kind::Tail, Some(output), |out| {
@@ -190,23 +211,25 @@ pub(super) fn error(envelope: &Envelope<'_>) -> Bytes {
         "param": envelope.param,
         "code": envelope.code.or(code),
     }});
-    Bytes::from(body.to_string())
+    to_bytes(&body)
 }
 
 pub(super) fn models(models: &[String]) -> Bytes {
     let model = |model: &String| json!({ "id": model, "object": "model", "created": CREATED, "owned_by": "buttress" });
     let data: Vec<Value> = models.iter().map(model).collect();
-    Bytes::from(json!({ "object": "list", "data": data }).to_string())
+    to_bytes(&json!({ "object": "list", "data": data }))
 }
 
-fn usage(usage: Usage) -> Value {
-    json!({
-        "prompt_tokens": usage.input(),
-        "completion_tokens": usage.output(),
-        "total_tokens": usage.total(),
-        "prompt_tokens_details": { "cached_tokens": usage.cached_tokens() },
-        "completion_tokens_details": { "reasoning_tokens": usage.reasoning_tokens() },
-    })
+fn usage(out: &mut Vec<u8>, usage: Usage) {
+    let _ = write!(
+        out,
+        r#"{{"prompt_tokens":{},"completion_tokens":{},"total_tokens":{},"prompt_tokens_details":{{"cached_tokens":{}}},"completion_tokens_details":{{"reasoning_tokens":{}}}}}"#,
+        usage.input(),
+        usage.output(),
+        usage.total(),
+        usage.cached_tokens(),
+        usage.reasoning_tokens(),
+    );
 }
 
 fn id(id: u64) -> String {

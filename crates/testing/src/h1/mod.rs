@@ -58,7 +58,7 @@ enum Said {
 }
 
 /// What a connection runs on.
-pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin + Send {
+pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// Has the connection reset when it is dropped, instead of closed.
     fn reset_on_drop(&self);
 }
@@ -84,6 +84,27 @@ impl<T: Transport> Connection<T> {
             inbox: BytesMut::new(),
             outbox: Vec::new(),
         }
+    }
+
+    /// Reads until it is clear whether this connection begins with these bytes.
+    pub(crate) async fn begins_with(&mut self, bytes: &[u8]) -> io::Result<bool> {
+        loop {
+            let length = self.inbox.len().min(bytes.len());
+            if self.inbox[..length] != bytes[..length] {
+                return Ok(false);
+            }
+            if length == bytes.len() {
+                return Ok(true);
+            }
+            if self.io.read_buf(&mut self.inbox).await? == 0 {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// The connection, and what was read from it.
+    pub(crate) fn into_parts(self) -> (T, BytesMut) {
+        (self.io, self.inbox)
     }
 
     /// Reads the next request, head and body.
@@ -139,7 +160,7 @@ impl<T: Transport> Connection<T> {
         match said {
             Said::Whole { keep } => {
                 exchange.end(Ending::Replied);
-                self.afterwards(plan.after).await && keep
+                self.afterwards(plan.after, keep).await
             }
             Said::BrokenOff { reset } => {
                 // Before the client can see it, so that whoever saw it finds it in the log.
@@ -241,9 +262,14 @@ impl<T: Transport> Connection<T> {
     }
 
     /// Leaves a connection as the plan says; whether it can be used again.
-    async fn afterwards(&mut self, after: After) -> bool {
+    async fn afterwards(&mut self, after: After, keep: bool) -> bool {
         match after {
-            After::Keep => true,
+            After::Keep if keep => true,
+            After::Keep => {
+                // Over TLS, a connection that ends without a word looks cut.
+                let _ = self.io.shutdown().await;
+                false
+            }
             After::CloseSilently => false,
             After::CloseAtNextByte => {
                 if self.inbox.is_empty() {

@@ -448,11 +448,17 @@ impl State {
     }
 
     fn violate(&mut self, promise: Promise, seen: String) {
-        let from = self.transcript.len().saturating_sub(TRACE);
-        let mut trace = self.transcript[from..].to_vec();
-        if from > 0 {
-            trace.insert(0, format!("… {from} lines before"));
-        }
+        let lines = &self.transcript;
+        let trace = match lines.len().saturating_sub(TRACE) {
+            0 | 1 => lines.clone(),
+            // The first says which scene this is.
+            from => [
+                &lines[..1],
+                &[format!("     …     {} lines", from - 1)],
+                &lines[from..],
+            ]
+            .concat(),
+        };
         self.write(&format_args!("^ {promise} is broken"));
         self.violations.push(Violation::new(promise, seen, trace));
     }

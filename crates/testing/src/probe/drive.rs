@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::{
     core::Core,
-    outer::{Fault, Held, Outer, OuterFuture},
+    outer::{Fault, Held, Outer, OuterFuture, Piece},
     promise::Promise,
 };
 
@@ -39,6 +39,12 @@ pub(super) struct Flight {
     watch: Watch,
     /// The call of the inner service that it made first, if it made one while it was admitted.
     pub(super) inner_call: Option<u64>,
+}
+
+/// The body of a response, and whoever reads it.
+pub(super) struct Reader {
+    pub(super) response: Box<dyn Held>,
+    watch: Watch,
 }
 
 /// What is counted in a scene, so that everything has a name in the transcript.
@@ -170,9 +176,17 @@ impl Seat {
         &self.watch.name
     }
 
-    /// The service alone, for another thread.
-    pub(super) fn into_outer(self) -> Box<dyn Outer> {
-        self.outer
+    /// A clone of the service alone, for another thread.
+    pub(super) fn outer(&self) -> Box<dyn Outer> {
+        self.outer.fork()
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.watch
+            .core
+            .note(format_args!("{} is dropped", self.watch.name));
     }
 }
 
@@ -211,16 +225,14 @@ impl Flight {
     }
 
     /// Takes what it gave, if it ended.
-    pub(super) fn take_result(mut self) -> Option<Result<Box<dyn Held>, Fault>> {
+    pub(super) fn take_result(&mut self) -> Option<Result<Box<dyn Held>, Fault>> {
         match mem::replace(&mut self.state, State::Gone) {
             State::Landed(result) => Some(result),
-            State::Flying(_) | State::Gone => None,
+            state => {
+                self.state = state;
+                None
+            }
         }
-    }
-
-    /// The response that it gave, if it did.
-    pub(super) fn response(&mut self) -> Option<&mut Box<dyn Held>> {
-        self.result()?.as_mut().ok()
     }
 
     pub(super) fn name(&self) -> &str {
@@ -270,10 +282,31 @@ impl Drop for Flight {
     }
 }
 
+// ===== impl Reader =====
+
+impl Reader {
+    pub(super) fn new(response: Box<dyn Held>, core: &Arc<Core>) -> Self {
+        let watch = Watch::new(core, "the body".to_owned());
+        Self { response, watch }
+    }
+}
+
+impl Driven for Reader {
+    type Output = Option<Piece>;
+
+    fn poll(&mut self) -> Poll<Option<Piece>> {
+        self.watch.poll(|cx| self.response.poll_frame(cx))
+    }
+
+    fn watch(&mut self) -> &mut Watch {
+        &mut self.watch
+    }
+}
+
 // ===== impl Watch =====
 
 impl Watch {
-    pub(super) fn new(core: &Arc<Core>, name: String) -> Self {
+    fn new(core: &Arc<Core>, name: String) -> Self {
         Self {
             core: Arc::clone(core),
             name,
@@ -285,7 +318,7 @@ impl Watch {
     }
 
     /// Polls with a waker that was never used before.
-    pub(super) fn poll<T>(&mut self, poll: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+    fn poll<T>(&mut self, poll: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
         let flag = Arc::new(Flag::default());
         let waker = Waker::from(Arc::clone(&flag));
         let older = mem::replace(&mut self.last, flag);

@@ -156,7 +156,7 @@ impl<Req, Res, E> Drop for Handle<Req, Res, E> {
         if !thread::panicking() && self.core.has_violations() {
             let mut verdict = Verdict::default();
             verdict.add(self.core.take_violations());
-            verdict.unwrap();
+            verdict.assert_kept();
         }
     }
 }

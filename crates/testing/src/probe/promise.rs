@@ -214,17 +214,17 @@ impl Verdict {
     /// # Panics
     ///
     /// If a promise was broken.
-    pub fn unwrap(self) {
+    pub fn assert_kept(self) {
         assert!(self.is_kept(), "the contract is broken\n\n{self}");
     }
 
-    /// As [`unwrap`](Self::unwrap), and also if `promise` could not be tested at all.
-    pub(super) fn unwrap_tested(self, promise: Promise) {
+    /// As [`assert_kept`](Self::assert_kept), and also if `promise` could not be tested at all.
+    pub(super) fn assert_tested(self, promise: Promise) {
         let untested = self.skipped.iter().find(|(skipped, _)| *skipped == promise);
         if let (true, Some((_, why))) = (self.is_kept(), untested) {
             panic!("{promise} could not be tested: {why}");
         }
-        self.unwrap();
+        self.assert_kept();
     }
 
     /// Adds what was found, but not what is known already: one mistake shows in many places.

@@ -5,7 +5,8 @@ use std::{cell::RefCell, sync::Arc, task::Poll, time::Duration};
 use super::{
     body::Content,
     core::{Answer, Core},
-    drive::{Driven, Flight, Numbers, Seat, settle},
+    crowd::{From, Hold, Next, calls},
+    drive::{Driven, Flight, Numbers, Seat},
     outer::{Fault, Held, Layered, Rig},
     promise::{Promise, Verdict},
 };
@@ -18,56 +19,18 @@ pub(super) struct Check<'p> {
     pub(super) rig: &'p dyn Rig,
     pub(super) slots: Option<usize>,
     pub(super) patience: Duration,
+    pub(super) decides_in_call: bool,
     pub(super) count: Option<&'p dyn Fn() -> u64>,
     pub(super) verdict: RefCell<Verdict>,
 }
 
 /// A fresh layer, and one service of it. What went wrong on it is in the verdict once it is dropped.
 pub(super) struct Stage<'c, 'p> {
-    check: &'c Check<'p>,
+    pub(super) check: &'c Check<'p>,
     pub(super) core: Arc<Core>,
     layer: Box<dyn Layered>,
     root: Seat,
     numbers: Arc<Numbers>,
-}
-
-/// Where the instances of a crowd come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum From {
-    /// Each call on a clone of the first service.
-    Clones,
-    /// All calls on the first service itself.
-    Same,
-    /// Each call on a clone of the instance before it, made after that was readied.
-    Readied,
-    /// Each call on a service of its own, made by `layer()`.
-    Layers,
-}
-
-/// What each of a crowd holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Hold {
-    /// A call of the inner service that is not answered.
-    Call,
-    /// A reply whose body is open.
-    Reply,
-}
-
-/// As many calls as the layer admits, and the one that it did not.
-pub(super) struct Crowd {
-    pub(super) flights: Vec<Flight>,
-    /// `None` if there was no end to it.
-    pub(super) next: Option<Next>,
-}
-
-/// Who was not admitted, and how that shows.
-pub(super) enum Next {
-    /// Its `poll_ready` waits.
-    Unready(Seat),
-    /// Its future waits. The instance that made it waits with it, as a caller's does.
-    Waits(Seat, Flight),
-    /// It was told so.
-    Refused,
 }
 
 /// What became of a call.
@@ -126,13 +89,10 @@ impl<'p> Check<'p> {
         let crowd = stage.crowd(From::Clones, Hold::Call).await;
         let count = crowd.flights.len();
         if let Some(slots) = self.slots.filter(|slots| *slots != count) {
-            let found = match crowd.next {
-                Some(_) => format!("{count} were in flight when the next was not admitted"),
-                None => format!("{count} were in flight, and the next was still admitted"),
-            };
+            let (slots, found) = (calls(Some(slots)), calls(crowd.count()));
             stage.violate(
                 Promise::T5,
-                format!("the layer should admit {slots} calls at once; {found}"),
+                format!("the layer should admit {slots}, and admits {found}"),
             );
         }
         crowd.next.as_ref()?;
@@ -151,6 +111,9 @@ impl<'p> Check<'p> {
     async fn has_slots(&self) -> bool {
         let stage = self.stage("as many calls at once as go, of which one ends");
         let mut crowd = stage.crowd(From::Clones, Hold::Call).await;
+        if crowd.flights.is_empty() {
+            return false;
+        }
         let mut first = crowd.flights.remove(0);
         stage.answer(&first, Answer::Reply(Content::Whole));
         if first.run(self.patience).await.is_pending() {
@@ -221,21 +184,19 @@ impl Stage<'_, '_> {
 
     /// Readies and calls `seat` once, while the inner service is ready and not busy.
     pub(super) async fn admit(&self, seat: &mut Seat) -> Admission {
-        match seat.nudge().await {
-            Poll::Ready(Ok(())) => {}
+        let mut ready = seat.nudge().await;
+        if ready.is_pending() {
+            // Once more, as a task may at any time: only the waker of this poll counts.
+            ready = seat.poll();
+        }
+        match ready {
+            Poll::Ready(Ok(())) => self.call(seat).await,
             Poll::Ready(Err(fault)) => {
                 self.dead(seat, &fault);
-                return Admission::Refused;
+                Admission::Refused
             }
-            Poll::Pending => {
-                // Once more, as a task may at any time: only the waker of this poll counts.
-                return match seat.poll() {
-                    Poll::Ready(_) => self.call(seat).await,
-                    Poll::Pending => Admission::Unready,
-                };
-            }
+            Poll::Pending => Admission::Unready,
         }
-        self.call(seat).await
     }
 
     async fn call(&self, seat: &mut Seat) -> Admission {
@@ -307,7 +268,7 @@ impl Stage<'_, '_> {
         flight.take_result()
     }
 
-    fn stuck(&self, name: &str) {
+    pub(super) fn stuck(&self, name: &str) {
         self.violate(
             Promise::T6,
             format!(
@@ -316,155 +277,6 @@ impl Stage<'_, '_> {
                 self.patience()
             ),
         );
-    }
-
-    /// As many calls as the layer admits at once.
-    pub(super) async fn crowd(&self, from: From, hold: Hold) -> Crowd {
-        self.core.script(
-            [],
-            match hold {
-                Hold::Call => None,
-                Hold::Reply => Some(Answer::Reply(Content::Open)),
-            },
-        );
-        let mut crowd = Crowd {
-            flights: Vec::new(),
-            next: None,
-        };
-        let mut seat = self.seat();
-        while crowd.flights.len() < self.check.many() {
-            let mut after = match from {
-                From::Clones => Some(self.seat()),
-                From::Layers => Some(self.layered()),
-                From::Same | From::Readied => None,
-            };
-            if from == From::Readied {
-                // A clone of what is readied, before that is called.
-                if seat.nudge().await.is_pending() {
-                    crowd.next = Some(Next::Unready(seat));
-                    return crowd;
-                }
-                after = Some(seat.fork());
-            }
-            match self.admit(&mut seat).await {
-                Admission::In(mut flight) => {
-                    if hold == Hold::Reply {
-                        // Whoever peeks at a body may want time for it.
-                        let _ = flight.run(self.patience()).await;
-                    }
-                    crowd.flights.push(flight);
-                }
-                admission => {
-                    crowd.next = Next::new(admission, seat, &mut crowd.flights);
-                    return crowd;
-                }
-            }
-            if let Some(after) = after {
-                seat = after;
-            }
-        }
-        crowd
-    }
-
-    /// Whether whoever was not admitted is admitted now that one slot came free, or as soon as what
-    /// else it waits for (a pause before it tries again) is over. It must have been woken, and
-    /// nobody else admitted: that breaks `promise`.
-    pub(super) async fn one_more(&self, crowd: &mut Crowd, promise: Promise) -> bool {
-        let at_once = self.next(crowd, Duration::ZERO).await;
-        let late = at_once.is_none();
-        let admission = match at_once {
-            Some(admission) => Some(admission),
-            None => self.next(crowd, self.patience()).await,
-        };
-        let Some(admission) = admission else {
-            return false;
-        };
-        let admitted = crowd.push(admission);
-        let mut seat = self.seat();
-        let after = self.admit(&mut seat).await;
-        crowd.next = Next::new(after, seat, &mut crowd.flights);
-        // As time passes, more than one slot may come free.
-        if admitted && !late && crowd.next.is_none() {
-            self.violate(promise, "one slot came free, and two calls were admitted");
-        }
-        admitted
-    }
-
-    /// Whether whoever was not admitted is admitted, though no slot came free.
-    pub(super) async fn one_early(&self, crowd: &mut Crowd) -> bool {
-        match self.next(crowd, Duration::ZERO).await {
-            Some(Admission::Refused) => {
-                crowd.next = Some(Next::Refused);
-                false
-            }
-            Some(admission) => crowd.push(admission),
-            None => false,
-        }
-    }
-
-    /// What becomes of whoever was not admitted; `None` if it waits on.
-    async fn next(&self, crowd: &mut Crowd, patience: Duration) -> Option<Admission> {
-        settle().await;
-        match crowd.next.take()? {
-            Next::Refused => {
-                let mut seat = self.seat();
-                Some(self.admit(&mut seat).await)
-            }
-            Next::Unready(mut seat) => {
-                let asleep = patience.is_zero() && !seat.watch().is_woken();
-                if seat.run(patience).await.is_pending() {
-                    crowd.next = Some(Next::Unready(seat));
-                    return None;
-                }
-                if asleep {
-                    seat.watch().lost("when a slot came free");
-                }
-                Some(self.admit(&mut seat).await)
-            }
-            Next::Waits(seat, mut flight) => {
-                let before = self.core.calls();
-                let asleep = patience.is_zero() && !flight.watch().is_woken();
-                let ended = flight.run(patience).await.is_ready();
-                let called = self.core.calls() > before;
-                if !called && !ended {
-                    crowd.next = Some(Next::Waits(seat, flight));
-                    return None;
-                }
-                if asleep {
-                    flight.watch().lost("when a slot came free");
-                }
-                if called {
-                    flight.inner_call = Some(before + 1);
-                    return Some(Admission::In(flight));
-                }
-                Some(Admission::Refused)
-            }
-        }
-    }
-}
-
-impl Crowd {
-    fn push(&mut self, admission: Admission) -> bool {
-        let Admission::In(flight) = admission else {
-            return false;
-        };
-        self.flights.push(flight);
-        true
-    }
-}
-
-impl Next {
-    /// Who was not admitted; who was joins the others.
-    pub(super) fn new(admission: Admission, seat: Seat, flights: &mut Vec<Flight>) -> Option<Self> {
-        match admission {
-            Admission::In(flight) => {
-                flights.push(flight);
-                None
-            }
-            Admission::Unready => Some(Self::Unready(seat)),
-            Admission::Waits(flight) => Some(Self::Waits(seat, flight)),
-            Admission::Refused => Some(Self::Refused),
-        }
     }
 }
 

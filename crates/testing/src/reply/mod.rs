@@ -10,7 +10,8 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::Value;
 
 use crate::{
-    ApiError, Fault, Finish, Hint, Request, Usage, dialect::Envelope, fault::Call, plan::Plan,
+    ApiError, Fault, Finish, Hint, Limits, Request, Usage, dialect::Envelope, fault::Call,
+    plan::Plan,
 };
 
 pub(crate) use text::ToolCall;
@@ -44,6 +45,7 @@ pub struct Reply {
     before_first: Option<Duration>,
     between: Option<Duration>,
     fault: Option<Fault>,
+    limits: Option<Limits>,
     defect: Option<Arc<str>>,
 }
 
@@ -77,8 +79,10 @@ struct Failed {
 impl Reply {
     /// An answer with this text.
     pub fn text(text: impl Into<String>) -> Self {
+        let text = text.into();
+        let tokens = crate::tokens(&text);
         Self::answer(Text {
-            text: Some(Said::Fixed(text.into())),
+            text: Some(Said::Fixed(text, tokens)),
             ..Text::default()
         })
     }
@@ -188,8 +192,8 @@ impl Reply {
         self.map_text(|text| text.finish = Some(finish))
     }
 
-    /// What the answer uses. Default: [`tokens`] of the prompt, and of
-    /// reasoning, text, tool names and arguments.
+    /// What the answer uses. Default: [`tokens`](crate::tokens) of the prompt; and of reasoning,
+    /// text and arguments, and one for each tool call.
     #[must_use]
     pub fn usage(self, usage: Usage) -> Self {
         self.map_text(|text| text.usage = Some(usage))
@@ -265,6 +269,14 @@ impl Reply {
         self.header("retry-after", hint.as_ref())
     }
 
+    /// Says in the dialect's headers what remains of the caller's limits. Default: nothing, unless
+    /// the provider [enforces](crate::Provider::limit) limits.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = Some(limits);
+        self
+    }
+
     /// Waits before the status and headers. Default: not at all.
     #[must_use]
     pub fn headers_after(mut self, delay: Duration) -> Self {
@@ -307,6 +319,7 @@ impl Reply {
             before_first: None,
             between: None,
             fault: None,
+            limits: None,
             defect: None,
         }
     }
@@ -375,6 +388,11 @@ impl Reply {
             if let Ok(value) = HeaderValue::try_from(crate::dialect::request_id(call.id)) {
                 plan.set(&HeaderName::from_static(name), &value);
             }
+        }
+        for (name, value) in
+            (self.limits.iter()).flat_map(|all| all.headers(call.dialect, call.now))
+        {
+            plan.set(&name, &value);
         }
         for (at, (name, value)) in self.headers.iter().enumerate() {
             let again = self.headers[..at].iter().any(|(had, _)| had == name);

@@ -21,7 +21,8 @@ pub(super) struct Text {
 
 #[derive(Debug, Clone)]
 pub(super) enum Said {
-    Fixed(String),
+    /// A text, and how many tokens it has.
+    Fixed(String, u64),
     Echo,
 }
 
@@ -38,7 +39,7 @@ impl Text {
     pub(super) fn plan(&self, dialect: Dialect, request: &Request, id: u64) -> Plan {
         let text: Option<Cow<'_, str>> = match &self.text {
             None => None,
-            Some(Said::Fixed(text)) => Some(text.into()),
+            Some(Said::Fixed(text, _)) => Some(text.into()),
             Some(Said::Echo) => Some(request.last_text().into()),
         };
         let text = text.as_deref();
@@ -66,11 +67,15 @@ impl Text {
     }
 
     fn derive(&self, request: &Request, text: Option<&str>) -> Usage {
+        let said = match (&self.text, text) {
+            (Some(Said::Fixed(_, tokens)), _) => *tokens,
+            (_, text) => text.map_or(0, tokens),
+        };
         let reasoning = self.reasoning.as_deref().map_or(0, tokens);
         let calls: u64 = (self.tools.iter())
             .map(|tool| 1 + tokens(&tool.arguments))
             .sum();
-        let output = reasoning + text.map_or(0, tokens) + calls;
+        let output = reasoning + said + calls;
         Usage::new(request.prompt_tokens(), output).reasoning(reasoning)
     }
 

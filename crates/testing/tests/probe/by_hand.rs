@@ -218,6 +218,12 @@ async fn a_check_that_has_nothing_to_test_fails() {
 }
 
 #[tokio::test(start_paused = true)]
+#[should_panic(expected = "T11 could not be tested: nobody counts")]
+async fn the_check_of_counts_wants_a_count() {
+    Probe::new(Identity::new, |n: u64| n).t11().await;
+}
+
+#[tokio::test(start_paused = true)]
 #[should_panic(expected = "T5 could not be tested: the replies have no bodies")]
 async fn the_check_of_bodies_wants_bodies() {
     Probe::new(Identity::new, |n: u64| n).t5().await;

@@ -3,8 +3,12 @@
 
 use std::{
     future::Future,
+    mem,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, Waker, ready},
 };
 
@@ -41,6 +45,16 @@ pub(crate) enum Flaw {
     KeepsOnError,
     /// The body ends before its trailers.
     LosesTrailers,
+    /// The body waits on after its first chunk.
+    Stalls,
+    /// The body's reader is never woken.
+    BlindBody,
+    /// The inner service is asked with a waker that wakes nobody.
+    BlindInner,
+    /// The inner future is polled with a waker that wakes nobody.
+    BlindFuture,
+    /// Every other permit is lost.
+    LosesEveryOther,
     /// Each service of the layer has its own permits.
     OwnPermits,
     /// A dropped future keeps its permit.
@@ -58,6 +72,7 @@ pub(crate) enum Flaw {
 #[derive(Clone, Debug)]
 pub(crate) struct LimitLayer {
     permits: Arc<Semaphore>,
+    calls: Arc<AtomicUsize>,
     count: usize,
     flaw: Flaw,
 }
@@ -65,6 +80,7 @@ pub(crate) struct LimitLayer {
 pub(crate) struct Limit<S> {
     inner: S,
     permits: Arc<Semaphore>,
+    calls: Arc<AtomicUsize>,
     state: State,
     first_waker: Waker,
     flaw: Flaw,
@@ -93,6 +109,7 @@ pin_project! {
     pub(crate) struct Guarded<B> {
         #[pin]
         body: B,
+        frames: usize,
         permit: Held,
         flaw: Flaw,
     }
@@ -101,7 +118,10 @@ pin_project! {
 /// A permit, if it is still held.
 struct Held {
     permit: Option<Arc<OwnedSemaphorePermit>>,
+    /// Lost if the future is dropped.
     leaks: bool,
+    /// Lost anyhow.
+    lost: bool,
 }
 
 // ===== impl LimitLayer =====
@@ -114,6 +134,7 @@ impl LimitLayer {
     pub(crate) fn flawed(count: usize, flaw: Flaw) -> Self {
         Self {
             permits: Arc::new(Semaphore::new(count)),
+            calls: Arc::default(),
             count,
             flaw,
         }
@@ -131,6 +152,7 @@ impl<S> Layer<S> for LimitLayer {
         Limit {
             inner,
             permits,
+            calls: Arc::clone(&self.calls),
             state: State::Idle,
             first_waker: Waker::noop().clone(),
             flaw: self.flaw,
@@ -149,6 +171,11 @@ where
     type Future = ResponseFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        let mut blind = Context::from_waker(Waker::noop());
+        let cx = match self.flaw {
+            Flaw::BlindInner => &mut blind,
+            _ => cx,
+        };
         if self.flaw == Flaw::InnerFirst {
             ready!(self.inner.poll_ready(cx))?;
         }
@@ -201,7 +228,7 @@ where
     }
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
-        let State::Ready(mut held) = std::mem::replace(&mut self.state, State::Idle) else {
+        let State::Ready(mut held) = mem::replace(&mut self.state, State::Idle) else {
             panic!("called before it was ready");
         };
         ResponseFuture {
@@ -209,6 +236,8 @@ where
             permit: Held {
                 permit: held.pop(),
                 leaks: self.flaw == Flaw::LeaksOnDrop,
+                lost: self.flaw == Flaw::LosesEveryOther
+                    && self.calls.fetch_add(1, Ordering::Relaxed) % 2 == 1,
             },
             flaw: self.flaw,
         }
@@ -235,6 +264,7 @@ impl<S: Clone> Clone for Limit<S> {
         Self {
             inner: self.inner.clone(),
             permits: Arc::clone(&self.permits),
+            calls: Arc::clone(&self.calls),
             state,
             first_waker: Waker::noop().clone(),
             flaw: self.flaw,
@@ -245,7 +275,7 @@ impl<S: Clone> Clone for Limit<S> {
 impl<S> Drop for Limit<S> {
     fn drop(&mut self) {
         if self.flaw == Flaw::LeaksReserved {
-            std::mem::forget(std::mem::replace(&mut self.state, State::Idle));
+            mem::forget(mem::replace(&mut self.state, State::Idle));
         }
     }
 }
@@ -260,6 +290,11 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
+        let mut blind = Context::from_waker(Waker::noop());
+        let cx = match this.flaw {
+            Flaw::BlindFuture => &mut blind,
+            _ => cx,
+        };
         let result = ready!(this.future.poll(cx));
         this.permit.leaks = false;
         let permit = Held {
@@ -269,10 +304,12 @@ where
                 .take()
                 .filter(|_| *this.flaw != Flaw::AtTheHead),
             leaks: false,
+            lost: this.permit.lost,
         };
         Poll::Ready(result.map(|response| {
             response.map(|body| Guarded {
                 body,
+                frames: 0,
                 permit,
                 flaw: *this.flaw,
             })
@@ -291,7 +328,14 @@ impl<B: Body> Body for Guarded<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let mut this = self.project();
+        let mut blind = Context::from_waker(Waker::noop());
+        let cx = match this.flaw {
+            Flaw::Stalls if *this.frames > 0 => return Poll::Pending,
+            Flaw::BlindBody => &mut blind,
+            _ => cx,
+        };
         let mut frame = ready!(this.body.as_mut().poll_frame(cx));
+        *this.frames += 1;
         if *this.flaw == Flaw::LosesTrailers {
             frame = frame.filter(|frame| frame.as_ref().is_ok_and(Frame::is_data));
         }
@@ -303,7 +347,7 @@ impl<B: Body> Body for Guarded<B> {
             (Some(Ok(_)), _) => this.body.is_end_stream(),
         };
         if over {
-            this.permit.permit = None;
+            this.permit.release();
         }
         Poll::Ready(frame)
     }
@@ -322,10 +366,17 @@ impl<B: Body> Body for Guarded<B> {
 
 // ===== impl Held =====
 
+impl Held {
+    fn release(&mut self) {
+        let permit = self.permit.take();
+        if self.leaks || self.lost {
+            mem::forget(permit);
+        }
+    }
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
-        if self.leaks {
-            std::mem::forget(self.permit.take());
-        }
+        self.release();
     }
 }

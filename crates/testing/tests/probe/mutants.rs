@@ -10,7 +10,7 @@ use buttress_testing::probe::{Probe, Promise};
 
 use crate::{
     limit::{self, LimitLayer},
-    refuse::{self, RefuseLayer},
+    refuse::{self, QueueLayer, RefuseLayer},
     retry::{self, RetryLayer},
     timed::BreakerLayer,
     toys,
@@ -76,20 +76,39 @@ async fn mistake_3_a_place_taken_in_poll_ready_is_lost_with_a_dropped_clone() {
     caught(
         &probe,
         Promise::T3,
-        "0 after instances had been readied and dropped",
+        "0 calls at once after instances had been readied and dropped",
     )
     .await;
     let probe = limit(limit::Flaw::LeaksReserved);
+    caught(&probe, Promise::T3, "they were dropped, and now only 0 are").await;
     caught(
         &probe,
         Promise::T3,
-        "0 after instances had been readied and dropped",
+        "0 calls at once after instances had been readied and dropped",
     )
     .await;
     caught(
         &probe,
         Promise::T3,
         "one of them was dropped, and it still waits",
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn readied_instances_that_are_kept_for_others() {
+    let probe = Probe::new(|| toys::ParkLayer::new(false), |n| n);
+    caught(
+        &probe,
+        Promise::T3,
+        "and the inner service is still reserved",
+    )
+    .await;
+    let probe = Probe::new(|| toys::ParkLayer::new(true), |n| n);
+    caught(
+        &probe,
+        Promise::T4,
+        "and the inner service is still reserved",
     )
     .await;
 }
@@ -116,11 +135,24 @@ async fn mistake_5_a_second_poll_acquires_twice_or_is_pending_after_ready() {
         "was asked again, and was not ready any more",
     )
     .await;
+    caught_by(
+        &probe,
+        Promise::T3,
+        Promise::T1,
+        "was asked again, and was not",
+    )
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn mistake_6_it_waits_while_it_holds_the_inner_reservation() {
     let probe = limit(limit::Flaw::InnerFirst);
+    caught(
+        &probe,
+        Promise::T3,
+        "waits, and has the inner service reserved meanwhile",
+    )
+    .await;
     caught(
         &probe,
         Promise::T3,
@@ -257,6 +289,77 @@ async fn a_waker_that_is_not_kept() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_waker_that_does_not_reach_what_is_waited_for() {
+    caught_by(
+        &limit(limit::Flaw::NoWaker),
+        Promise::T3,
+        Promise::T6,
+        "its waker was not woken when a ready instance was dropped",
+    )
+    .await;
+    for (flaw, check, seen) in [
+        (
+            limit::Flaw::BlindInner,
+            Promise::T6,
+            "when the inner service became ready",
+        ),
+        (
+            limit::Flaw::BlindFuture,
+            Promise::T6,
+            "when its call was answered",
+        ),
+        (limit::Flaw::BlindBody, Promise::T5, "when its body went on"),
+    ] {
+        caught_by(&limit(flaw), check, Promise::T6, seen).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_wakes_nobody() {
+    let probe = Probe::http(|| QueueLayer::blind(2), http::Request::new);
+    caught(
+        &probe,
+        Promise::T6,
+        "its waker was not woken when a slot came free",
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slot_that_is_given_back_twice() {
+    let probe = refuse(refuse::Flaw::GivesTwice);
+    caught(
+        &probe,
+        Promise::T5,
+        "one slot came free, and two calls were admitted",
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_never_goes_on() {
+    let probe = limit(limit::Flaw::Stalls);
+    caught_by(
+        &probe,
+        Promise::T5,
+        Promise::T6,
+        "the body was still pending after",
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slot_that_is_lost_every_other_time() {
+    let probe = limit(limit::Flaw::LosesEveryOther);
+    caught(
+        &probe,
+        Promise::T6,
+        "who waited for its slot waits for ever",
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_waker_that_is_kept_from_the_first_poll() {
     let probe = limit(limit::Flaw::FirstWaker);
     caught(
@@ -277,6 +380,12 @@ async fn a_layer_that_wakes_itself_instead_of_waiting() {
 async fn a_slot_that_is_lost_with_a_dropped_future() {
     let probe = limit(limit::Flaw::LeaksOnDrop);
     caught(&probe, Promise::T4, "its slot was not given to the next").await;
+    caught(
+        &probe,
+        Promise::T4,
+        "0 calls at once after futures had been dropped before their first poll",
+    )
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -313,7 +422,7 @@ async fn a_turn_that_is_lost_with_who_had_it() {
     caught(
         &probe,
         Promise::T6,
-        "its waker was not woken when a slot came free",
+        "its slot was lost: the next in line still waits",
     )
     .await;
 }
@@ -327,6 +436,13 @@ async fn an_error_of_readiness_that_is_retried() {
         "polled again after its poll_ready had failed",
     )
     .await;
+    let probe = retry(retry::Flaw::ReplacesFailed);
+    caught(
+        &probe,
+        Promise::T2,
+        "called again after its readiness had failed",
+    )
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -335,7 +451,7 @@ async fn slots_that_each_service_of_the_layer_has_for_itself() {
     caught(
         &probe,
         Promise::T7,
-        "2 calls at once are admitted by one instance, any number",
+        "one instance admits 2 calls at once, and services of one layer",
     )
     .await;
 }
@@ -371,6 +487,20 @@ async fn a_refusal_that_waits_for_the_inner_service() {
         "its poll_ready waits for the inner service first",
     )
     .await;
+    let probe = Probe::new(|| toys::AllowanceLayer::new(2, true), |n| n);
+    caught(
+        &probe,
+        Promise::T8,
+        "but the refusal waits for the inner service",
+    )
+    .await;
+    let probe = refuse(refuse::Flaw::PeeksInner);
+    caught(
+        &probe,
+        Promise::T8,
+        "was asked whether it is ready, for a call that is refused",
+    )
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -382,12 +512,6 @@ async fn a_refusal_that_calls_the_inner_service() {
         "after the inner service was called for it",
     )
     .await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_refusal_that_loses_the_reservation() {
-    let probe = refuse(refuse::Flaw::DropsReserved);
-    caught(&probe, Promise::T8, "lost that when it refused a call").await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -408,7 +532,7 @@ async fn a_slot_that_is_lost_with_a_panic() {
     caught(
         &probe,
         Promise::T9,
-        "1 after the inner service panicked in call",
+        "1 call at once after the inner service panicked in call",
     )
     .await;
 }
@@ -428,12 +552,12 @@ async fn a_future_that_is_polled_after_its_end() {
 #[tokio::test(start_paused = true)]
 async fn a_limit_that_limits_nothing() {
     let probe = Probe::new(tower_layer::Identity::new, |n: u64| n).slots(2);
-    caught(&probe, Promise::T5, "the next was still admitted").await;
+    caught(&probe, Promise::T5, "and admits calls without end").await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_slot_that_is_never_given_back() {
-    let probe = Probe::new(|| toys::AllowanceLayer::new(2), |n| n);
+    let probe = Probe::new(|| toys::AllowanceLayer::new(2, false), |n| n);
     // It may be meant so; and it is not if it says that it has slots.
     assert!(probe.verdict().await.is_kept());
     let probe = probe.slots(2);

@@ -2,11 +2,11 @@
 //! that queues in its future.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     mem,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use buttress_testing::probe::Reply;
@@ -25,14 +25,16 @@ pub(crate) enum Flaw {
     ReadyErr,
     /// The inner service is readied before the refusal.
     AsksInner,
+    /// The inner service is asked before the refusal, whatever it says.
+    PeeksInner,
     /// The inner service is called, and its reply never looked at.
     CallsInner,
     /// What `poll_ready` decided is decided anew in `call`.
     DecidesAgain,
     /// A place taken in `poll_ready`, and given back by `call` alone.
     CountsPlaces,
-    /// The refusal puts another instance in the place of the one that is reserved.
-    DropsReserved,
+    /// The place is given back by its guard, and once more by hand.
+    GivesTwice,
     /// The place is taken before the inner call, and its guard made after it.
     GuardsLate,
 }
@@ -66,8 +68,14 @@ pin_project! {
 
 /// What is given back when it is dropped.
 pub(crate) enum Slot {
-    Permit { _permit: OwnedSemaphorePermit },
+    Permit {
+        _permit: OwnedSemaphorePermit,
+    },
     ByHand(Arc<Semaphore>),
+    Twice {
+        _permit: OwnedSemaphorePermit,
+        permits: Arc<Semaphore>,
+    },
 }
 
 /// A response to which a slot is fastened, if its work goes on after it.
@@ -88,12 +96,14 @@ pin_project! {
 #[derive(Clone, Debug)]
 pub(crate) struct QueueLayer {
     permits: Arc<Semaphore>,
+    /// Whoever queues is never woken.
+    blind: bool,
 }
 
 #[derive(Clone)]
 pub(crate) struct Queue<S> {
     inner: S,
-    permits: Arc<Semaphore>,
+    layer: QueueLayer,
 }
 
 // ===== impl RefuseLayer =====
@@ -128,7 +138,7 @@ impl<S> Layer<S> for RefuseLayer {
 
 impl<S, Req> Service<Req> for Refuse<S>
 where
-    S: Service<Req, Response: Slotted, Error = BoxError> + Clone,
+    S: Service<Req, Response: Slotted, Error = BoxError>,
 {
     type Response = <S::Response as Slotted>::With;
     type Error = BoxError;
@@ -137,6 +147,9 @@ where
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         if self.flaw == Flaw::AsksInner {
             ready!(self.inner.poll_ready(cx))?;
+        }
+        if self.flaw == Flaw::PeeksInner {
+            let _ = self.inner.poll_ready(cx)?;
         }
         if self.decision.is_none() {
             let decision = match Arc::clone(&self.permits).try_acquire_owned() {
@@ -153,9 +166,7 @@ where
             self.decision = Some(decision);
         }
         match (&self.decision, self.flaw) {
-            (Some(Decision::Refuse), Flaw::CallsInner | Flaw::DropsReserved) => {
-                self.inner.poll_ready(cx)
-            }
+            (Some(Decision::Refuse), Flaw::CallsInner) => self.inner.poll_ready(cx),
             (Some(Decision::Refuse), _) => Poll::Ready(Ok(())),
             _ => self.inner.poll_ready(cx),
         }
@@ -179,6 +190,10 @@ where
             }
             Decision::Admit(permit) => {
                 let slot = match permit {
+                    Some(permit) if self.flaw == Flaw::GivesTwice => Slot::Twice {
+                        _permit: permit,
+                        permits: Arc::clone(&self.permits),
+                    },
                     Some(permit) => Slot::Permit { _permit: permit },
                     None => Slot::ByHand(Arc::clone(&self.permits)),
                 };
@@ -187,10 +202,8 @@ where
                 ResponseFuture { future, slot }
             }
             Decision::Refuse => {
-                match self.flaw {
-                    Flaw::CallsInner => drop(self.inner.call(request)),
-                    Flaw::DropsReserved => self.inner = self.inner.clone(),
-                    _ => {}
+                if self.flaw == Flaw::CallsInner {
+                    drop(self.inner.call(request));
                 }
                 ResponseFuture {
                     future: None,
@@ -236,7 +249,7 @@ where
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        if let Self::ByHand(permits) = self {
+        if let Self::ByHand(permits) | Self::Twice { permits, .. } = self {
             permits.add_permits(1);
         }
     }
@@ -295,7 +308,27 @@ impl QueueLayer {
     pub(crate) fn new(count: usize) -> Self {
         Self {
             permits: Arc::new(Semaphore::new(count)),
+            blind: false,
         }
+    }
+
+    pub(crate) fn blind(count: usize) -> Self {
+        let blind = true;
+        Self {
+            blind,
+            ..Self::new(count)
+        }
+    }
+
+    async fn permit(self) -> Result<OwnedSemaphorePermit, BoxError> {
+        let mut permit = pin!(self.permits.acquire_owned());
+        let permit = poll_fn(|cx| match self.blind {
+            true => permit
+                .as_mut()
+                .poll(&mut Context::from_waker(Waker::noop())),
+            false => permit.as_mut().poll(cx),
+        });
+        Ok(permit.await?)
     }
 }
 
@@ -303,10 +336,8 @@ impl<S> Layer<S> for QueueLayer {
     type Service = Queue<S>;
 
     fn layer(&self, inner: S) -> Queue<S> {
-        Queue {
-            inner,
-            permits: Arc::clone(&self.permits),
-        }
+        let layer = self.clone();
+        Queue { inner, layer }
     }
 }
 
@@ -326,10 +357,10 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let clone = self.inner.clone();
         let mut inner = mem::replace(&mut self.inner, clone);
-        let permits = Arc::clone(&self.permits);
+        let layer = self.layer.clone();
         Box::pin(async move {
-            let permit = permits.acquire_owned().await?;
-            std::future::poll_fn(|cx| inner.poll_ready(cx)).await?;
+            let permit = layer.permit().await?;
+            poll_fn(|cx| inner.poll_ready(cx)).await?;
             let call = inner.call(request);
             // The instance is not needed for longer, nor what it may hold.
             drop(inner);

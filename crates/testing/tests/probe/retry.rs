@@ -36,6 +36,8 @@ pub(crate) enum Flaw {
     KeepsTheReply,
     /// An error of readiness is one more failed attempt.
     RetriesReadiness,
+    /// After an error of readiness, a clone takes the place of the instance that failed.
+    ReplacesFailed,
     /// Errors are wrapped.
     Wraps,
     /// The pause is made anew at every poll.
@@ -166,7 +168,7 @@ where
 
 impl<S, Req> Future for ResponseFuture<S, Req>
 where
-    S: Service<Req, Response: Fallible, Error = BoxError>,
+    S: Service<Req, Response: Fallible, Error = BoxError> + Clone,
     Req: Again,
 {
     type Output = Result<S::Response, BoxError>;
@@ -211,6 +213,10 @@ where
                             Err(_) if *this.flaw == Flaw::RetriesReadiness => {
                                 let sleep = tokio::time::sleep(PAUSE);
                                 this.state.set(State::Pausing { sleep });
+                                continue;
+                            }
+                            Err(_) if *this.flaw == Flaw::ReplacesFailed => {
+                                *this.inner = this.inner.clone();
                                 continue;
                             }
                             ready => ready?,

@@ -223,7 +223,7 @@ where
 
 // ===== Baton =====
 
-/// A limit with a queue of its own, which wakes the next in line and does not ask what became of it.
+/// A limit that hands each place to the next in line, and does not ask what became of it.
 #[derive(Clone)]
 pub(crate) struct BatonLayer {
     line: Arc<Mutex<Line>>,
@@ -240,6 +240,7 @@ struct Line {
     free: usize,
     tickets: u64,
     waiting: VecDeque<(u64, Waker)>,
+    granted: Vec<u64>,
 }
 
 struct Place(Arc<Mutex<Line>>);
@@ -250,6 +251,7 @@ impl BatonLayer {
             free: places,
             tickets: 0,
             waiting: VecDeque::new(),
+            granted: Vec::new(),
         };
         Self {
             line: Arc::new(Mutex::new(line)),
@@ -292,12 +294,20 @@ where
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         if self.place.is_none() {
             let mut line = self.line.lock().unwrap();
-            line.waiting.retain(|(ticket, _)| *ticket != self.ticket);
-            if line.free == 0 {
-                line.waiting.push_back((self.ticket, cx.waker().clone()));
-                return Poll::Pending;
+            let granted = line
+                .granted
+                .iter()
+                .position(|ticket| *ticket == self.ticket);
+            if let Some(granted) = granted {
+                line.granted.remove(granted);
+            } else {
+                line.waiting.retain(|(ticket, _)| *ticket != self.ticket);
+                if line.free == 0 {
+                    line.waiting.push_back((self.ticket, cx.waker().clone()));
+                    return Poll::Pending;
+                }
+                line.free -= 1;
             }
-            line.free -= 1;
             drop(line);
             self.place = Some(Place(Arc::clone(&self.line)));
         }
@@ -330,11 +340,13 @@ impl<S> Drop for Baton<S> {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut line = self.0.lock().unwrap();
-        line.free += 1;
-        let next = line.waiting.pop_front();
-        drop(line);
-        if let Some((_, waker)) = next {
-            waker.wake();
+        match line.waiting.pop_front() {
+            Some((ticket, waker)) => {
+                line.granted.push(ticket);
+                drop(line);
+                waker.wake();
+            }
+            None => line.free += 1,
         }
     }
 }
@@ -382,22 +394,27 @@ where
 
 // ===== Allowance =====
 
-/// Admits so many calls, ever; decides in its future, and readies the inner service after that.
+/// Admits so many calls, ever; decides in its future, and readies the inner service after that, or
+/// before.
 #[derive(Clone)]
 pub(crate) struct AllowanceLayer {
     left: Arc<AtomicUsize>,
+    readies_first: bool,
 }
 
 #[derive(Clone)]
 pub(crate) struct Allowance<S> {
     inner: S,
-    left: Arc<AtomicUsize>,
+    layer: AllowanceLayer,
 }
 
 impl AllowanceLayer {
-    pub(crate) fn new(calls: usize) -> Self {
+    pub(crate) fn new(calls: usize, readies_first: bool) -> Self {
         let left = Arc::new(AtomicUsize::new(calls));
-        Self { left }
+        Self {
+            left,
+            readies_first,
+        }
     }
 }
 
@@ -405,8 +422,8 @@ impl<S> Layer<S> for AllowanceLayer {
     type Service = Allowance<S>;
 
     fn layer(&self, inner: S) -> Allowance<S> {
-        let left = Arc::clone(&self.left);
-        Allowance { inner, left }
+        let layer = self.clone();
+        Allowance { inner, layer }
     }
 }
 
@@ -425,8 +442,14 @@ where
     fn call(&mut self, request: u64) -> Self::Future {
         let clone = self.inner.clone();
         let mut inner = mem::replace(&mut self.inner, clone);
-        let left = Arc::clone(&self.left);
+        let AllowanceLayer {
+            left,
+            readies_first,
+        } = self.layer.clone();
         Box::pin(async move {
+            if readies_first {
+                poll_fn(|cx| inner.poll_ready(cx)).await?;
+            }
             left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
                 left.checked_sub(1)
             })
@@ -434,5 +457,95 @@ where
             poll_fn(|cx| inner.poll_ready(cx)).await?;
             inner.call(request).await
         })
+    }
+}
+
+// ===== Park =====
+
+/// Keeps readied instances of dropped services and futures for others.
+pub(crate) struct ParkLayer<S> {
+    parked: Arc<Mutex<Vec<S>>>,
+    eager: bool,
+}
+
+pub(crate) struct Park<S> {
+    inner: Option<S>,
+    parked: Arc<Mutex<Vec<S>>>,
+    /// The next instance is readied while a call is in flight.
+    eager: bool,
+}
+
+pub(crate) struct ParkFuture<S: Service<u64>> {
+    call: Pin<Box<S::Future>>,
+    next: Park<S>,
+}
+
+impl<S> ParkLayer<S> {
+    pub(crate) fn new(eager: bool) -> Self {
+        let parked = Arc::default();
+        Self { parked, eager }
+    }
+}
+
+impl<S> Layer<S> for ParkLayer<S> {
+    type Service = Park<S>;
+
+    fn layer(&self, inner: S) -> Park<S> {
+        Park {
+            inner: Some(inner),
+            parked: Arc::clone(&self.parked),
+            eager: self.eager,
+        }
+    }
+}
+
+impl<S> Service<u64> for Park<S>
+where
+    S: Service<u64, Error = BoxError> + Clone + Unpin,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = ParkFuture<S>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner
+            .as_mut()
+            .expect("until it is dropped")
+            .poll_ready(cx)
+    }
+
+    fn call(&mut self, request: u64) -> Self::Future {
+        let mut next = self.clone();
+        mem::swap(&mut next.inner, &mut self.inner);
+        let inner = next.inner.as_mut().expect("until it is dropped");
+        let call = Box::pin(inner.call(request));
+        ParkFuture { call, next }
+    }
+}
+
+impl<S: Clone> Clone for Park<S> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            parked: Arc::clone(&self.parked),
+            eager: self.eager,
+        }
+    }
+}
+
+impl<S> Drop for Park<S> {
+    fn drop(&mut self) {
+        self.parked.lock().unwrap().extend(self.inner.take());
+    }
+}
+
+impl<S: Service<u64, Error = BoxError> + Clone + Unpin> Future for ParkFuture<S> {
+    type Output = Result<S::Response, BoxError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.next.eager {
+            let _ = self.next.poll_ready(cx)?;
+        }
+        self.call.as_mut().poll(cx)
     }
 }

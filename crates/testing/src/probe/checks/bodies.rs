@@ -5,10 +5,11 @@ use std::task::Poll;
 use crate::probe::{
     body::{CHUNK, Content},
     core::Answer,
-    drive::{Driven, Flight, Watch, settle},
+    crowd::{Crowd, From, Hold, calls},
+    drive::{Driven, Reader, settle},
     outer::Piece,
     promise::Promise,
-    stage::{Bound, Check, Crowd, From, Hold, Stage},
+    stage::{Bound, Check, Stage},
 };
 
 /// How a body comes to its end.
@@ -44,14 +45,13 @@ pub(in crate::probe) async fn t5(check: &Check<'_>) {
     };
     let stage = check.stage("as many replies with open bodies as go");
     let crowd = stage.crowd(From::Clones, Hold::Reply).await;
-    let count = crowd.flights.len();
-    if count != bound.count || crowd.next.is_none() {
+    if crowd.count().is_none_or(|count| count > bound.count) {
+        let (bound, count) = (calls(Some(bound.count)), calls(crowd.count()));
         stage.violate(
             Promise::T5,
             format!(
-                "{} calls at once are admitted while none is answered, but {count} or more once \
-                 they have their heads and are still reading: a slot came free at the head",
-                bound.count
+                "the layer admits {bound} while none is answered, but {count} that have their \
+                 heads and are still reading: a slot came free at the head"
             ),
         );
         return;
@@ -69,7 +69,7 @@ async fn forwarded(check: &Check<'_>, content: Content) {
     let stage = check.stage(&format!("a reply with a body: {content:?}"));
     stage.core.script([], Some(Answer::Reply(content)));
     let mut seat = stage.seat();
-    let Some(Ok(mut response)) = stage.complete(&mut seat).await else {
+    let Some(Ok(response)) = stage.complete(&mut seat).await else {
         return;
     };
     let expected: &[Piece] = match content {
@@ -85,26 +85,18 @@ async fn forwarded(check: &Check<'_>, content: Content) {
     let known = content == Content::Whole || content == Content::Empty;
     let (hint, told_empty) = (response.size_hint(), response.is_end_stream());
 
-    let mut watch = Watch::new(&stage.core, "the body".to_owned());
+    let mut reader = Reader::new(response, &stage.core);
     let (mut data, mut trailers, mut told) = (Vec::new(), false, told_empty);
     loop {
-        match watch.poll(|cx| response.poll_frame(cx)) {
+        match reader.run(stage.patience()).await {
             Poll::Ready(Some(Piece::Data(more))) => data.extend(more),
             Poll::Ready(Some(Piece::Trailers)) => trailers = true,
-            Poll::Ready(Some(Piece::Error)) => {
-                stage.violate(Promise::T5, "a whole body was delivered as an error");
-                return;
-            }
             Poll::Ready(None) => break,
-            Poll::Pending => {
-                stage.violate(
-                    Promise::T5,
-                    "a whole body was there, and its reader had to wait",
-                );
-                return;
-            }
+            // A layer may have reasons not to like it.
+            Poll::Ready(Some(Piece::Error)) => return,
+            Poll::Pending => return stage.stuck("the body"),
         }
-        told = response.is_end_stream();
+        told = reader.response.is_end_stream();
     }
     if data.len() != length {
         // A layer that changes bodies; what it says of them is its own.
@@ -153,18 +145,20 @@ async fn freed_at(check: &Check<'_>, bound: Bound, end: End) {
     if crowd.flights.len() != bound.count || crowd.next.is_none() {
         return;
     }
-    let mut reading = crowd
+    let reading = crowd
         .flights
         .pop()
-        .expect("as many as the bound, which is not none");
+        .and_then(|mut flight| flight.take_result());
+    let Some(Ok(response)) = reading else {
+        // A layer that replies when it has all of a body holds no slot beyond that.
+        return;
+    };
     let body = stage.core.bodies(|bodies| bodies.last());
 
     // Its first chunk does not end it, and neither does waiting for the second.
-    let mut watch = Watch::new(&stage.core, "the body".to_owned());
-    for _ in 0..2 {
-        // Twice, as the waker of the second poll is the one that counts.
-        let _ = read(&stage, &mut reading, &mut watch, End::Polled);
-    }
+    let mut reader = Reader::new(response, &stage.core);
+    let _ = read(&mut reader, End::Polled).await;
+    let _ = reader.poll();
     if freed_early(&stage, &mut crowd, end).await {
         return;
     }
@@ -188,19 +182,16 @@ async fn freed_at(check: &Check<'_>, bound: Bound, end: End) {
     }
     if end != End::Dropped {
         settle().await;
-        if !watch.is_woken() {
-            watch.lost("when its body went on");
+        let woken = reader.watch().is_woken();
+        if read(&mut reader, end).await.is_pending() {
+            return stage.stuck("the body");
         }
-        if read(&stage, &mut reading, &mut watch, end).is_pending() {
-            stage.violate(
-                Promise::T5,
-                format!("a body ended ({end:?}), and its reader waits"),
-            );
-            return;
+        if !woken {
+            reader.watch().lost("when its body went on");
         }
     }
     // The reader still holds a body that is over, unless to drop it is the end.
-    let held = (end != End::Dropped).then_some(reading);
+    let held = (end != End::Dropped).then_some(reader);
     if !stage.one_more(&mut crowd, Promise::T5).await {
         let seen = match end {
             End::Polled => "a body was read to its end, and its slot was not given to the next",
@@ -235,18 +226,11 @@ async fn freed_early(stage: &Stage<'_, '_>, crowd: &mut Crowd, end: End) -> bool
 }
 
 /// Reads what is there: pending if more may come, ready if this is the end.
-fn read(stage: &Stage<'_, '_>, flight: &mut Flight, watch: &mut Watch, end: End) -> Poll<()> {
-    let Some(response) = flight.response() else {
-        stage.violate(
-            Promise::T5,
-            "a call was answered, and its reply did not come through",
-        );
-        return Poll::Pending;
-    };
+async fn read(reader: &mut Reader, end: End) -> Poll<()> {
     loop {
-        match watch.poll(|cx| response.poll_frame(cx)) {
+        match reader.nudge().await {
             Poll::Ready(Some(Piece::Data(_) | Piece::Trailers)) => {
-                if end == End::Told && response.is_end_stream() {
+                if end == End::Told && reader.response.is_end_stream() {
                     return Poll::Ready(());
                 }
             }

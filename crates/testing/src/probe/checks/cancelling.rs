@@ -4,9 +4,10 @@ use std::task::Poll;
 
 use crate::probe::{
     core::Answer,
+    crowd::{From, Hold},
     drive::{Driven, Flight, settle},
     promise::Promise,
-    stage::{Bound, Check, From, Hold, Stage},
+    stage::{Bound, Check, Stage},
 };
 
 pub(in crate::probe) async fn t4(check: &Check<'_>) {
@@ -103,12 +104,10 @@ async fn unpolled(check: &Check<'_>, bound: Bound) {
         drop(seat);
         settle().await;
     }
-    same_bound(
-        &stage,
-        bound,
-        "futures had been dropped before their first poll",
-    )
-    .await;
+    let after = "futures had been dropped before their first poll";
+    stage
+        .same_crowd(Promise::T4, Some(bound.count), after)
+        .await;
 }
 
 /// Every slot taken; each way to leave gives it back.
@@ -123,21 +122,8 @@ async fn crowded(check: &Check<'_>, bound: Bound) {
         );
     }
     drop(crowd);
-    same_bound(&stage, bound, "all calls had been dropped").await;
-}
-
-/// The layer admits as many calls as it did when it was new.
-async fn same_bound(stage: &Stage<'_, '_>, bound: Bound, after: &str) {
-    settle().await;
-    let crowd = stage.crowd(From::Clones, Hold::Call).await;
-    let count = crowd.flights.len();
-    if count != bound.count || crowd.next.is_none() {
-        stage.violate(
-            Promise::T4,
-            format!(
-                "{} calls at once were admitted by a new service, and {count} after {after}",
-                bound.count
-            ),
-        );
-    }
+    let after = "all calls had been dropped";
+    stage
+        .same_crowd(Promise::T4, Some(bound.count), after)
+        .await;
 }

@@ -5,10 +5,11 @@ use std::{task::Poll, time::Duration};
 use crate::probe::{
     body::Content,
     core::Answer,
+    crowd::{From, Hold},
     drive::{Driven, Seat, settle},
     outer::{Fault, Held},
     promise::Promise,
-    stage::{Check, From, Hold, Stage},
+    stage::{Check, Stage},
 };
 
 const WHOLE: Answer = Answer::Reply(Content::Whole);
@@ -225,20 +226,9 @@ pub(in crate::probe) async fn t3(check: &Check<'_>) {
             return;
         }
     }
-    let crowd = stage.crowd(From::Clones, Hold::Call).await;
-    let count = crowd.next.as_ref().map(|_| crowd.flights.len());
-    if count != bound.map(|bound| bound.count) {
-        stage.violate(
-            Promise::T3,
-            format!(
-                "{} calls at once were admitted by a new service, and {} after instances had been \
-                 readied and dropped",
-                counted(bound.map(|bound| bound.count)),
-                counted(count)
-            ),
-        );
-    }
-    drop(crowd);
+    let count = bound.map(|bound| bound.count);
+    let after = "instances had been readied and dropped";
+    stage.same_crowd(Promise::T3, count, after).await;
     drop(stage);
 
     waiting(check).await;
@@ -386,8 +376,4 @@ async fn waiting(check: &Check<'_>) {
             );
         }
     }
-}
-
-fn counted(count: Option<usize>) -> String {
-    count.map_or_else(|| "any number of".to_owned(), |count| count.to_string())
 }

@@ -6,9 +6,10 @@ use super::panicking::caught;
 use crate::probe::{
     body::Content,
     core::{Answer, Point},
-    drive::{Driven, Watch},
+    crowd::{From, Hold},
+    drive::{Driven, Reader},
     promise::Promise,
-    stage::{Check, From, Hold, Stage},
+    stage::{Check, Stage},
 };
 
 const WHOLE: Answer = Answer::Reply(Content::Whole);
@@ -117,9 +118,9 @@ async fn once(stage: &Stage<'_, '_>, answer: Option<Answer>) {
             let mut flight = seat.call();
             let _ = flight.nudge().await;
         }
-    } else if let Some(Ok(mut response)) = stage.complete(&mut seat).await {
-        let mut watch = Watch::new(&stage.core, "the body".to_owned());
-        while let Poll::Ready(Some(_)) = watch.poll(|cx| response.poll_frame(cx)) {}
+    } else if let Some(Ok(response)) = stage.complete(&mut seat).await {
+        let mut reader = Reader::new(response, &stage.core);
+        while let Poll::Ready(Some(_)) = reader.nudge().await {}
     }
 }
 

@@ -12,10 +12,11 @@ use tokio::runtime::Handle;
 use crate::probe::{
     body::Content,
     core::{Answer, Point},
+    crowd::{From, Hold, calls},
     drive::{Driven, Seat},
     outer::Outer,
     promise::Promise,
-    stage::{Admission, Check, From, Hold, Stage},
+    stage::{Admission, Check, Stage},
 };
 
 const WHOLE: Answer = Answer::Reply(Content::Whole);
@@ -62,20 +63,18 @@ async fn same_slots(check: &Check<'_>) {
         (From::Clones, "clones of one service"),
         (
             From::Layers,
-            "services of one layer, each made by a `layer()` of its own",
+            "services of one layer, each from a `layer()` call of its own,",
         ),
     ] {
         let stage = check.stage(&format!("as many calls at once as go, by {whose}"));
         let crowd = stage.crowd(from, Hold::Call).await;
-        let count = crowd.next.as_ref().map(|_| crowd.flights.len());
+        let count = crowd.count();
         let expected = *first.get_or_insert(count);
         if count != expected {
-            let (count, expected) = (counted(count), counted(expected));
+            let (count, expected) = (calls(count), calls(expected));
             stage.violate(
                 Promise::T7,
-                format!(
-                    "{expected} calls at once are admitted by one instance, {count} by {whose}"
-                ),
+                format!("one instance admits {expected}, and {whose} {count}"),
             );
         }
     }
@@ -142,7 +141,7 @@ async fn unlocked(check: &Check<'_>, point: Point, place: &str) {
     let stage = check.stage(&format!(
         "another thread, while this one is in the inner {place}"
     ));
-    let other = stage.seat().into_outer();
+    let other = stage.seat().outer();
     let runtime = Handle::current();
     let (locked, was_locked) = mpsc::channel();
     stage.core.hook(
@@ -187,8 +186,4 @@ fn use_once(mut outer: Box<dyn Outer>) {
         let mut future = outer.call(0);
         let _ = future.as_mut().poll(cx);
     }
-}
-
-fn counted(count: Option<usize>) -> String {
-    count.map_or_else(|| "any number of".to_owned(), |count| count.to_string())
 }

@@ -7,9 +7,10 @@ use tokio::time::Instant;
 use crate::probe::{
     body::Content,
     core::Answer,
+    crowd::{From, Hold, Next},
     drive::{Driven, Flight, settle},
     promise::Promise,
-    stage::{Check, From, Hold, Next, Stage},
+    stage::{Check, Stage},
 };
 
 const WHOLE: Answer = Answer::Reply(Content::Whole);
@@ -87,6 +88,9 @@ async fn in_line(check: &Check<'_>) {
     let stage = check.stage("calls that wait for slots, which come free one by one");
     let mut crowd = stage.crowd(From::Clones, Hold::Call).await;
     for _ in 0..=bound.count {
+        if crowd.flights.is_empty() {
+            return;
+        }
         let mut first = crowd.flights.remove(0);
         stage.answer(&first, WHOLE);
         let _ = first.run(stage.patience()).await;

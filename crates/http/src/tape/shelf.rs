@@ -6,13 +6,13 @@ use http_body::Frame;
 
 /// One frame.
 #[derive(Clone)]
-pub(crate) enum Content {
+pub(super) enum Content {
     Data(Bytes),
     Trailers(Box<HeaderMap>),
 }
 
 /// Where small chunks are copied to. As they came, each might keep a whole network buffer alive.
-pub(crate) struct Shelf {
+pub(super) struct Shelf {
     room: BytesMut,
     filled: usize,
 }
@@ -20,14 +20,14 @@ pub(crate) struct Shelf {
 // ===== impl Content =====
 
 impl Content {
-    pub(crate) fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Data(data) => data.len(),
             Self::Trailers(_) => 0,
         }
     }
 
-    pub(crate) fn weight(&self) -> usize {
+    pub(super) fn weight(&self) -> usize {
         match self {
             Self::Data(data) => data.len(),
             Self::Trailers(all) => all
@@ -37,7 +37,7 @@ impl Content {
         }
     }
 
-    pub(crate) fn into_frame(self) -> Frame<Bytes> {
+    pub(super) fn into_frame(self) -> Frame<Bytes> {
         match self {
             Self::Data(data) => Frame::data(data),
             Self::Trailers(all) => Frame::trailers(*all),
@@ -51,14 +51,14 @@ impl Shelf {
     const SMALL: usize = 4 << 10;
     const ROOM: usize = 16 << 10;
 
-    pub(crate) fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             room: BytesMut::new(),
             filled: 0,
         }
     }
 
-    pub(crate) fn keep(&mut self, frame: &Frame<Bytes>) -> Content {
+    pub(super) fn keep(&mut self, frame: &Frame<Bytes>) -> Content {
         match frame.data_ref() {
             Some(data) if data.len() < Self::SMALL => Content::Data(self.copy(data)),
             Some(data) => Content::Data(data.clone()),

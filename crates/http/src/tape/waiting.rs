@@ -7,7 +7,7 @@ use std::{
 
 /// The readers to wake when the source may have more.
 #[derive(Default)]
-pub(crate) struct Waiting {
+pub(super) struct Waiting {
     slots: Mutex<Slots>,
 }
 
@@ -20,7 +20,7 @@ struct Slots {
 // ===== impl Waiting =====
 
 impl Waiting {
-    pub(crate) fn register(&self, slot: &mut Option<usize>, waker: &Waker) {
+    pub(super) fn register(&self, slot: &mut Option<usize>, waker: &Waker) {
         let mut slots = self.lock();
         let at = *slot.get_or_insert_with(|| slots.vacant());
         let old = match &mut slots.wakers[at] {
@@ -32,7 +32,7 @@ impl Waiting {
         drop(old);
     }
 
-    pub(crate) fn leave(&self, slot: Option<usize>) {
+    pub(super) fn leave(&self, slot: Option<usize>) {
         if let Some(at) = slot {
             let mut slots = self.lock();
             let old = slots.wakers[at].take();
@@ -43,7 +43,7 @@ impl Waiting {
     }
 
     /// Wakes everybody but the one who asks for it.
-    pub(crate) fn wake_others(&self, asks: Option<usize>) {
+    pub(super) fn wake_others(&self, asks: Option<usize>) {
         let mut from = 0;
         loop {
             let mut slots = self.lock();

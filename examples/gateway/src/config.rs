@@ -1,0 +1,110 @@
+//! The configuration: a TOML file, checked as a whole before anything starts.
+
+mod check;
+mod fault;
+mod file;
+mod units;
+
+use std::{
+    ffi::OsString,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::Path,
+    time::Duration,
+};
+
+use buttress_http::client::Client;
+use buttress_llm::{Dialect, Secret};
+
+pub(crate) use self::fault::Faults;
+use self::{check::Check, file::File};
+use crate::pattern::Pattern;
+
+/// What the file says, and nothing is wrong with it.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) listen: SocketAddr,
+    /// Whether others than loopback peers are shown the pages.
+    pub(crate) public_pages: bool,
+    pub(crate) limits: Limits,
+    pub(crate) endpoints: Vec<Endpoint>,
+    pub(crate) routes: Vec<Route>,
+    /// What is right, but perhaps not meant.
+    pub(crate) notes: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Limits {
+    /// The longest body of a request, in bytes.
+    pub(crate) body: usize,
+    /// How long the head of a request may take to arrive, and how long its body after that.
+    pub(crate) read: Duration,
+    /// How long requests may go on after the order to stop.
+    pub(crate) drain: Duration,
+    /// How many callers are connected at the same time; more wait to be accepted.
+    pub(crate) connections: usize,
+}
+
+/// Where calls can go.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) name: String,
+    pub(crate) dialect: Dialect,
+    pub(crate) client: Client,
+    pub(crate) base_url: String,
+    pub(crate) key: Option<Secret>,
+    pub(crate) models: Vec<String>,
+}
+
+/// Which calls go there.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) model: Pattern,
+    /// Places in [`Config::endpoints`], the preferred one first.
+    pub(crate) endpoints: Vec<usize>,
+    /// What the model is called there, if not as it is called here.
+    pub(crate) rename: Option<String>,
+}
+
+/// Where the variables of the environment are read.
+type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+// ===== impl Config =====
+
+impl Config {
+    /// Reads and checks a file. An `Err` is everything that is wrong with it.
+    pub(crate) fn read(path: &Path) -> Result<Self, Faults> {
+        let text =
+            std::fs::read_to_string(path).map_err(|error| Faults::unreadable(path, &error))?;
+        Self::parse(path, &text, &|name| std::env::var_os(name))
+    }
+
+    /// Checks the text of the file of this name.
+    pub(crate) fn parse(
+        path: &Path,
+        text: &str,
+        environment: Environment<'_>,
+    ) -> Result<Self, Faults> {
+        let mut faults = Faults::of(path, text);
+        let file = File::parse(text, &mut faults);
+        Check::new(faults, environment).config(&file)
+    }
+}
+
+// ===== impl Limits =====
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body: 32 << 20,
+            read: Duration::from_secs(30),
+            drain: Duration::from_secs(30),
+            connections: 8192,
+        }
+    }
+}
+
+/// Where the gateway listens if nothing says otherwise.
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,281 @@
+//! What keys and types do not say: whether it all fits together, and whether it can work.
+
+use std::collections::HashMap;
+
+use buttress_http::client::{Client, Proxies};
+use buttress_llm::{Dialect, Secret};
+use toml::Spanned;
+
+use super::{
+    Config, Endpoint, Environment, Faults, LISTEN, Limits, Route,
+    file::{EndpointEntry, File, LimitsSection, RouteEntry},
+};
+use crate::pattern::Pattern;
+
+/// One check of one file.
+pub(super) struct Check<'a> {
+    faults: Faults,
+    notes: Vec<String>,
+    environment: Environment<'a>,
+    proxies: Proxies,
+}
+
+// ===== impl Check =====
+
+impl<'a> Check<'a> {
+    pub(super) fn new(faults: Faults, environment: Environment<'a>) -> Self {
+        Self {
+            faults,
+            notes: Vec::new(),
+            environment,
+            proxies: Proxies::from_env(),
+        }
+    }
+
+    pub(super) fn config(mut self, file: &File) -> Result<Config, Faults> {
+        let limits = self.limits(&file.limits);
+        let names = self.names(file);
+        let endpoints: Option<Vec<_>> = {
+            // All of them are looked at before the first that is wrong ends it.
+            let checked: Vec<_> = file
+                .endpoints
+                .iter()
+                .map(|entry| self.endpoint(entry))
+                .collect();
+            checked.into_iter().collect()
+        };
+        let routes = self.routes(file, &names);
+        if let Some(endpoints) = &endpoints {
+            self.unused(endpoints, &routes);
+        }
+        let notes = self.notes;
+        self.faults.or(endpoints.map(|endpoints| Config {
+            listen: file.listen.unwrap_or(LISTEN),
+            public_pages: file.pages.public.unwrap_or(false),
+            limits,
+            endpoints,
+            routes,
+            notes,
+        }))
+    }
+
+    fn limits(&mut self, section: &LimitsSection) -> Limits {
+        const MOST_CONNECTIONS: usize = 1 << 20;
+        let default = Limits::default();
+        let connections = section.connections.as_ref().map(|connections| {
+            let found = *connections.get_ref();
+            if !(1..=MOST_CONNECTIONS).contains(&found) {
+                let expected =
+                    format!("found {found} connections, expected 1 to {MOST_CONNECTIONS}");
+                self.faults.add(&connections.span(), expected);
+            }
+            found
+        });
+        Limits {
+            body: section.body.map_or(default.body, |size| size.0),
+            read: section.read.map_or(default.read, |time| time.0),
+            drain: section.drain.map_or(default.drain, |time| time.0),
+            connections: connections.unwrap_or(default.connections),
+        }
+    }
+
+    /// The endpoints by name.
+    fn names<'f>(&mut self, file: &'f File) -> HashMap<&'f str, usize> {
+        let mut names = HashMap::new();
+        for (place, entry) in file.endpoints.iter().enumerate() {
+            let name = entry.name.get_ref();
+            let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+            if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
+                let found = format!(
+                    "found name {name:?}, expected 1 to 64 letters, digits, `-`, `_` or `.`"
+                );
+                self.faults.add(&entry.name.span(), found);
+            }
+            if names.insert(name.as_str(), place).is_some() {
+                let found = format!("found a second endpoint `{name}`, expected another name");
+                self.faults.add(&entry.name.span(), found);
+            }
+        }
+        names
+    }
+
+    fn endpoint(&mut self, entry: &EndpointEntry) -> Option<Endpoint> {
+        let base_url = entry.base_url.get_ref();
+        let client = Client::direct(base_url).and_then(|client| client.proxies(&self.proxies));
+        if let Err(error) = &client {
+            self.faults.add(&entry.base_url.span(), error.to_string());
+        }
+        let key = entry
+            .key_env
+            .as_ref()
+            .and_then(|variable| self.key(variable));
+        for model in &entry.models {
+            self.model(model);
+            if model.get_ref().contains('*') {
+                let found = format!(
+                    "found model {:?}, expected a name without `*`",
+                    model.get_ref()
+                );
+                self.faults.add(&model.span(), found);
+            }
+        }
+        let name = entry.name.get_ref();
+        if entry.dialect == Dialect::Gemini {
+            self.notes.push(format!(
+                "endpoint `{name}`: no path of the gateway reaches a Gemini endpoint yet"
+            ));
+        }
+        Some(Endpoint {
+            name: name.clone(),
+            dialect: entry.dialect,
+            client: client.ok()?,
+            base_url: base_url.clone(),
+            key,
+            models: entry
+                .models
+                .iter()
+                .map(|model| model.get_ref().clone())
+                .collect(),
+        })
+    }
+
+    /// The key in this variable. Its value is never shown, and neither is a name that may be one.
+    fn key(&mut self, variable: &Spanned<String>) -> Option<Secret> {
+        let name = variable.get_ref();
+        let plain = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+        let fault = if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
+            "found what is no variable's name, expected one such as `OPENAI_API_KEY`, and the key in that variable".to_owned()
+        } else {
+            match (self.environment)(name).map(|value| value.into_string().map(Secret::new)) {
+                Some(Ok(Ok(key))) => return Some(key),
+                Some(Ok(Err(error))) => {
+                    format!("the environment variable `{name}` holds no key: {error}")
+                }
+                Some(Err(_)) => {
+                    format!("the environment variable `{name}` holds no key: it is no text")
+                }
+                None => format!(
+                    "the environment variable `{name}` is not set, expected it to hold the key"
+                ),
+            }
+        };
+        self.faults.add(&variable.span(), fault);
+        None
+    }
+
+    /// A model's name or pattern must be fit for a log and for a JSON string.
+    fn model(&mut self, model: &Spanned<String>) {
+        let text = model.get_ref();
+        if text.is_empty() || text.len() > 256 || text.chars().any(char::is_control) {
+            let found =
+                format!("found model {text:?}, expected 1 to 256 bytes without control characters");
+            self.faults.add(&model.span(), found);
+        }
+    }
+
+    fn routes(&mut self, file: &File, names: &HashMap<&str, usize>) -> Vec<Route> {
+        let mut routes: Vec<Route> = Vec::with_capacity(file.routes.len());
+        for entry in &file.routes {
+            self.model(&entry.model);
+            let model = Pattern::new(entry.model.get_ref().as_str());
+            // An exact name goes before all patterns, so that only its like can be in its way.
+            let in_the_way = |before: &&Route| {
+                before.model.is_exact() == model.is_exact() && before.model.covers(&model)
+            };
+            if let Some(before) = routes.iter().find(in_the_way) {
+                let (text, before) = (model.as_str(), before.model.as_str());
+                let found = format!(
+                    "found route {text:?} behind {before:?}, which takes all of its models; expected the narrower one first"
+                );
+                self.faults.add(&entry.model.span(), found);
+            }
+            routes.push(Route {
+                model,
+                endpoints: self.targets(entry, file, names),
+                rename: entry.rename.as_ref().map(|rename| {
+                    self.model(rename);
+                    if rename.get_ref().contains('*') {
+                        let found = format!(
+                            "found rename {:?}, expected one model's name",
+                            rename.get_ref()
+                        );
+                        self.faults.add(&rename.span(), found);
+                    }
+                    rename.get_ref().clone()
+                }),
+            });
+        }
+        routes
+    }
+
+    fn targets(
+        &mut self,
+        entry: &RouteEntry,
+        file: &File,
+        names: &HashMap<&str, usize>,
+    ) -> Vec<usize> {
+        let mut targets = Vec::new();
+        for name in entry.endpoints.get_ref() {
+            let text = name.get_ref();
+            match names.get(text.as_str()) {
+                Some(place) if targets.contains(place) => {
+                    self.faults.add(
+                        &name.span(),
+                        format!("found endpoint `{text}` twice, expected it once"),
+                    );
+                }
+                Some(place) => targets.push(*place),
+                // It may be one of those that could not be read.
+                None if file.incomplete => {}
+                None => {
+                    let mut known: Vec<_> = names.keys().map(|name| format!("`{name}`")).collect();
+                    known.sort();
+                    let found = format!(
+                        "found endpoint {text:?}, expected one of {}",
+                        known.join(", ")
+                    );
+                    self.faults.add(&name.span(), found);
+                }
+            }
+        }
+        let dialects = |dialect| {
+            targets
+                .iter()
+                .any(|place| file.endpoints[*place].dialect == dialect)
+        };
+        if entry.endpoints.get_ref().is_empty() {
+            self.faults.add(
+                &entry.endpoints.span(),
+                "found no endpoint, expected at least one",
+            );
+        } else if !targets.is_empty() && !dialects(Dialect::OpenAi) && !dialects(Dialect::Anthropic)
+        {
+            let found = "found only Gemini endpoints, which no path of the gateway reaches yet; expected one of dialect `openai` or `anthropic`";
+            self.faults.add(&entry.endpoints.span(), found);
+        }
+        targets
+    }
+
+    /// What is written and has no effect.
+    fn unused(&mut self, endpoints: &[Endpoint], routes: &[Route]) {
+        for (place, endpoint) in endpoints.iter().enumerate() {
+            let name = &endpoint.name;
+            let led: Vec<_> = routes
+                .iter()
+                .filter(|route| route.endpoints.contains(&place))
+                .collect();
+            if led.is_empty() {
+                self.notes
+                    .push(format!("endpoint `{name}`: no route leads to it"));
+                continue;
+            }
+            for model in &endpoint.models {
+                if !led.iter().any(|route| route.model.matches(model)) {
+                    self.notes.push(format!(
+                        "endpoint `{name}`: no route leads to its model {model:?}"
+                    ));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Why there is no reply from an endpoint, and how that is told in the caller's dialect.
+
+use std::{
+    convert::Infallible,
+    fmt,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use axum::body::Body;
+use buttress_core::{Refuse, Refused};
+use buttress_http::{BoxError, HttpServer, client::Kind, outcome_of_error};
+use buttress_llm::{Dialect, ErrorReply, request::PeekError};
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http_body_util::Empty;
+
+use crate::{body::BodyFault, config::Limits, front, gateway::Id};
+
+/// What went wrong.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// Nothing of ours is at this path.
+    Path,
+    /// Something is, but not for this method.
+    Method,
+    /// The body is encoded, and what it asks for cannot be read.
+    Encoded,
+    /// The body did not come.
+    Body(BodyFault, Limits),
+    /// The body cannot be understood.
+    Malformed(PeekError),
+    /// The body names no model.
+    NoModel,
+    /// No route takes this model.
+    Model(String),
+    /// A route takes this model, but its endpoints speak only this other dialect.
+    OtherDialect(String, Dialect),
+    /// The endpoint of this name could not be reached, or broke off before it replied.
+    Endpoint(String, BoxError),
+    /// The endpoint of this name wants the call to go elsewhere.
+    Redirect(String, StatusCode),
+}
+
+/// How many requests reached no endpoint, by reason.
+#[derive(Debug, Default)]
+pub(crate) struct TurnedAway {
+    counts: [AtomicU64; REASONS.len()],
+}
+
+const REASONS: [&str; 8] = [
+    "unknown_path",
+    "wrong_method",
+    "encoded_body",
+    "unread_body",
+    "malformed_body",
+    "no_model",
+    "unknown_model",
+    "other_dialect",
+];
+
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
+// ===== impl Fault =====
+
+impl Fault {
+    /// Why it reached no endpoint, as one of [`TurnedAway`]'s reasons.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Path => "unknown_path",
+            Self::Method => "wrong_method",
+            Self::Encoded => "encoded_body",
+            Self::Body(..) => "unread_body",
+            Self::Malformed(_) => "malformed_body",
+            Self::NoModel => "no_model",
+            Self::Model(_) => "unknown_model",
+            Self::OtherDialect(..) => "other_dialect",
+            Self::Endpoint(..) | Self::Redirect(..) => "endpoint",
+        }
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::Path | Self::Model(_) | Self::OtherDialect(..) => StatusCode::NOT_FOUND,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Encoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Body(BodyFault::TooLarge, _) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Body(BodyFault::TooSlow, _) => StatusCode::REQUEST_TIMEOUT,
+            Self::Body(BodyFault::Broken, _) | Self::Malformed(_) | Self::NoModel => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::Endpoint(_, error) => status_of(error),
+            Self::Redirect(..) => StatusCode::BAD_GATEWAY,
+        }
+    }
+
+    fn code(&self) -> Option<&'static str> {
+        match self {
+            Self::Model(_) | Self::OtherDialect(..) => Some("model_not_found"),
+            _ => None,
+        }
+    }
+
+    /// The answer in this dialect's envelope, to the request of this id.
+    pub(crate) fn answer(&self, dialect: Dialect, id: Id) -> Response<Body> {
+        let (message, name) = (self.to_string(), id.to_string());
+        let mut error = ErrorReply::new(self.status(), &message);
+        if let Some(code) = self.code() {
+            error = error.code(code).param("model");
+        }
+        error = error.request_id(&name);
+        let mut answer = Response::new(Body::from(error.json(dialect)));
+        *answer.status_mut() = self.status();
+        let headers = answer.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        headers.insert(front::id_header(dialect), id.header());
+        match self {
+            Self::Method => {
+                headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
+            }
+            Self::Endpoint(_, error) => {
+                let outcome = outcome_of_error(error);
+                let again = if outcome.again() { "true" } else { "false" };
+                headers.insert(SHOULD_RETRY, HeaderValue::from_static(again));
+            }
+            Self::Redirect(..) => {
+                headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+            }
+            _ => {}
+        }
+        answer
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path => f.write_str(
+                "there is nothing at this path, or its body is no JSON that names a model",
+            ),
+            Self::Method => f.write_str("this path expects a POST"),
+            Self::Encoded => {
+                f.write_str("the body has a content-encoding; it is expected to have none")
+            }
+            Self::Body(BodyFault::TooLarge, limits) => {
+                write!(f, "the body is larger than {} bytes", limits.body)
+            }
+            Self::Body(BodyFault::TooSlow, limits) => {
+                write!(
+                    f,
+                    "the body did not arrive within {} s",
+                    limits.read.as_secs_f64()
+                )
+            }
+            Self::Body(BodyFault::Broken, _) => f.write_str("the body ends before its end"),
+            Self::Malformed(error) => error.fmt(f),
+            Self::NoModel => f.write_str("the body names no `model`"),
+            Self::Model(model) => write!(
+                f,
+                "no route of this gateway takes the model `{}`",
+                model.escape_debug()
+            ),
+            Self::OtherDialect(model, dialect) => {
+                let (model, paths) = (model.escape_debug(), path_of(*dialect));
+                write!(
+                    f,
+                    "the model `{model}` is served here in the dialect of {dialect} alone: {paths}"
+                )
+            }
+            Self::Endpoint(endpoint, error) => {
+                write!(f, "endpoint `{endpoint}`: ")?;
+                match Refused::find(&**error) {
+                    Some(refused) => refused.fmt(f),
+                    None => Kind::of(&**error).fmt(f),
+                }
+            }
+            Self::Redirect(endpoint, status) => {
+                write!(
+                    f,
+                    "endpoint `{endpoint}` answered with a redirect ({status}), which is not followed: "
+                )?;
+                f.write_str("its base_url may be wrong")
+            }
+        }
+    }
+}
+
+/// What an error that came instead of a reply is told as.
+pub(crate) fn status_of(error: &BoxError) -> StatusCode {
+    if let Some(refused) = Refused::find(&**error) {
+        let answer: Result<Response<buttress_http::Body<Empty<Bytes>>>, Infallible> =
+            HttpServer.refuse(refused);
+        return match answer {
+            Ok(answer) => answer.status(),
+            Err(never) => match never {},
+        };
+    }
+    match Kind::of(&**error) {
+        Kind::ConnectTimeout | Kind::Timeout => StatusCode::GATEWAY_TIMEOUT,
+        Kind::Unstarted => StatusCode::SERVICE_UNAVAILABLE,
+        Kind::Request => StatusCode::BAD_REQUEST,
+        _ => StatusCode::BAD_GATEWAY,
+    }
+}
+
+fn path_of(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::OpenAi => "POST /v1/chat/completions",
+        Dialect::Anthropic => "POST /v1/messages",
+        _ => "no path of the gateway reaches it yet",
+    }
+}
+
+// ===== impl TurnedAway =====
+
+impl TurnedAway {
+    pub(crate) fn count(&self, fault: &Fault) {
+        if let Some(place) = REASONS.iter().position(|known| *known == fault.reason()) {
+            self.counts[place].fetch_add(1, Relaxed);
+        }
+    }
+
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = self.counts.iter().map(|count| count.load(Relaxed));
+        REASONS.into_iter().zip(counts)
+    }
+}

@@ -1,0 +1,184 @@
+//! The way of a request: from a caller to an endpoint, and the way of its reply back.
+
+use std::sync::Arc;
+
+use axum::{body::Body, extract::State};
+use buttress_core::{Completion, settle};
+use buttress_http::Http;
+use buttress_llm::{Dialect, openai::UsageFilter, request::Peek};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header, request::Parts};
+use http_body_util::Full;
+use hyper::body::Incoming;
+
+use crate::{
+    body,
+    call::{Call, Line},
+    endpoint::{Endpoint, Reply},
+    face::{Asks, Face},
+    fault::{self, Fault},
+    gateway::{Gateway, Id},
+    headers::take_out,
+};
+
+/// A request that an endpoint will be asked.
+struct Asked {
+    endpoint: Arc<Endpoint>,
+    request: Request<Full<Bytes>>,
+    /// We asked for the usage of the stream, and the caller did not.
+    usage: bool,
+}
+
+/// Serves one call, whatever becomes of it.
+pub(crate) async fn serve(gateway: &Gateway, request: Request<Incoming>) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    let face = Face::of(&head);
+    let id = gateway.ids.next();
+    let mut line = Line::begin(&gateway.log, &head);
+    let reply = match understand(gateway, face, head, body, &mut line).await {
+        Ok(asked) => ask(asked, face, id, line).await,
+        Err(fault) => {
+            gateway.turned_away.count(&fault);
+            line.turned_away(&fault, id);
+            Err(fault)
+        }
+    };
+    reply.unwrap_or_else(|fault| fault.answer(face.dialect, id))
+}
+
+/// Tells whoever asks for what is not there.
+pub(crate) async fn nothing(
+    State(gateway): State<Arc<Gateway>>,
+    request: Request<Body>,
+) -> Response<Body> {
+    let (head, _) = request.into_parts();
+    let face = Face::of(&head);
+    let fault = match face.asks {
+        Asks::Reply => Fault::Method,
+        Asks::Other => Fault::Path,
+    };
+    let id = gateway.ids.next();
+    gateway.turned_away.count(&fault);
+    Line::begin(&gateway.log, &head).turned_away(&fault, id);
+    fault.answer(face.dialect, id)
+}
+
+/// Reads a request, and finds the endpoint that it goes to.
+async fn understand(
+    gateway: &Gateway,
+    face: Face,
+    head: Parts,
+    body: Incoming,
+    line: &mut Line,
+) -> Result<Asked, Fault> {
+    face.admits(&head)?;
+    let limits = &gateway.limits;
+    let expects = head.headers.contains_key(header::EXPECT);
+    let body = body::read(body, limits, expects)
+        .await
+        .map_err(|fault| Fault::Body(fault, *limits))?;
+    let asked = Peek::new(body).map_err(Fault::Malformed)?;
+
+    let model = asked.model().ok_or(match face.asks {
+        Asks::Reply => Fault::NoModel,
+        Asks::Other => Fault::Path,
+    })?;
+    line.model(model);
+    let route = gateway
+        .routes
+        .find(model)
+        .ok_or_else(|| Fault::Model(model.to_owned()))?;
+    let endpoint = route.endpoint(face.dialect).ok_or_else(|| {
+        let other = route
+            .first()
+            .map_or(Dialect::Gemini, |endpoint| endpoint.dialect);
+        Fault::OtherDialect(model.to_owned(), other)
+    })?;
+
+    // Every byte stays what it was, but for what truth needs.
+    let mut edit = asked.edit();
+    if let Some(name) = route.rename() {
+        edit = edit.model(name);
+    }
+    // A chat's stream tells its usage only to those who ask.
+    let usage = face == Face::CHAT && asked.stream() && !asked.include_usage();
+    if usage {
+        edit = edit.include_usage();
+    }
+    Ok(Asked {
+        request: endpoint.request(head, edit.finish()),
+        endpoint: endpoint.clone(),
+        usage,
+    })
+}
+
+/// Asks the endpoint, and follows its reply to the end.
+async fn ask(asked: Asked, face: Face, id: Id, line: Line) -> Result<Response<Body>, Fault> {
+    let Asked {
+        endpoint,
+        request,
+        usage,
+    } = asked;
+    let mut call = Completion::new(Call::begin(&endpoint, line));
+    let mut result = match face.asks {
+        Asks::Reply => endpoint.chat(request).await,
+        Asks::Other => endpoint.other(request).await,
+    };
+    let (status, name) = match &mut result {
+        Ok(reply) => (reply.status(), clean(reply.headers_mut(), face.dialect, id)),
+        Err(error) => (fault::status_of(error), id.header()),
+    };
+    call.get_mut().answered(status, name);
+    settle(&Http, &mut result, call);
+    match result {
+        Ok(reply) if reply.status().is_redirection() => {
+            Err(Fault::Redirect(endpoint.name.clone(), reply.status()))
+        }
+        Ok(reply) => Ok(passed_on(reply, usage)),
+        Err(error) => Err(Fault::Endpoint(endpoint.name.clone(), error)),
+    }
+}
+
+/// Makes the head of a reply one of ours, and says under which id the caller gets it.
+fn clean(headers: &mut HeaderMap, dialect: Dialect, id: Id) -> HeaderValue {
+    take_out(headers, |name| name == "set-cookie");
+    if is_event_stream(headers) {
+        // Nothing on the way may keep a part of it back.
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        headers.insert(BUFFERING, HeaderValue::from_static("no"));
+    }
+    headers
+        .entry(id_header(dialect))
+        .or_insert_with(|| id.header())
+        .clone()
+}
+
+/// The reply for the caller, its body as it comes.
+fn passed_on(reply: Reply, usage: bool) -> Response<Body> {
+    let (mut head, body) = reply.into_parts();
+    if usage && is_event_stream(&head.headers) {
+        head.headers.remove(header::CONTENT_LENGTH);
+        Response::from_parts(head, Body::new(UsageFilter::new(body)))
+    } else {
+        Response::from_parts(head, Body::new(body))
+    }
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    const EVENTS: &[u8] = b"text/event-stream";
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .map_or(&b""[..], HeaderValue::as_bytes);
+    kind.get(..EVENTS.len())
+        .is_some_and(|kind| kind.eq_ignore_ascii_case(EVENTS))
+}
+
+/// The header in which this dialect's SDK looks for the id of a request.
+pub(crate) const fn id_header(dialect: Dialect) -> HeaderName {
+    match dialect {
+        Dialect::Anthropic => HeaderName::from_static("request-id"),
+        _ => HeaderName::from_static("x-request-id"),
+    }
+}
+
+const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");

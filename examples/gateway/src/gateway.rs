@@ -1,0 +1,108 @@
+//! The gateway put together: everything that requests share.
+
+use std::{
+    collections::hash_map::RandomState,
+    fmt,
+    hash::BuildHasher,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use http::HeaderValue;
+
+use crate::{
+    config::{Config, Limits},
+    endpoint::Endpoint,
+    fault::TurnedAway,
+    log::Log,
+    models::Model,
+    route::Routes,
+};
+
+/// Everything that requests share.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    pub(crate) endpoints: Vec<Arc<Endpoint>>,
+    pub(crate) routes: Routes,
+    pub(crate) models: Vec<Model>,
+    pub(crate) limits: Limits,
+    pub(crate) log: Log,
+    /// Whether the endpoints are simulated.
+    pub(crate) simulated: bool,
+    pub(crate) turned_away: TurnedAway,
+    pub(crate) ids: Ids,
+}
+
+/// Makes the ids of requests that nobody else has given one.
+#[derive(Debug)]
+pub(crate) struct Ids {
+    process: u64,
+    next: AtomicU64,
+}
+
+/// Such an id.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Id {
+    process: u64,
+    number: u64,
+}
+
+// ===== impl Gateway =====
+
+impl Gateway {
+    pub(crate) fn new(config: Config, log: Log, simulated: bool) -> Self {
+        let endpoints: Vec<_> = config
+            .endpoints
+            .into_iter()
+            .map(Endpoint::new)
+            .map(Arc::new)
+            .collect();
+        let routes = Routes::new(config.routes, &endpoints);
+        Self {
+            models: Model::all(&routes, &endpoints),
+            routes,
+            endpoints,
+            limits: config.limits,
+            log,
+            simulated,
+            turned_away: TurnedAway::default(),
+            ids: Ids::new(),
+        }
+    }
+}
+
+// ===== impl Ids =====
+
+impl Ids {
+    fn new() -> Self {
+        Self {
+            // The seed of a hasher is the one random number that std hands out.
+            process: RandomState::new().hash_one(0),
+            next: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn next(&self) -> Id {
+        Id {
+            process: self.process,
+            number: self.next.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+}
+
+// ===== impl Id =====
+
+impl Id {
+    pub(crate) fn header(self) -> HeaderValue {
+        // Its letters and digits always are a header value.
+        HeaderValue::try_from(self.to_string()).unwrap_or(HeaderValue::from_static("req"))
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "req_{:016x}{:08x}", self.process, self.number)
+    }
+}

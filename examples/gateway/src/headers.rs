@@ -1,0 +1,79 @@
+//! Which headers a gateway does not pass on.
+
+use http::{HeaderMap, HeaderName, header};
+
+/// Takes out what concerns one connection alone (RFC 9110, 7.6.1), what `Connection` names beside
+/// it, and what is unwanted besides.
+pub(crate) fn take_out(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
+    // One pass over those that are there is cheaper than to look for each that may be.
+    let mut out: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| is_hop_by_hop(name.as_str()) || unwanted(name.as_str()))
+        .cloned()
+        .collect();
+    for value in headers.get_all(header::CONNECTION) {
+        let named = value
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .map(<[u8]>::trim_ascii);
+        // That it closes or stays open needs no header of that name.
+        let named = named.filter(|name| {
+            !name.eq_ignore_ascii_case(b"close") && !name.eq_ignore_ascii_case(b"keep-alive")
+        });
+        out.extend(named.filter_map(|name| HeaderName::from_bytes(name).ok()));
+    }
+    for name in out {
+        headers.remove(name);
+    }
+}
+
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+
+    use super::take_out;
+
+    #[test]
+    fn what_concerns_one_connection_is_taken_out_with_what_connection_names_and_what_is_unwanted() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "keep-alive, X-Mine"),
+            ("connection", " ,close,x-other ,not a name"),
+            ("x-mine", "1"),
+            ("x-mine", "2"),
+            ("x-other", "3"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-authenticate", "Basic"),
+            ("proxy-authorization", "Basic canary"),
+            ("proxy-connection", "keep-alive"),
+            ("te", "trailers"),
+            ("trailer", "x-checksum"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("x-unwanted", "5"),
+            ("x-kept", "4"),
+            ("content-length", "5"),
+        ] {
+            headers.append(name, value.parse().unwrap());
+        }
+        take_out(&mut headers, |name| name == "x-unwanted");
+        let mut left: Vec<_> = headers.keys().map(http::HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["content-length", "x-kept"]);
+    }
+}

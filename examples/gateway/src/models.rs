@@ -1,0 +1,89 @@
+//! `/v1/models`: what can be asked for.
+
+use std::{collections::HashSet, sync::Arc};
+
+use axum::{
+    Json,
+    body::Body,
+    extract::{Path, State},
+    response::{IntoResponse, Response},
+};
+use buttress_llm::Dialect;
+use http::HeaderMap;
+use serde_json::{Value, json};
+
+use crate::{endpoint::Endpoint, face, fault::Fault, gateway::Gateway, route::Routes};
+
+/// A model, and the endpoint that serves it first.
+#[derive(Debug)]
+pub(crate) struct Model {
+    id: String,
+    owner: String,
+}
+
+// ===== impl Model =====
+
+impl Model {
+    /// Those that have a name: the routes without `*`, and what the endpoints say they have, as far
+    /// as a route leads there.
+    pub(crate) fn all(routes: &Routes, endpoints: &[Arc<Endpoint>]) -> Vec<Self> {
+        let mut listed = HashSet::new();
+        let had = endpoints.iter().flat_map(|endpoint| &endpoint.models);
+        (routes.names())
+            .chain(had.map(String::as_str))
+            .filter(|id| listed.insert(*id))
+            .filter_map(|id| {
+                let endpoint = routes.find(id)?.first()?;
+                Some(Self {
+                    id: id.to_owned(),
+                    owner: endpoint.name.clone(),
+                })
+            })
+            .collect()
+    }
+
+    /// As this dialect describes a model. When it was made is not known here.
+    fn shown(&self, dialect: Dialect) -> Value {
+        match dialect {
+            Dialect::Anthropic => json!({
+                "type": "model",
+                "id": self.id,
+                "display_name": self.id,
+                "created_at": "1970-01-01T00:00:00Z",
+            }),
+            _ => json!({ "id": self.id, "object": "model", "created": 0, "owned_by": self.owner }),
+        }
+    }
+}
+
+/// `GET /v1/models`
+pub(crate) async fn list(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Json<Value> {
+    let dialect = face::dialect_of(&headers);
+    let models: Vec<_> = gateway
+        .models
+        .iter()
+        .map(|model| model.shown(dialect))
+        .collect();
+    Json(match dialect {
+        Dialect::Anthropic => json!({
+            "has_more": false,
+            "first_id": gateway.models.first().map(|model| &model.id),
+            "last_id": gateway.models.last().map(|model| &model.id),
+            "data": models,
+        }),
+        _ => json!({ "object": "list", "data": models }),
+    })
+}
+
+/// `GET /v1/models/{id}`
+pub(crate) async fn one(
+    State(gateway): State<Arc<Gateway>>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Response<Body> {
+    let dialect = face::dialect_of(&headers);
+    match gateway.models.iter().find(|model| model.id == id) {
+        Some(model) => Json(model.shown(dialect)).into_response(),
+        None => Fault::Model(id).answer(dialect, gateway.ids.next()),
+    }
+}

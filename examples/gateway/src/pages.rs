@@ -1,0 +1,158 @@
+//! What people and monitors look at.
+
+use std::{
+    fmt::{self, Write as _},
+    sync::Arc,
+};
+
+use axum::{
+    Json,
+    extract::State,
+    response::{Html, IntoResponse},
+};
+use http::{StatusCode, header};
+use serde_json::{Value, json};
+
+use crate::{endpoint::Endpoint, gateway::Gateway};
+
+/// `/`: one page that streams a chat, and shows what the gateway does meanwhile.
+pub(crate) async fn index() -> impl IntoResponse {
+    const POLICY: &str = "default-src 'none'; connect-src 'self'; img-src data:; \
+         script-src 'unsafe-inline'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'";
+    let headers = [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::CACHE_CONTROL, "no-cache"),
+    ];
+    (headers, Html(include_str!("pages/index.html")))
+}
+
+/// `/healthz`: it runs, and says nothing of the endpoints.
+pub(crate) async fn health() -> &'static str {
+    "ok\n"
+}
+
+/// In place of a page, for a peer that may not see it.
+pub(crate) async fn hidden() -> impl IntoResponse {
+    let why = "This page is shown to loopback peers only. To show it to everybody:\n\n[pages]\npublic = true\n";
+    (StatusCode::FORBIDDEN, why)
+}
+
+/// `/status`: what the page shows, as JSON.
+pub(crate) async fn status(State(gateway): State<Arc<Gateway>>) -> impl IntoResponse {
+    let endpoints: Vec<Value> = gateway
+        .endpoints
+        .iter()
+        .map(|endpoint| shown(endpoint))
+        .collect();
+    let status = json!({ "simulated": gateway.simulated, "endpoints": endpoints });
+    ([(header::CACHE_CONTROL, "no-store")], Json(status))
+}
+
+fn shown(endpoint: &Endpoint) -> Value {
+    let ended = endpoint.counters.ended().filter(|(_, count)| *count > 0);
+    let ended: serde_json::Map<_, _> = ended
+        .map(|(class, count)| (class.to_string(), count.into()))
+        .collect();
+    let (input, output) = endpoint.counters.tokens();
+    json!({
+        "name": endpoint.name,
+        "dialect": endpoint.dialect.as_str(),
+        "base_url": endpoint.base_url,
+        "models": endpoint.models,
+        "in_flight": endpoint.counters.in_flight(),
+        "ended": ended,
+        "tokens": { "input": input, "output": output },
+    })
+}
+
+/// `/metrics`, in Prometheus' text format.
+///
+/// | metric | labels | |
+/// |---|---|---|
+/// | `gateway_calls_total` | `endpoint`, `class` | calls to an endpoint whose reply is over |
+/// | `gateway_calls_in_flight` | `endpoint` | calls that are not |
+/// | `gateway_tokens_total` | `endpoint`, `kind` (`input`, `output`) | tokens that replies told of |
+/// | `gateway_turned_away_total` | `reason` | requests that reached no endpoint |
+pub(crate) async fn metrics(State(gateway): State<Arc<Gateway>>) -> impl IntoResponse {
+    let mut text = String::new();
+    // Writing to a `String` does not fail.
+    let _ = write_metrics(&mut text, &gateway);
+    (
+        [(
+            header::CONTENT_TYPE,
+            "text/plain; version=0.0.4; charset=utf-8",
+        )],
+        text,
+    )
+}
+
+// The names of endpoints and classes need no escaping.
+fn write_metrics(out: &mut String, gateway: &Gateway) -> fmt::Result {
+    let endpoints = || {
+        gateway
+            .endpoints
+            .iter()
+            .map(|endpoint| (&endpoint.name, &endpoint.counters))
+    };
+
+    let name = "gateway_calls_total";
+    head(
+        out,
+        name,
+        "counter",
+        "Calls to an endpoint whose reply is over, by class.",
+    )?;
+    for (endpoint, counters) in endpoints() {
+        for (class, count) in counters.ended() {
+            writeln!(
+                out,
+                "{name}{{endpoint=\"{endpoint}\",class=\"{class}\"}} {count}"
+            )?;
+        }
+    }
+
+    let name = "gateway_calls_in_flight";
+    head(
+        out,
+        name,
+        "gauge",
+        "Calls to an endpoint whose reply is not over.",
+    )?;
+    for (endpoint, counters) in endpoints() {
+        writeln!(
+            out,
+            "{name}{{endpoint=\"{endpoint}\"}} {}",
+            counters.in_flight()
+        )?;
+    }
+
+    let name = "gateway_tokens_total";
+    head(out, name, "counter", "Tokens that replies told of.")?;
+    for (endpoint, counters) in endpoints() {
+        let (input, output) = counters.tokens();
+        writeln!(
+            out,
+            "{name}{{endpoint=\"{endpoint}\",kind=\"input\"}} {input}"
+        )?;
+        writeln!(
+            out,
+            "{name}{{endpoint=\"{endpoint}\",kind=\"output\"}} {output}"
+        )?;
+    }
+
+    let name = "gateway_turned_away_total";
+    head(
+        out,
+        name,
+        "counter",
+        "Requests that reached no endpoint, by reason.",
+    )?;
+    for (reason, count) in gateway.turned_away.counts() {
+        writeln!(out, "{name}{{reason=\"{reason}\"}} {count}")?;
+    }
+    Ok(())
+}
+
+fn head(out: &mut String, name: &str, kind: &str, help: &str) -> fmt::Result {
+    writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}")
+}

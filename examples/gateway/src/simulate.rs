@@ -1,0 +1,74 @@
+//! What the gateway serves when it is given no file: providers of its own, on loopback sockets.
+
+use std::{
+    error::Error,
+    path::Path,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use buttress_testing::{Match, Provider, Reply, Request, Running};
+
+use crate::config::Config;
+
+/// The simulated providers. They are there until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Simulated {
+    _providers: [Running; 2],
+}
+
+/// How fast they talk: 40 tokens a second.
+const PACE: Duration = Duration::from_millis(25);
+
+/// Starts them, and says how they are reached.
+pub(crate) async fn start() -> Result<(Config, Simulated), Box<dyn Error>> {
+    let openai = Provider::openai().on(Match::model("sim-flaky"), flaky());
+    let openai = talkative(openai).start().await?;
+    let anthropic = talkative(Provider::anthropic()).start().await?;
+    let text = include_str!("simulate/gateway.toml")
+        .replace("OPENAI", &openai.base_url())
+        .replace("ANTHROPIC", &anthropic.base_url());
+    let config = Config::parse(Path::new("simulate/gateway.toml"), &text, &|_| None);
+    let config = config.map_err(|faults| faults.to_string())?;
+    let providers = [openai, anthropic];
+    Ok((
+        config,
+        Simulated {
+            _providers: providers,
+        },
+    ))
+}
+
+/// A provider that answers every call, and keeps no record of it.
+fn talkative(provider: Provider) -> Provider {
+    provider
+        .reply(Reply::with(|request| {
+            Reply::text(speech(request)).pace(PACE)
+        }))
+        .on(Match::any(), Reply::error(404))
+        .remember(0, 0)
+}
+
+fn speech(request: &Request) -> String {
+    let heard: String = request.last_text().chars().take(200).collect();
+    format!(
+        "You said: “{}” Nobody thought about it: this is a simulated endpoint, and no network was \
+         asked. But the way here was the real one. Your request came over a socket, its model was \
+         read and found in a route, and this reply is streamed back piece by piece, while the \
+         gateway counts its tokens as they pass.",
+        heard.trim(),
+    )
+}
+
+/// One call after the other goes wrong in another way; every fourth is answered.
+fn flaky() -> Reply {
+    let calls = AtomicUsize::new(0);
+    Reply::with(
+        move |request| match calls.fetch_add(1, Ordering::Relaxed) % 4 {
+            0 => Reply::error(429).retry_after("2"),
+            1 => Reply::error(503),
+            2 => Reply::error(500),
+            _ => Reply::text(speech(request)).pace(PACE),
+        },
+    )
+}
