@@ -33,7 +33,7 @@ use std::{
 
 use tokio::net::TcpListener;
 
-use self::{app::App, args::Args, config::Config, gateway::Gateway, log::Writer, server::Signals};
+use self::{app::Apps, args::Args, config::Config, gateway::Gateway, log::Writer, server::Signals};
 
 fn main() -> ExitCode {
     let ended = Args::parse(env::args_os().skip(1))
@@ -82,23 +82,16 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
         .map_err(|error| format!("cannot listen on {address}: {error}"))?;
     announce(listener.local_addr()?, args.config.is_none())?;
 
-    let (limits, public_pages) = (config.limits, config.public_pages);
+    let limits = config.limits;
     let writer = if args.quiet {
         Writer::quiet()
     } else {
         Writer::start()
     };
-    let gateway = Arc::new(Gateway::new(config, writer.log(), args.config.is_none()));
-    let (with_pages, without) = (App::new(gateway.clone(), true), App::new(gateway, false));
-    let app = |peer: SocketAddr| {
-        let shown = public_pages || peer.ip().to_canonical().is_loopback();
-        if shown {
-            with_pages.clone()
-        } else {
-            without.clone()
-        }
-    };
-    let connections = server::serve(listener, &limits, app, signals.next()).await;
+    let public_pages = config.public_pages;
+    let gateway = Gateway::new(config, writer.log(), args.config.is_none());
+    let apps = Apps::new(&Arc::new(gateway), public_pages);
+    let connections = server::serve(listener, &limits, &apps, signals.next()).await;
 
     eprintln!(
         "stopping: what is under way may take another {} s",

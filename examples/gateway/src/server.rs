@@ -13,7 +13,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{app::App, config::Limits};
+use crate::{app::Apps, config::Limits};
 
 /// The order to stop: SIGTERM, or ctrl-c.
 #[derive(Debug)]
@@ -23,12 +23,10 @@ pub(crate) struct Signals {
 }
 
 /// Serves everybody who connects, until `stop` is ready.
-///
-/// `app` chooses what a peer is served: it is asked once a connection.
 pub(crate) async fn serve(
     listener: TcpListener,
     limits: &Limits,
-    app: impl Fn(SocketAddr) -> App,
+    apps: &Apps,
     stop: impl Future<Output = ()>,
 ) -> GracefulShutdown {
     let mut http = http1::Builder::new();
@@ -54,7 +52,7 @@ pub(crate) async fn serve(
         };
         // A caller that leaves, or does not speak HTTP, is nobody's business: here, and below.
         let _ = stream.set_nodelay(true);
-        let app = app(peer);
+        let app = apps.of(peer);
         let service = service_fn(move |request| app.clone().serve(request));
         let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async move {
