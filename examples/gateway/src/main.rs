@@ -31,15 +31,15 @@ use std::{
     sync::Arc,
 };
 
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, runtime::Runtime};
 
 use self::{app::Apps, args::Args, config::Config, gateway::Gateway, log::Writer, server::Signals};
 
 fn main() -> ExitCode {
-    let ended = Args::parse(env::args_os().skip(1))
+    match Args::parse(env::args_os().skip(1))
         .map_err(Into::into)
-        .and_then(run);
-    match ended {
+        .and_then(start)
+    {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
@@ -48,7 +48,14 @@ fn main() -> ExitCode {
     }
 }
 
-#[tokio::main]
+fn start(args: Args) -> Result<(), Box<dyn Error>> {
+    let runtime = Runtime::new()?;
+    let ended = runtime.block_on(run(args));
+    // A name that is still being looked up, or a pipe that nobody reads, is not waited for.
+    runtime.shutdown_background();
+    ended
+}
+
 async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     if args.help {
         return Ok(write!(io::stdout(), "{}", args::HELP)?);
@@ -97,11 +104,8 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
         "stopping: what is under way may take another {} s",
         limits.drain.as_secs_f64()
     );
-    let finished = tokio::select! {
-        finished = server::drain(connections, &limits) => finished,
-        // Told a second time.
-        () = signals.next() => false,
-    };
+    // Told a second time, it waits no longer.
+    let finished = connections.drain(limits.drain, signals.next()).await;
     writer.close().await;
     if !finished {
         eprintln!("stopped: some requests were cut off");
