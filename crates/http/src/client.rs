@@ -65,8 +65,12 @@
 //! that contradicts a body of known length, and `transfer-encoding`, are dropped. On HTTP/2,
 //! hyper drops `connection` and what it names, `keep-alive`, `proxy-connection`, `upgrade`, and
 //! any `te` but `trailers`. Everything else goes as it is, in both directions.
+//!
+//! The body of a response is a [`ResponseBody`]: it fails with an [`Error`] as well, and also where
+//! it ends before its `content-length`.
 
 mod base;
+mod body;
 mod chain;
 mod connect;
 mod dns;
@@ -88,7 +92,6 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, Version, header};
 use http_body::Body;
-use hyper::body::Incoming;
 use hyper_util::{
     client::{
         legacy::{self, connect::HttpConnector},
@@ -106,7 +109,9 @@ use self::{
     outgoing::{Informational, Outgoing},
     tls::Tls,
 };
-pub use self::{error::Error, future::ResponseFuture, kind::Kind, proxy::Proxies};
+pub use self::{
+    body::ResponseBody, error::Error, future::ResponseFuture, kind::Kind, proxy::Proxies,
+};
 
 const USER_AGENT: HeaderValue =
     HeaderValue::from_static(concat!("buttress/", env!("CARGO_PKG_VERSION")));
@@ -130,7 +135,8 @@ const USER_AGENT: HeaderValue =
 ///
 /// `TCP_NODELAY` is set. The head of a response is bounded: 100 fields and some 400 KiB on
 /// HTTP/1.1, 16 KiB on HTTP/2. There is no timeout after the connection is made: that is the
-/// timeout layer's. See the [module](self) for what is sent where.
+/// timeout layer's. See the [module](self) for what is sent where, and [`ResponseBody`] for how a
+/// response ends.
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<Shared>,
@@ -332,7 +338,7 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    type Response = Response<Incoming>;
+    type Response = Response<ResponseBody>;
     type Error = Error;
     type Future = ResponseFuture;
 

@@ -10,16 +10,16 @@
 use std::{env, error::Error, fs, hint::black_box};
 
 use buttress_http::{Judge, sse::Decoder};
-use buttress_llm::Dialect;
+use buttress_llm::{Dialect, request::Peek};
 use bytes::Bytes;
 use tokio::time::Instant;
 
 /// So many events of content in a stream.
-const EVENTS: usize = 60;
+const EVENTS: usize = 300;
 
 /// So many streams a measurement, of which the fastest counts: short enough to be left alone by
 /// whatever else runs.
-const STREAMS: u32 = 20;
+const STREAMS: u32 = 5;
 const ROUNDS: usize = 500;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -51,6 +51,37 @@ fn main() -> Result<(), Box<dyn Error>> {
         let packed: Vec<_> = whole.chunks(16 << 10).map(Bytes::copy_from_slice).collect();
         measure("  in chunks of 16 KiB", dialect, &packed);
     }
+    measure_request()
+}
+
+/// A conversation of 100 KB, on its way to another model.
+fn measure_request() -> Result<(), Box<dyn Error>> {
+    let text: String = words().map(|(_, word)| word).collect();
+    let message = format!(r#"{{"role":"user","content":"{text}"}}"#);
+    let messages = vec![message; 100_000 / (text.len() + 30)].join(",");
+    let body = format!(r#"{{"model":"fast","stream":true,"messages":[{messages}]}}"#);
+    let body = Bytes::from(body);
+    let time = |work: &mut dyn FnMut()| {
+        let mut best = f64::INFINITY;
+        for _ in 0..ROUNDS {
+            let start = Instant::now();
+            work();
+            best = best.min(start.elapsed().as_secs_f64());
+        }
+        best * 1e6
+    };
+    let peek = time(&mut || drop(black_box(Peek::new(body.clone()))));
+    let request = Peek::new(body.clone())?;
+    let edit = time(&mut || {
+        drop(black_box(
+            request.edit().model("slow").include_usage().finish(),
+        ));
+    });
+    let utf8 = time(&mut || drop(black_box(std::str::from_utf8(&body))));
+    println!(
+        "\na request of {} KB: {peek:.1} µs to read, {edit:.1} µs to edit ({utf8:.1} µs to check UTF-8 alone)",
+        body.len() / 1000
+    );
     Ok(())
 }
 

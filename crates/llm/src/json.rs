@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, ops::Range};
 
-use memchr::memchr2;
+use memchr::{memchr, memchr2};
 
 /// How deep values may nest. serde_json's own limit, and one bit of a `u128` each.
 pub(crate) const DEPTH: u32 = 128;
@@ -544,22 +544,22 @@ pub(crate) fn find_quote(text: &[u8]) -> Option<usize> {
     memchr2(b'"', b'\\', &text[at..]).map(|found| at + found)
 }
 
-/// The first quote, backslash or control character.
+/// The first quote or control character.
 #[inline]
-pub(crate) fn find_control(text: &[u8]) -> Option<usize> {
+fn find_quote_or_control(text: &[u8]) -> Option<usize> {
     let mut at = 0;
     while let Some(word) = text.get(at..at + 8)
-        && at < 32
+        && at < 16
     {
         let word = u64::from_le_bytes(word.try_into().unwrap_or_default());
-        let found = zero_bytes(word ^ QUOTES) | zero_bytes(word ^ BACKSLASHES) | controls(word);
+        let found = zero_bytes(word ^ QUOTES) | controls(word);
         if found != 0 {
             return Some(at + found.trailing_zeros() as usize / 8);
         }
         at += 8;
     }
     let rest = &text[at..];
-    let found = memchr2(b'"', b'\\', rest);
+    let found = memchr(b'"', rest);
     let before = &rest[..found.unwrap_or(rest.len())];
     // Without an early end, so that the compiler makes vectors of it.
     if before.iter().fold(false, |any, byte| any | (*byte < b' ')) {
@@ -567,6 +567,30 @@ pub(crate) fn find_control(text: &[u8]) -> Option<usize> {
         return found.map(|found| at + found);
     }
     found.map(|found| at + found)
+}
+
+/// How long the string is whose first quote is before `text`. `None` also where it has a control
+/// character, such as the end of a line of a stream.
+#[inline]
+pub(crate) fn string_len(text: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        at += find_quote_or_control(&text[at..])?;
+        if text[at] != b'"' {
+            return None;
+        }
+        if !is_escaped(text, at) {
+            return Some(at);
+        }
+        at += 1;
+    }
+}
+
+/// Whether an odd number of backslashes is before this byte of a string.
+#[inline]
+fn is_escaped(text: &[u8], at: usize) -> bool {
+    let before = text[..at].iter().rev();
+    before.take_while(|byte| **byte == b'\\').count() % 2 == 1
 }
 
 const ONES: u64 = u64::from_le_bytes([1; 8]);

@@ -10,7 +10,7 @@
 
 use std::ops::Range;
 
-use crate::json::{Cursor, Items, Kind, Strings, find_control};
+use crate::json::{Cursor, Items, Kind, Strings, string_len};
 
 /// The shapes of a stream.
 #[derive(Debug, Default)]
@@ -29,8 +29,13 @@ pub(crate) struct Match {
     pub(crate) content: bool,
 }
 
-/// The numbers in an event that matter, by what its reader calls them.
-pub(crate) type Counts = [Option<u64>; COUNTS];
+/// The numbers in an event that matter, by what its reader calls them: 0 to 7.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    counts: [u64; 8],
+    /// A bit for each that was told.
+    told: u8,
+}
 
 /// The strings and numbers in a text that may be any others, as far as its reader is concerned.
 #[derive(Clone, Debug)]
@@ -58,9 +63,6 @@ pub(crate) enum Role {
     /// This one of the counts.
     Count(u8),
 }
-
-/// How many numbers may matter in an event.
-pub(crate) const COUNTS: usize = 7;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Token {
@@ -91,6 +93,31 @@ struct Shape {
 
 /// Longer events do not come by the hundred, and are the decoder's to bound.
 const LONGEST: usize = 4 << 10;
+
+// ===== impl Counts =====
+
+impl Counts {
+    #[inline]
+    pub(crate) fn get(&self, which: u8) -> Option<u64> {
+        let which = which & 7;
+        (self.told & (1 << which) != 0).then(|| self.counts[usize::from(which)])
+    }
+
+    #[inline]
+    pub(crate) fn set(&mut self, which: u8, count: Option<u64>) {
+        let which = which & 7;
+        if let Some(count) = count {
+            self.counts[usize::from(which)] = count;
+            self.told |= 1 << which;
+        }
+    }
+
+    /// Whether any was told but this one.
+    #[inline]
+    pub(crate) fn any_but(&self, which: u8) -> bool {
+        self.told & !(1 << (which & 7)) != 0
+    }
+}
 
 // ===== impl Tokens =====
 
@@ -277,7 +304,7 @@ impl Shape {
                 let (len, value) = number(rest)?;
                 if let Role::Count(which) = hole.role {
                     // Should this not match in the end: the next that does sets it anew.
-                    self.counts[usize::from(which)] = Some(value);
+                    self.counts.set(which, Some(value));
                 }
                 len
             };
@@ -338,21 +365,6 @@ impl Shape {
     }
 }
 
-/// How long the string is whose first quote is before `text`. `None` also where it has a control
-/// character, such as the end of a line of the stream.
-#[inline]
-fn string_len(text: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    loop {
-        at += find_control(text.get(at..)?)?;
-        match text[at] {
-            b'"' => return Some(at),
-            b'\\' if *text.get(at + 1)? >= b' ' => at += 2,
-            _ => return None,
-        }
-    }
-}
-
 /// How long the number is with which `text` begins, and its value. `None` also where it is not the
 /// plain one of a count.
 #[inline]
@@ -371,13 +383,13 @@ fn number(text: &[u8]) -> Option<(usize, u64)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Match, Role, Shapes, Tokens};
+    use super::{Counts, Match, Role, Shapes, Tokens};
     use crate::json::{Cursor, Kind, Strings};
 
     /// Learns from an event whose first string is content, and whose first number is a count.
     fn learn(shapes: &mut Shapes, frame: &str) {
         let data = frame.strip_prefix("data: ").unwrap().trim_end();
-        let (mut tokens, mut counts) = (Tokens::default(), Default::default());
+        let (mut tokens, mut counts) = (Tokens::default(), Counts::default());
         let (mut string, mut number) = (Role::Content, Role::Count(0));
         Cursor::new(data.as_bytes(), Strings::Lax).skip_telling(|span, kind| {
             let role = match kind {
@@ -385,8 +397,7 @@ mod tests {
                 _ => std::mem::take(&mut number),
             };
             if role == Role::Count(0) {
-                counts = [None; super::COUNTS];
-                counts[0] = data[span.clone()].parse().ok();
+                counts.set(0, data[span.clone()].parse().ok());
             }
             tokens.add(span, kind, role);
         });
@@ -396,7 +407,7 @@ mod tests {
     fn found(shapes: &mut Shapes, frame: &str) -> Option<(usize, bool, Option<u64>)> {
         {
             let Match { len, content } = shapes.find(frame.as_bytes())?;
-            Some((len, content, shapes.counts()[0]))
+            Some((len, content, shapes.counts().get(0)))
         }
     }
 

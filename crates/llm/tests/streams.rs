@@ -4,6 +4,7 @@ mod common;
 
 use buttress_core::{Class, Usage};
 use buttress_llm::{Anthropic, AnyPath, Dialect, Gemini, OpenAi};
+use bytes::Bytes;
 use common::{Said, end_of_event, said_at_every_split, stream_head};
 
 /// A stream of OpenAI's of these chunks, given as what differs.
@@ -291,6 +292,27 @@ fn one_malformed_event_is_passed_over() {
             + &openai(&[&hello, STOP, USAGE, "[DONE]"]);
         let said = said_at_every_split(&OpenAi, &stream_head(), stream.as_bytes());
         assert_good(said, false, Some(openai_usage()), &stream, "Hello");
+    }
+}
+
+#[test]
+fn what_looks_like_an_event_in_the_middle_of_another_is_none() {
+    let hello = Bytes::from(openai(&[&delta(r#"{"content":"Hello"}"#)]));
+    for (begun, content) in [
+        ("data: 1\n", false),
+        ("data: 1\r", false),
+        ("data: {", false),
+        (": 1\ndata", false),
+        ("event: x\n", true),
+        (": 1\n", true),
+        ("\n", true),
+    ] {
+        let mut meter = common::meter(&OpenAi, &stream_head());
+        // The event is known by now.
+        assert!(meter.chunk(&hello).is_content() && meter.chunk(&hello).is_content());
+        meter.chunk(&Bytes::from(begun));
+        assert_eq!(meter.chunk(&hello).is_content(), content, "{begun:?}");
+        assert!(meter.chunk(&hello).is_content(), "{begun:?}");
     }
 }
 

@@ -2,13 +2,12 @@
 
 use buttress_http::{
     BoxError, Judge, TrackLayer, TrackService,
-    client::{self, Client},
+    client::{self, Client, ResponseBody},
 };
 use buttress_llm::{AnyPath, Dialect, Secret, strip_credentials};
 use bytes::Bytes;
 use http::{Extensions, HeaderValue, Request, header, request};
 use http_body_util::Full;
-use hyper::body::Incoming;
 use tower::{ServiceBuilder, ServiceExt, util::MapErr};
 
 use crate::{config, headers::take_out, stats::Counters, target::Targets};
@@ -30,7 +29,7 @@ pub(crate) struct Endpoint {
 /// The layers of a call, over the client.
 type Stack<J> = TrackService<MapErr<Client, fn(client::Error) -> BoxError>, J>;
 
-pub(crate) type Reply = http::Response<buttress_http::Body<Incoming>>;
+pub(crate) type Reply = http::Response<buttress_http::Body<ResponseBody>>;
 
 /// Puts the stack together, outermost layer first.
 ///
@@ -57,7 +56,9 @@ impl Endpoint {
         } = endpoint;
         Self {
             targets: Targets::new(dialect, &base_url),
-            chat: stack(TrackLayer::new(dialect), client.clone()),
+            // Nothing in this stack acts on a reply before its first content yet: so it is not held
+            // back until then.
+            chat: stack(TrackLayer::new(dialect).peek_bytes(0), client.clone()),
             // What the content of other replies is, nobody knows: none of it is waited for.
             other: stack(TrackLayer::new(AnyPath(dialect)).peek_bytes(0), client),
             counters: Counters::default(),

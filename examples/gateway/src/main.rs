@@ -36,10 +36,10 @@ use tokio::{net::TcpListener, runtime::Runtime};
 use self::{app::Apps, args::Args, config::Config, gateway::Gateway, log::Writer, server::Signals};
 
 fn main() -> ExitCode {
-    match Args::parse(env::args_os().skip(1))
+    let ended = Args::parse(env::args_os().skip(1))
         .map_err(Into::into)
-        .and_then(start)
-    {
+        .and_then(|args| start(&args));
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(args: Args) -> Result<(), Box<dyn Error>> {
+fn start(args: &Args) -> Result<(), Box<dyn Error>> {
     let runtime = Runtime::new()?;
     let ended = runtime.block_on(run(args));
     // A name that is still being looked up, or a pipe that nobody reads, is not waited for.
@@ -56,7 +56,7 @@ fn start(args: Args) -> Result<(), Box<dyn Error>> {
     ended
 }
 
-async fn run(args: Args) -> Result<(), Box<dyn Error>> {
+async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     if args.help {
         return Ok(write!(io::stdout(), "{}", args::HELP)?);
     }

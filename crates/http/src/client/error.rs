@@ -10,8 +10,8 @@ use super::{Kind, tls::NoRoots};
 
 pub(super) use crate::BoxError;
 
-/// What went wrong with a client's call, or with a setting of it, or why a layer around it
-/// refused.
+/// What went wrong with a client's call, with the body of its response, or with a setting of it, or
+/// why a layer around it refused.
 ///
 /// [`kind`](Error::kind) says what, [`outcome`](Error::outcome) what it means to the layers; the
 /// chain of [`source`](StdError::source)s goes down to hyper, rustls and the system. It names the
@@ -134,15 +134,35 @@ impl Error {
                 found: NoRoots::FOUND.into(),
                 expected: NoRoots::EXPECTED,
             });
-        let source = match go_away(&error) {
-            Some(go_away) => go_away.into(),
-            None => error.into(),
-        };
         Self::failed(Failure {
             kind,
             authority: Some(authority.clone()),
             detail,
-            source: Some(source),
+            source: Some(redacted(error)),
+        })
+    }
+
+    /// What the body of a response failed with.
+    pub(super) fn body(error: hyper::Error, authority: Option<Authority>) -> Self {
+        Self::failed(Failure {
+            kind: Kind::of_body(&error),
+            authority,
+            detail: None,
+            source: Some(redacted(error)),
+        })
+    }
+
+    /// The body of a response that ended with this many bytes still to come.
+    pub(super) fn short(missing: u64, authority: Option<Authority>) -> Self {
+        Self::failed(Failure {
+            kind: Kind::Closed,
+            authority,
+            detail: Some(Detail {
+                subject: "body",
+                found: format!("its end with {missing} bytes missing").into(),
+                expected: "all of its `content-length`",
+            }),
+            source: None,
         })
     }
 
@@ -296,7 +316,18 @@ fn canceled(error: &legacy::Error) -> bool {
         .any(hyper::Error::is_canceled)
 }
 
-fn go_away(error: &legacy::Error) -> Option<GoAway> {
+/// The error as a source, without what a peer wrote.
+fn redacted<E>(error: E) -> BoxError
+where
+    E: StdError + Send + Sync + 'static,
+{
+    match go_away(&error) {
+        Some(go_away) => go_away.into(),
+        None => error.into(),
+    }
+}
+
+fn go_away(error: &(dyn StdError + 'static)) -> Option<GoAway> {
     chain(error)
         .filter_map(|error| error.downcast_ref::<h2::Error>())
         .find(|error| error.is_go_away())

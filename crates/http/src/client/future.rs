@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy;
 
 use super::{
-    Error,
+    Error, ResponseBody,
     outgoing::{Informational, MAX_INFORMATIONAL},
     socket::Kept,
 };
@@ -60,7 +60,7 @@ impl ResponseFuture {
 }
 
 impl Future for ResponseFuture {
-    type Output = Result<Response<Incoming>, Error>;
+    type Output = Result<Response<ResponseBody>, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let result = match &mut self.state {
@@ -102,7 +102,7 @@ impl fmt::Debug for ResponseFuture {
 fn finish(
     result: Result<Response<Incoming>, legacy::Error>,
     authority: &Authority,
-) -> Result<Response<Incoming>, Error> {
+) -> Result<Response<ResponseBody>, Error> {
     match result {
         Ok(mut response) => {
             if let Some(kept) = response.extensions_mut().remove::<Kept>() {
@@ -110,7 +110,7 @@ fn finish(
             }
             match contradiction(response.headers()) {
                 Some(found) => Err(Error::response(found, "one length", authority)),
-                None => Ok(response),
+                None => Ok(response.map(|body| ResponseBody::new(body, authority.clone()))),
             }
         }
         Err(error) => {

@@ -85,7 +85,8 @@ pub enum Kind {
     /// request's stream, or a kept connection that closed before the request was written to it.
     Unstarted,
     /// The connection closed in the middle: before the head of the response, or in the body. On
-    /// a connection that was kept, too, once the request was written.
+    /// a connection that was kept, too, once the request was written. Or the body ended in good
+    /// order, and before its `content-length`.
     Closed,
     /// The connection or the HTTP/2 stream was reset in the middle.
     Reset,

@@ -1,5 +1,5 @@
 //! HTTP/2, with a server of the `h2` crate, and with frames written out where that one is too
-//! well behaved.
+//! well behaved. What happens in a body is in `bodies`.
 
 use std::{future::poll_fn, io, time::Duration};
 
@@ -8,7 +8,7 @@ use buttress_http::client::{Client, Kind};
 use bytes::Bytes;
 use h2::{Reason, server::SendResponse};
 use http::{Request, Response, header};
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
@@ -17,19 +17,17 @@ use tokio::{
 };
 use tower_service::Service;
 
-use crate::support::{CANARY, Server, call, fails, get, gone, reply, request};
+use crate::support::{CANARY, Server, fails, get, gone, reply, request};
 
 // Frames, and their flags.
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
+pub(crate) const HEADERS: u8 = 1;
 const SETTINGS: u8 = 4;
 const GOAWAY: u8 = 7;
 const ACK: u8 = 1;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub(crate) const END_STREAM: u8 = 1;
+pub(crate) const END_HEADERS: u8 = 4;
 /// `:status: 200`, by its number in HPACK's static table.
-const STATUS_200: [u8; 1] = [0x88];
+pub(crate) const STATUS_200: [u8; 1] = [0x88];
 
 /// Answers each request of one connection with `hello`.
 pub(crate) async fn answer_all<S>(stream: S) -> io::Result<()>
@@ -71,12 +69,12 @@ async fn handling(
     .await
 }
 
-fn client(server: &Server) -> Client {
+pub(crate) fn client(server: &Server) -> Client {
     server.client().http2_only()
 }
 
 /// A frame, byte for byte.
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     let mut frame = length[1..].to_vec();
     frame.extend([kind, flags]);
@@ -85,7 +83,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-fn go_away(last: u32, reason: Reason, debug: &str) -> Vec<u8> {
+pub(crate) fn go_away(last: u32, reason: Reason, debug: &str) -> Vec<u8> {
     let mut payload = last.to_be_bytes().to_vec();
     payload.extend(u32::from(reason).to_be_bytes());
     payload.extend(debug.as_bytes());
@@ -93,7 +91,7 @@ fn go_away(last: u32, reason: Reason, debug: &str) -> Vec<u8> {
 }
 
 /// Greets a client, and reads until its first request.
-async fn greet(stream: &mut TcpStream) -> io::Result<()> {
+pub(crate) async fn greet(stream: &mut TcpStream) -> io::Result<()> {
     stream.write_all(&frame(SETTINGS, 0, 0, &[])).await?;
     let mut preface = [0; 24];
     stream.read_exact(&mut preface).await?;
@@ -249,29 +247,6 @@ async fn s4_a_head_over_its_bound_is_malformed() {
         Sent::Maybe,
     )
     .await;
-}
-
-#[tokio::test]
-async fn a_body_that_is_reset_was_begun() {
-    for reason in [Reason::INTERNAL_ERROR, Reason::REFUSED_STREAM] {
-        let server = Server::new(move |_, mut stream| async move {
-            greet(&mut stream).await?;
-            let head = frame(HEADERS, END_HEADERS, 1, &STATUS_200);
-            stream.write_all(&head).await?;
-            stream.write_all(&frame(DATA, 0, 1, b"hello")).await?;
-            let reset = frame(RST_STREAM, 0, 1, &u32::from(reason).to_be_bytes());
-            stream.write_all(&reset).await?;
-            gone(&mut stream).await;
-            Ok(())
-        })
-        .await;
-        let error = match call(&client(&server), get("/x")).await {
-            Ok(response) => response.into_body().collect().await.unwrap_err(),
-            Err(error) => panic!("{error:#?}"),
-        };
-        assert_eq!(Kind::of_body(&error), Kind::Reset, "{error:?}");
-        assert_eq!(Kind::of(&error), Kind::Reset, "{error:?}");
-    }
 }
 
 #[tokio::test]

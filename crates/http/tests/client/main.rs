@@ -2,6 +2,7 @@
 //! matters.
 #![cfg(feature = "client")]
 
+mod bodies;
 mod connecting;
 mod heads;
 mod http2;

@@ -14,12 +14,11 @@ use std::{
 };
 
 use buttress_core::{Class, Fault, Sent};
-use buttress_http::client::{Client, Error, Kind};
+use buttress_http::client::{Client, Error, Kind, ResponseBody};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
@@ -178,7 +177,7 @@ pub(crate) fn get(path: &str) -> Request<Full<Bytes>> {
 pub(crate) async fn call(
     client: &Client,
     request: Request<Full<Bytes>>,
-) -> Result<Response<Incoming>, Error> {
+) -> Result<Response<ResponseBody>, Error> {
     client.clone().call(request).await
 }
 

@@ -1,3 +1,5 @@
+use std::fmt;
+
 use bytes::Bytes;
 use http::StatusCode;
 
@@ -9,7 +11,8 @@ use crate::{Dialect, json::quote};
 /// envelope says the same. Read back by [`ErrorBody`](crate::ErrorBody), it has the class of its
 /// status.
 ///
-/// The content type of [`json`](ErrorReply::json) is `application/json`. `Debug` shows the texts.
+/// The content type of [`json`](ErrorReply::json) is `application/json`. `Debug` shows no
+/// message, since what is passed on may quote the request.
 ///
 /// # Examples
 ///
@@ -28,7 +31,7 @@ use crate::{Dialect, json::quote};
 ///     r#"{"type":"error","error":{"type":"not_found_error","message":"no route for this model"}}"#
 /// );
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct ErrorReply<'a> {
     status: StatusCode,
     message: &'a str,
@@ -133,6 +136,15 @@ impl<'a> ErrorReply<'a> {
         [kind, b"data: ", &self.json(dialect), b"\n\n"]
             .concat()
             .into()
+    }
+}
+
+impl fmt::Debug for ErrorReply<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ErrorReply")
+            .field("status", &self.status)
+            .field("message_bytes", &self.message.len())
+            .finish_non_exhaustive()
     }
 }
 

@@ -64,7 +64,7 @@ impl Reader for GeminiReader {
     }
 
     fn repeat(&mut self, counts: &Counts) {
-        if let Some(index) = counts[usize::from(INDEX)] {
+        if let Some(index) = counts.get(INDEX) {
             self.candidates.seen(index, false);
         }
         self.told(counts);
@@ -87,7 +87,7 @@ impl Reader for GeminiReader {
 
 impl GeminiReader {
     fn told(&mut self, counts: &Counts) {
-        if counts[usize::from(PROMPT)..].iter().any(Option::is_some) {
+        if counts.any_but(INDEX) {
             self.counts = Some(*counts);
         }
     }
@@ -128,9 +128,9 @@ impl Chunk {
         let mut items = json.object();
         while let Some(name) = json.member(&mut items) {
             match (name, json.kind()) {
-                (b"index", _) if self.counts[usize::from(INDEX)].is_none() => {
+                (b"index", _) if self.counts.get(INDEX).is_none() => {
                     index = counted(json, tokens, INDEX);
-                    self.counts[usize::from(INDEX)] = index;
+                    self.counts.set(INDEX, index);
                 }
                 (b"index", _) => index = count(json),
                 (b"content", Kind::Object) => self.content(json, tokens),
@@ -200,7 +200,7 @@ impl Chunk {
                     continue;
                 }
             };
-            self.counts[usize::from(which)] = counted(json, tokens, which);
+            self.counts.set(which, counted(json, tokens, which));
         }
     }
 
@@ -222,10 +222,11 @@ impl Chunk {
 /// nothing is left out; so is that of the candidates at times when it is something, but not in the
 /// total.
 fn usage(counts: &Counts) -> Usage {
-    let count = |which: u8| counts[usize::from(which)].unwrap_or(0);
+    let count = |which: u8| counts.get(which).unwrap_or(0);
     let input = count(PROMPT).saturating_add(count(TOOLS));
     let thoughts = count(THOUGHTS);
-    let candidates = counts[usize::from(CANDIDATES)]
+    let candidates = counts
+        .get(CANDIDATES)
         .unwrap_or_else(|| count(TOTAL).saturating_sub(input).saturating_sub(thoughts));
     Usage {
         cached_input: count(CACHED),

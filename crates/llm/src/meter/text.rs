@@ -78,9 +78,9 @@ impl<R: Reader> TextMeter<R> {
         if self.said.is_some() {
             return false;
         }
-        if let Some((status, head)) = &self.failed {
-            self.said = ErrorBody::read(self.dialect, text)
-                .map(|error| error.outcome(Some(*status)).or(head));
+        if let Some((status, _)) = self.failed {
+            self.said =
+                ErrorBody::read(self.dialect, text).map(|error| error.outcome(Some(status)));
             return false;
         }
         match self.reader.read(text, &mut Tokens::ignored()) {

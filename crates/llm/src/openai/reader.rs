@@ -61,7 +61,7 @@ impl Reader for OpenAiReader {
     }
 
     fn repeat(&mut self, counts: &Counts) {
-        if let Some(index) = counts[usize::from(INDEX)] {
+        if let Some(index) = counts.get(INDEX) {
             self.choices.seen(index, false);
         }
     }
@@ -127,7 +127,7 @@ impl Chunk {
 
     pub(super) fn said(&self) -> Said {
         let mut counts = Counts::default();
-        counts[usize::from(INDEX)] = self.index;
+        counts.set(INDEX, self.index);
         let more = self.usage.is_some() || self.error || self.choices.any_finished();
         Said {
             content: self.content,
