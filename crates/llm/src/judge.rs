@@ -22,6 +22,7 @@ use crate::{
 /// |---|---|---|
 /// | 2xx of another content type than JSON and event streams | unavailable | success, once it has ended; HTML and none stay unavailable |
 /// | a stream that ends cleanly without a terminator | unavailable, or interrupted | success |
+/// | an event that is no error | content, if there is any in it | content |
 ///
 /// Everything else is the same: errors in any JSON object or stream are found, and usage is read
 /// where it stands as it does in a reply of the model.

@@ -129,3 +129,7 @@ pub use self::{
     openai::OpenAi,
     secret::{Secret, SecretError},
 };
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -14,7 +14,7 @@ pub(crate) struct StreamMeter<R> {
     decoder: Decoder,
     shapes: Shapes,
     reader: R,
-    /// What ends cleanly is whole, also without a terminator.
+    /// Of another path: what is not read is content, and a clean end is one.
     lenient: bool,
     over_bound: bool,
 }
@@ -52,7 +52,10 @@ impl<R: Reader> Meter for StreamMeter<R> {
                 continue;
             }
             match self.decoder.scan(&mut rest) {
-                Some(Ok(event)) => content |= read(&mut self.reader, &mut self.shapes, &event),
+                Some(Ok(event)) => {
+                    content |= read(&mut self.reader, &mut self.shapes, &event);
+                    content |= self.lenient && self.reader.error().is_none();
+                }
                 Some(Err(_)) => self.over_bound = true,
                 None => break,
             }

@@ -133,7 +133,7 @@ where
             }
             let frame = ready!(this.inner.as_mut().poll_frame(cx)).transpose()?;
             match frame.map(Frame::into_data) {
-                Some(Ok(data)) => this.sieve.push(&data, this.next),
+                Some(Ok(data)) => this.sieve.push(data, this.next),
                 Some(Err(frame)) => {
                     this.sieve.finish(this.next);
                     *this.trailers = frame.into_trailers().ok();
@@ -178,7 +178,7 @@ impl<B> fmt::Debug for UsageFilter<B> {
 
 impl Sieve {
     /// Adds to `out` what is to be delivered now, of this and of what was held back.
-    fn push(&mut self, data: &Bytes, out: &mut VecDeque<Bytes>) {
+    fn push(&mut self, data: Bytes, out: &mut VecDeque<Bytes>) {
         // What was looked at, and up to where of that everything went out.
         let (mut at, mut out_to) = (0, 0);
         loop {
@@ -202,9 +202,14 @@ impl Sieve {
             } else if mem::take(&mut self.passing) || !is_event {
                 // It goes out with what is around it.
             } else if let Some((from, to)) = self.find_usage(&data[start..end]) {
-                put(data, out_to, start + from, out);
+                put(&data, out_to, start + from, out);
                 out_to = start + to;
             }
+        }
+        if at == data.len() && out_to == 0 && self.held.is_empty() {
+            // As it came.
+            out.push_back(data);
+            return;
         }
         let rest = data.len() - at;
         if self.passing || self.held.len() + rest > LONGEST {
@@ -212,9 +217,9 @@ impl Sieve {
                 out.push_back(mem::take(&mut self.held).into());
             }
             self.passing = true;
-            put(data, out_to, data.len(), out);
+            put(&data, out_to, data.len(), out);
         } else {
-            put(data, out_to, at, out);
+            put(&data, out_to, at, out);
             self.held.extend_from_slice(&data[at..]);
         }
     }

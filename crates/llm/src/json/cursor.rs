@@ -1,0 +1,476 @@
+use std::{borrow::Cow, ops::Range};
+
+use super::{
+    Bad, DEPTH, Kind, Strings, What,
+    scan::{find_quote, whole},
+};
+
+/// A place in a JSON text. Each method takes what it names, with the space before it.
+///
+/// What is not there fails the cursor: from then on every object and array is over, and
+/// [`end`](Cursor::end) tells why. So only the end need be asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Cursor<'a> {
+    text: &'a [u8],
+    at: usize,
+    depth: u32,
+    strict: bool,
+    /// The last string or name has an escape in it.
+    escaped: bool,
+    bad: Option<Bad>,
+}
+
+/// The members of an object, or elements of an array, that were not taken yet.
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub(crate) struct Items {
+    begun: bool,
+}
+
+// ===== impl Cursor =====
+
+impl<'a> Cursor<'a> {
+    pub(crate) const fn new(text: &'a [u8], strings: Strings) -> Self {
+        Self {
+            text,
+            at: 0,
+            depth: 0,
+            strict: matches!(strings, Strings::Strict),
+            escaped: false,
+            bad: None,
+        }
+    }
+
+    pub(crate) const fn at(&self) -> usize {
+        self.at
+    }
+
+    /// What comes next, to be taken by the method for it.
+    #[inline]
+    pub(crate) fn kind(&mut self) -> Kind {
+        match self.next() {
+            b'"' => Kind::String,
+            b'{' => Kind::Object,
+            b'[' => Kind::Array,
+            b'n' => Kind::Null,
+            b't' | b'f' => Kind::Bool,
+            b'-' | b'0'..=b'9' => Kind::Number,
+            _ => {
+                self.fail("a value");
+                Kind::Null
+            }
+        }
+    }
+
+    /// Enters an object.
+    #[inline]
+    pub(crate) fn object(&mut self) -> Items {
+        self.enter(b'{', "an object")
+    }
+
+    /// Goes on inside the object that the text is, after some of its members.
+    #[inline]
+    pub(crate) fn resume(&mut self, at: usize) -> Items {
+        self.at = at;
+        self.depth = 1;
+        Items { begun: true }
+    }
+
+    /// Enters an array.
+    #[inline]
+    pub(crate) fn array(&mut self) -> Items {
+        self.enter(b'[', "an array")
+    }
+
+    #[inline]
+    fn enter(&mut self, open: u8, expected: &'static str) -> Items {
+        self.take(open, expected);
+        if self.depth == DEPTH {
+            self.too_deep();
+        }
+        self.depth += 1;
+        Items { begun: false }
+    }
+
+    /// The name of the next member, whose value comes then. `None`: the object is over.
+    ///
+    /// A name with escapes is as it is written, and so none that we know.
+    #[inline]
+    pub(crate) fn member(&mut self, items: &mut Items) -> Option<&'a [u8]> {
+        let name = self.member_span(items)?;
+        Some(&self.text[name])
+    }
+
+    /// The same, and a name with escapes is what it says.
+    pub(crate) fn member_decoded(&mut self, items: &mut Items) -> Option<Cow<'a, [u8]>> {
+        let name = self.member_span(items)?;
+        let raw = &self.text[name.clone()];
+        if !self.escaped {
+            return Some(raw.into());
+        }
+        // Half of a surrogate pair is in no name that we know.
+        let decoded = self.decode(name);
+        Some(decoded.map_or(raw.into(), |name| name.into_owned().into_bytes().into()))
+    }
+
+    #[inline]
+    fn member_span(&mut self, items: &mut Items) -> Option<Range<usize>> {
+        if !self.more(items, b'}', "`,` or `}`") {
+            return None;
+        }
+        let name = self.name();
+        self.bad.is_none().then_some(name)
+    }
+
+    /// Whether another element comes. If not, the array is over.
+    #[inline]
+    pub(crate) fn element(&mut self, items: &mut Items) -> bool {
+        self.more(items, b']', "`,` or `]`")
+    }
+
+    #[inline]
+    fn more(&mut self, items: &mut Items, close: u8, expected: &'static str) -> bool {
+        let next = self.next();
+        if next == close {
+            self.at += 1;
+            self.depth -= 1;
+            return false;
+        }
+        if items.begun {
+            if next != b',' {
+                self.fail(expected);
+                return false;
+            }
+            self.at += 1;
+        }
+        items.begun = true;
+        self.bad.is_none()
+    }
+
+    #[inline]
+    fn name(&mut self) -> Range<usize> {
+        if self.next() != b'"' {
+            self.fail("the name of a member");
+        }
+        let name = self.string();
+        if self.text.get(self.at) == Some(&b':') {
+            self.at += 1;
+        } else {
+            self.take(b':', "`:`");
+        }
+        name
+    }
+
+    /// Takes a string, and says what of the text is between its quotes.
+    #[inline]
+    pub(crate) fn string(&mut self) -> Range<usize> {
+        self.take(b'"', "a string");
+        let start = self.at;
+        self.escaped = false;
+        // Without an escape, as most are, it ends at the first quote.
+        match find_quote(&self.text[start..]) {
+            Some(found) if self.text[start + found] == b'"' => {
+                let end = start + found;
+                self.plain(start..end);
+                self.at = end + 1;
+                start..end
+            }
+            _ => self.string_with_escapes(start),
+        }
+    }
+
+    #[inline(never)]
+    fn string_with_escapes(&mut self, start: usize) -> Range<usize> {
+        loop {
+            let found = find_quote(&self.text[self.at..]);
+            let end = found.map_or(self.text.len(), |found| self.at + found);
+            self.plain(self.at..end);
+            self.at = end;
+            match self.text.get(end) {
+                Some(b'"') => {
+                    self.at += 1;
+                    return start..end;
+                }
+                Some(_) => {
+                    self.at += 1;
+                    self.escaped = true;
+                    self.escape();
+                }
+                None => {
+                    self.fail("the end of a string");
+                    return start..start;
+                }
+            }
+        }
+    }
+
+    /// What the last string or name says, of which `span` was returned. `None`: it is not Unicode,
+    /// but holds invalid UTF-8 or half of a surrogate pair.
+    pub(crate) fn decode(&self, span: Range<usize>) -> Option<Cow<'a, str>> {
+        if !self.escaped {
+            return std::str::from_utf8(&self.text[span])
+                .ok()
+                .map(Cow::Borrowed);
+        }
+        let quoted = &self.text[span.start.checked_sub(1)?..span.end + 1];
+        serde_json::from_slice(quoted).ok().map(Cow::Owned)
+    }
+
+    /// What failed the cursor.
+    pub(crate) const fn bad(&self) -> Option<Bad> {
+        self.bad
+    }
+
+    /// Checks for control characters.
+    #[inline]
+    fn plain(&mut self, span: Range<usize>) {
+        if !self.strict {
+            return;
+        }
+        let text = &self.text[span.clone()];
+        // Without an early end, so that the compiler makes vectors of it.
+        if text.iter().fold(false, |any, byte| any | (*byte < b' ')) {
+            let found = text.iter().position(|byte| *byte < b' ').unwrap_or(0);
+            self.at = span.start + found;
+            self.fail("a string without control characters");
+        }
+    }
+
+    /// Takes what follows a backslash.
+    fn escape(&mut self) {
+        match self.text.get(self.at) {
+            None => return self.fail("the end of a string"),
+            _ if !self.strict => {}
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {}
+            Some(b'u') => {
+                for _ in 0..4 {
+                    self.at += 1;
+                    if !self.text.get(self.at).is_some_and(u8::is_ascii_hexdigit) {
+                        return self.fail("four hexadecimal digits");
+                    }
+                }
+            }
+            Some(_) => return self.fail("an escape"),
+        }
+        self.at += 1;
+    }
+
+    /// Takes `true` or `false`.
+    pub(crate) fn bool(&mut self) -> bool {
+        let value = self.next() == b't';
+        self.skip_scalar();
+        value
+    }
+
+    /// Takes a number. Its value if it is whole and not below zero, such as `7`, `7.0` or `7e2`; at
+    /// most what 64 bits hold.
+    #[inline]
+    pub(crate) fn number(&mut self) -> Option<u64> {
+        let text = self.text;
+        let span = self.skip_span();
+        whole(&text[span])
+    }
+
+    /// Takes a value, whatever it is.
+    #[inline]
+    pub(crate) fn skip(&mut self) {
+        self.skip_telling(|_, _| ());
+    }
+
+    /// Takes a value, tells where every string in it that is no name and every number is, and says
+    /// whether the value holds anything: `null`, booleans, `""`, `[]` and `{}` do not.
+    #[inline]
+    pub(crate) fn skip_telling(&mut self, mut tell: impl FnMut(Range<usize>, Kind)) -> bool {
+        match self.next() {
+            b'"' => {
+                let span = self.string();
+                let any = !span.is_empty();
+                tell(span, Kind::String);
+                any
+            }
+            b'{' | b'[' => self.skip_nested(tell),
+            b'-' | b'0'..=b'9' => {
+                tell(self.skip_number(), Kind::Number);
+                true
+            }
+            _ => {
+                self.skip_scalar();
+                false
+            }
+        }
+    }
+
+    /// Takes a value and says where it stands.
+    pub(crate) fn skip_span(&mut self) -> Range<usize> {
+        self.next();
+        let start = self.at;
+        self.skip();
+        start..self.at.max(start)
+    }
+
+    /// There must be nothing left.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that was not as it should be.
+    pub(crate) fn end(&mut self) -> Result<(), Bad> {
+        self.next();
+        if self.at < self.text.len() {
+            self.fail("the end");
+        }
+        self.bad.map_or(Ok(()), Err)
+    }
+
+    fn skip_nested(&mut self, mut tell: impl FnMut(Range<usize>, Kind)) -> bool {
+        let mut empty = true;
+        // A bit for each open value, the innermost lowest: is it an object?
+        let mut objects = 0_u128;
+        let mut open = 0;
+        loop {
+            // At a value.
+            match self.next() {
+                first @ (b'{' | b'[') => {
+                    if self.depth + open == DEPTH {
+                        self.too_deep();
+                        return false;
+                    }
+                    self.at += 1;
+                    open += 1;
+                    objects = objects << 1 | u128::from(first == b'{');
+                    match (first, self.next()) {
+                        (b'{', b'}') | (b'[', b']') => {}
+                        (b'{', _) => {
+                            empty = false;
+                            self.name();
+                            continue;
+                        }
+                        _ => {
+                            empty = false;
+                            continue;
+                        }
+                    }
+                }
+                b'"' => tell(self.string(), Kind::String),
+                b'-' | b'0'..=b'9' => tell(self.skip_number(), Kind::Number),
+                _ => self.skip_scalar(),
+            }
+            // After a value, or before the end of an empty one.
+            loop {
+                if open == 0 || self.bad.is_some() {
+                    return !empty;
+                }
+                let object = objects & 1 == 1;
+                match (self.next(), object) {
+                    (b',', _) => {
+                        self.at += 1;
+                        if object {
+                            self.name();
+                        }
+                        break;
+                    }
+                    (b'}', true) | (b']', false) => {
+                        self.at += 1;
+                        open -= 1;
+                        objects >>= 1;
+                    }
+                    (_, true) => self.fail("`,` or `}`"),
+                    (_, false) => self.fail("`,` or `]`"),
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn skip_scalar(&mut self) {
+        let literal: &[u8] = match self.next() {
+            b'n' => b"null",
+            b't' => b"true",
+            b'f' => b"false",
+            b'-' | b'0'..=b'9' => {
+                self.skip_number();
+                return;
+            }
+            _ => return self.fail("a value"),
+        };
+        if self.text[self.at..].starts_with(literal) {
+            self.at += literal.len();
+        } else {
+            self.fail("a value");
+        }
+    }
+
+    fn skip_number(&mut self) -> Range<usize> {
+        let start = self.at;
+        if self.text.get(self.at) == Some(&b'-') {
+            self.at += 1;
+        }
+        match self.text.get(self.at) {
+            Some(b'0') => self.at += 1,
+            _ => self.digits(),
+        }
+        if self.text.get(self.at) == Some(&b'.') {
+            self.at += 1;
+            self.digits();
+        }
+        if let Some(b'e' | b'E') = self.text.get(self.at) {
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.text.get(self.at) {
+                self.at += 1;
+            }
+            self.digits();
+        }
+        start..self.at
+    }
+
+    fn digits(&mut self) {
+        let start = self.at;
+        while let Some(b'0'..=b'9') = self.text.get(self.at) {
+            self.at += 1;
+        }
+        if self.at == start {
+            self.fail("a digit");
+        }
+    }
+
+    #[inline]
+    fn take(&mut self, byte: u8, expected: &'static str) {
+        if self.next() == byte {
+            self.at += 1;
+        } else {
+            self.fail(expected);
+        }
+    }
+
+    /// The next byte that is no space, without taking it. At the end it is NUL, which nothing begins
+    /// with.
+    #[inline]
+    fn next(&mut self) -> u8 {
+        loop {
+            match self.text.get(self.at) {
+                Some(&byte) if byte > b' ' => return byte,
+                Some(b' ' | b'\n' | b'\r' | b'\t') => self.at += 1,
+                Some(&other) => return other,
+                None => return 0,
+            }
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn fail(&mut self, expected: &'static str) {
+        self.fail_with(What::Expected(expected));
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn too_deep(&mut self) {
+        self.fail_with(What::TooDeep);
+    }
+
+    fn fail_with(&mut self, what: What) {
+        let at = self.at;
+        self.bad.get_or_insert(Bad { at, what });
+        // Nothing is left to be found.
+        self.at = self.text.len();
+    }
+}
