@@ -124,6 +124,10 @@ impl Fault {
                 let outcome = outcome_of_error(error);
                 let again = if outcome.again() { "true" } else { "false" };
                 headers.insert(SHOULD_RETRY, HeaderValue::from_static(again));
+                if let Some(wait) = outcome.retry_after {
+                    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+                    headers.insert(header::RETRY_AFTER, seconds.into());
+                }
             }
             Self::Redirect(..) => {
                 headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
@@ -229,5 +233,78 @@ impl TurnedAway {
     pub(crate) fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let counts = self.counts.iter().map(|count| count.load(Relaxed));
         REASONS.into_iter().zip(counts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io, time::Duration};
+
+    use buttress_core::{Reason, Refused};
+    use buttress_http::BoxError;
+    use buttress_llm::{Dialect, request::Peek};
+    use http::StatusCode;
+
+    use super::{Fault, REASONS, TurnedAway};
+    use crate::{body::BodyFault, config::Limits, gateway::Ids};
+
+    fn of(error: impl Into<BoxError>) -> Fault {
+        Fault::Endpoint("up".to_owned(), error.into())
+    }
+
+    #[test]
+    fn what_came_instead_of_a_reply_has_a_status_and_says_whether_to_try_again() {
+        let io = |kind: io::ErrorKind| of(io::Error::from(kind));
+        let refused =
+            |reason| of(Refused::new(reason).with_retry_after(Duration::from_millis(1500)));
+        for (fault, status, again, wait) in [
+            (io(io::ErrorKind::ConnectionRefused), 502, "true", None),
+            (io(io::ErrorKind::ConnectionReset), 502, "true", None),
+            (io(io::ErrorKind::TimedOut), 504, "true", None),
+            (of("something else"), 502, "true", None),
+            (refused(Reason::Limited), 429, "false", Some("2")),
+            (refused(Reason::CircuitOpen), 503, "false", Some("2")),
+            (refused(Reason::AttemptTimeout), 504, "true", Some("2")),
+        ] {
+            let answer = fault.answer(Dialect::OpenAi, Ids::new().next());
+            assert_eq!(answer.status().as_u16(), status, "{fault}");
+            let header = |name| {
+                answer
+                    .headers()
+                    .get(name)
+                    .map(|value| value.to_str().unwrap())
+            };
+            assert_eq!(
+                (header("x-should-retry"), header("retry-after")),
+                (Some(again), wait),
+                "{fault}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_reason_is_counted() {
+        let limits = Limits::default();
+        let faults = [
+            Fault::Path,
+            Fault::Method,
+            Fault::Encoded,
+            Fault::Body(BodyFault::Broken, limits),
+            Fault::Malformed(Peek::new("{").unwrap_err()),
+            Fault::NoModel,
+            Fault::Model(String::new()),
+            Fault::OtherDialect(String::new(), Dialect::OpenAi),
+        ];
+        let turned_away = TurnedAway::default();
+        for fault in &faults {
+            turned_away.count(fault);
+            assert!(fault.status().is_client_error());
+        }
+        let counts: Vec<_> = turned_away.counts().collect();
+        assert_eq!(counts, REASONS.map(|reason| (reason, 1)));
+        assert_eq!(
+            Fault::Redirect(String::new(), StatusCode::FOUND).reason(),
+            "endpoint"
+        );
     }
 }

@@ -76,7 +76,7 @@ impl Gateway {
 // ===== impl Ids =====
 
 impl Ids {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             // The seed of a hasher is the one random number that std hands out.
             process: RandomState::new().hash_one(0),

@@ -151,3 +151,25 @@ impl Shared {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{BOUND, Log, Shared};
+
+    #[test]
+    fn lines_that_nobody_reads_are_bounded_and_what_is_lost_is_counted() {
+        let shared = Arc::new(Shared::default());
+        let log = Log {
+            shared: Some(shared.clone()),
+        };
+        let line = "x".repeat(1023);
+        for _ in 0..BOUND / 1024 + 5 {
+            log.line(|out| out.push_str(&line));
+        }
+        let lines = shared.lines();
+        assert_eq!((lines.text.len(), lines.lost), (BOUND, 5));
+        assert!(lines.text.lines().all(|found| found == line));
+    }
+}
