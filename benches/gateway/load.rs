@@ -40,6 +40,15 @@ pub(crate) struct Round {
     pub(crate) answers: Vec<f64>,
 }
 
+/// How much callers ask.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Amount {
+    /// Until this time is over.
+    For(Duration),
+    /// So many times each.
+    Times(u32),
+}
+
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -70,15 +79,19 @@ impl Callers {
         Ok(Self { all })
     }
 
-    /// All ask, again and again, until this time is over. The first wrong answer ends it.
-    pub(crate) async fn ask(&mut self, time: Duration) -> Result<Round, BoxError> {
+    /// All ask, again and again. The first wrong answer ends it.
+    pub(crate) async fn ask(&mut self, amount: Amount) -> Result<Round, BoxError> {
         let (start, mut running) = (Instant::now(), JoinSet::new());
         for mut caller in self.all.drain(..) {
             running.spawn(async move {
                 let mut answers = Vec::new();
                 loop {
                     let asked = Instant::now();
-                    if asked - start >= time {
+                    let enough = match amount {
+                        Amount::For(time) => asked - start >= time,
+                        Amount::Times(times) => answers.len() >= times as usize,
+                    };
+                    if enough {
                         return Ok((caller, answers));
                     }
                     timeout(PATIENCE, caller.ask()).await??;

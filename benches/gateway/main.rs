@@ -2,21 +2,24 @@
 
 mod exchange;
 mod forwarder;
+mod instructions;
 mod load;
 mod process;
 mod role;
 mod side;
 mod upstream;
 
-use std::{env, error::Error, path::PathBuf, process::Command, time::Duration};
+use std::{env, error::Error, ffi::OsStr, path::PathBuf, process::Command, time::Duration};
 
-use buttress_benches::{Seconds, Table, is_quick, machine, median, option, quantile};
+use buttress_benches::{
+    Seconds, Table, counts_instructions, is_quick, machine, median, option, quantile,
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::{
     exchange::{Load, Replies},
     process::Process,
-    side::Side,
+    side::{Kind, Side},
 };
 
 type BoxError = Box<dyn Error + Send + Sync>;
@@ -34,6 +37,7 @@ struct Plan {
     round: Duration,
     gateway: PathBuf,
     control: bool,
+    instructions: bool,
 }
 
 #[tokio::main]
@@ -44,21 +48,22 @@ async fn main() -> Result<(), BoxError> {
     {
         return role::play(name, rest).await;
     }
+    let plan = Plan::read()?;
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
     // Whichever it is, the processes that were started end with `bench`.
     tokio::select! {
-        ended = bench() => ended,
+        ended = bench(&plan) => ended,
         _ = terminated.recv() => Err("terminated".into()),
         _ = interrupted.recv() => Err("interrupted".into()),
     }
 }
 
-async fn bench() -> Result<(), BoxError> {
-    let plan = Plan::read()?;
+async fn bench(plan: &Plan) -> Result<(), BoxError> {
     let replies = Replies::new();
     let this = env::current_exe()?;
-    let upstream = Process::start(&this, ["role", "upstream"], &[])?;
+    let role = ["role", "upstream"].map(OsStr::new);
+    let upstream = Process::start([this.as_os_str()].into_iter().chain(role), &[])?;
     println!("{}", machine());
     println!(
         "{} rounds of {} each, of every side in turn; ratios are medians over the rounds, with the lowest and the highest",
@@ -67,18 +72,19 @@ async fn bench() -> Result<(), BoxError> {
     );
     let mut table = Table::new(
         [
-            "load", "conns", "", "req/s", "p50", "p99", "CPU/req", "ratio", "", "peak MiB",
+            "load", "conns", "side", "req/s", "p50", "p99", "CPU/req", "ratio", "range", "peak MiB",
         ],
         3,
     );
     let mut goals = Vec::new();
     for &load in &plan.loads {
         for &connections in &plan.connections {
-            let mut sides = vec![Side::forwarder("forwarder", &upstream)?];
+            let mut sides = vec![Side::start("forwarder", Kind::Forwarder, &upstream)?];
             if plan.control {
-                sides.push(Side::forwarder("forwarder again", &upstream)?);
+                let again = Side::start("forwarder again", Kind::Forwarder, &upstream)?;
+                sides.push(again);
             }
-            sides.push(Side::gateway(&plan.gateway, &upstream)?);
+            sides.push(Side::start("gateway", plan.gateway(), &upstream)?);
             for side in &mut sides {
                 side.connect(load, connections, &replies).await?;
                 side.warm_up(plan.round).await?;
@@ -110,13 +116,38 @@ async fn bench() -> Result<(), BoxError> {
             load.name()
         );
     }
+    if plan.instructions {
+        print!("\n{}", counted(plan, &upstream, &replies).await?);
+    }
     Ok(())
+}
+
+/// The table of instructions.
+async fn counted(plan: &Plan, upstream: &Process, replies: &Replies) -> Result<Table, BoxError> {
+    let head = [
+        "instructions outside of the kernel",
+        "forwarder",
+        "gateway",
+        "ratio",
+    ];
+    let mut table = Table::new(head, 1);
+    for &load in &plan.loads {
+        let forwarder = instructions::count(Kind::Forwarder, load, upstream, replies).await?;
+        let gateway = instructions::count(plan.gateway(), load, upstream, replies).await?;
+        table.row([
+            load.name().to_owned(),
+            format!("{forwarder:.0}"),
+            format!("{gateway:.0}"),
+            format!("{:.2}", gateway / forwarder),
+        ]);
+    }
+    Ok(table)
 }
 
 fn cells(
     load: Load,
     connections: usize,
-    side: &Side,
+    side: &Side<'_>,
     ratio: &[f64],
 ) -> Result<[String; 10], BoxError> {
     let mut answers = side.answers();
@@ -146,6 +177,10 @@ fn cells(
 // ===== impl Plan =====
 
 impl Plan {
+    fn gateway(&self) -> Kind<'_> {
+        Kind::Gateway(&self.gateway)
+    }
+
     fn read() -> Result<Self, BoxError> {
         let quick = is_quick();
         let named = |name| option(name).map(|value| value.parse::<usize>()).transpose();
@@ -160,6 +195,7 @@ impl Plan {
             round,
             gateway: option("gateway").map_or_else(build, |path| Ok(path.into()))?,
             control: env::args().any(|arg| arg == "--control"),
+            instructions: counts_instructions(),
         })
     }
 }

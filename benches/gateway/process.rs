@@ -24,18 +24,19 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 impl Process {
     /// Starts it, and waits for its first line, which says where it listens.
-    pub(crate) fn start<A: AsRef<OsStr>>(
-        program: impl AsRef<OsStr>,
-        arguments: impl IntoIterator<Item = A>,
+    pub(crate) fn start<'a>(
+        command: impl IntoIterator<Item = &'a OsStr>,
         environment: &[(&str, &str)],
     ) -> Result<Self, BoxError> {
-        let child = Command::new(&program)
-            .args(arguments)
+        let mut command = command.into_iter();
+        let program = command.next().ok_or("found no program to start")?;
+        let child = Command::new(program)
+            .args(command)
             .envs(environment.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .map_err(|error| format!("cannot start {:?}: {error}", program.as_ref()))?;
+            .map_err(|error| format!("cannot start {program:?}: {error}"))?;
         let mut process = Self {
             child,
             address: String::new(),
@@ -45,9 +46,17 @@ impl Process {
         BufReader::new(out).read_line(&mut line)?;
         let address = line.trim_end().strip_prefix("listening on http://");
         process.address = address
-            .ok_or_else(|| format!("{:?} said {line:?} first", program.as_ref()))?
+            .ok_or_else(|| format!("{program:?} said {line:?} first, expected an address"))?
             .to_owned();
         Ok(process)
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub(crate) fn terminate(mut self) -> io::Result<()> {
+        let pid = self.child.id().to_string();
+        Command::new("kill").args(["-TERM", &pid]).status()?;
+        self.child.wait()?;
+        Ok(())
     }
 
     /// The seconds that its threads have run, in the kernel and outside (proc(5), `stat`: utime and

@@ -1,76 +1,110 @@
 //! One of those that are compared, with what was found of it.
 
-use std::{env, fs, io, path::Path, process, time::Duration};
+use std::{env, ffi::OsStr, fs, io, iter, path::Path, process, time::Duration};
 
 use crate::{
     BoxError,
     exchange::{INPUT, Load, MODEL, OUTPUT, Replies},
-    load::{Callers, Round, get},
+    load::{Amount, Callers, Round, get},
     process::Process,
 };
 
 #[derive(Debug)]
-pub(crate) struct Side {
+pub(crate) struct Side<'a> {
     pub(crate) name: &'static str,
-    is_gateway: bool,
+    kind: Kind<'a>,
     process: Process,
     callers: Option<Callers>,
     asked: u64,
     rounds: Vec<(Round, f64)>,
 }
 
-impl Side {
-    pub(crate) fn forwarder(name: &'static str, upstream: &Process) -> Result<Self, BoxError> {
-        let this = env::current_exe()?;
-        let process = Process::start(this, ["role", "forwarder", &upstream.address], &[])?;
-        Ok(Self::new(name, false, process))
+/// What is compared with what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind<'a> {
+    Forwarder,
+    /// The gateway as it is deployed, but for the line that it writes for each request.
+    Gateway(&'a Path),
+}
+
+// ===== impl Kind =====
+
+impl Kind<'_> {
+    pub(crate) const fn is_gateway(self) -> bool {
+        matches!(self, Self::Gateway(_))
     }
 
-    /// The gateway as it is deployed, but for the line that it writes for each request.
-    pub(crate) fn gateway(program: &Path, upstream: &Process) -> Result<Self, BoxError> {
-        let file =
-            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("gateway-{}.toml", process::id()));
-        let config = format!(
-            r#"
+    /// Starts it before this upstream, by way of another program if there is one.
+    pub(crate) fn start(
+        self,
+        upstream: &Process,
+        by: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Result<Process, BoxError> {
+        match self {
+            Self::Forwarder => {
+                let this = env::current_exe()?;
+                let command = [this.as_os_str(), "role".as_ref(), "forwarder".as_ref()];
+                let command = command.into_iter().chain([upstream.address.as_ref()]);
+                Process::start(by.iter().map(OsStr::new).chain(command), environment)
+            }
+            Self::Gateway(program) => {
+                let name = format!("gateway-{}.toml", process::id());
+                let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+                fs::write(&file, config(&upstream.address))?;
+                let options = ["--quiet", "--listen", "127.0.0.1:0"].map(OsStr::new);
+                let command = iter::once(program.as_os_str()).chain(options);
+                let command = command.chain([file.as_os_str()]);
+                let key = ("BENCH_KEY", "sk-of-the-gateway");
+                let environment: Vec<_> = environment.iter().copied().chain([key]).collect();
+                let process =
+                    Process::start(by.iter().map(OsStr::new).chain(command), &environment);
+                // It has read it, or said what is wrong with it.
+                fs::remove_file(&file)?;
+                process
+            }
+        }
+    }
+}
+
+/// One endpoint, one route.
+fn config(upstream: &str) -> String {
+    format!(
+        r#"
 [[endpoint]]
 name = "upstream"
 dialect = "openai"
-base_url = "http://{}/v1"
+base_url = "http://{upstream}/v1"
 key_env = "BENCH_KEY"
 models = ["{MODEL}"]
 
 [[route]]
 model = "{MODEL}"
 endpoints = ["upstream"]
-"#,
-            upstream.address
-        );
-        fs::write(&file, config)?;
-        let arguments = [
-            "--quiet".as_ref(),
-            "--listen".as_ref(),
-            "127.0.0.1:0".as_ref(),
-            file.as_os_str(),
-        ];
-        let process = Process::start(program, arguments, &[("BENCH_KEY", "sk-of-the-gateway")]);
-        // It has read it, or said what is wrong with it.
-        fs::remove_file(&file)?;
-        Ok(Self::new("gateway", true, process?))
-    }
+"#
+    )
+}
 
-    fn new(name: &'static str, is_gateway: bool, process: Process) -> Self {
-        Self {
+// ===== impl Side =====
+
+impl<'a> Side<'a> {
+    pub(crate) fn start(
+        name: &'static str,
+        kind: Kind<'a>,
+        upstream: &Process,
+    ) -> Result<Self, BoxError> {
+        Ok(Self {
             name,
-            is_gateway,
-            process,
+            kind,
+            process: kind.start(upstream, &[], &[])?,
             callers: None,
             asked: 0,
             rounds: Vec::new(),
-        }
+        })
     }
 
     pub(crate) const fn is_gateway(&self) -> bool {
-        self.is_gateway
+        self.kind.is_gateway()
     }
 
     pub(crate) async fn connect(
@@ -79,7 +113,7 @@ endpoints = ["upstream"]
         connections: usize,
         replies: &Replies,
     ) -> Result<(), BoxError> {
-        let answer = load.answer(replies, self.is_gateway);
+        let answer = load.answer(replies, self.kind.is_gateway());
         let callers = Callers::connect(&self.process.address, connections, load, &answer).await?;
         self.callers = Some(callers);
         Ok(())
@@ -95,7 +129,7 @@ endpoints = ["upstream"]
     pub(crate) async fn round(&mut self, time: Duration) -> Result<(), BoxError> {
         let callers = self.callers.as_mut().ok_or("nobody is connected")?;
         let before = self.process.cpu()?;
-        let round = callers.ask(time).await?;
+        let round = callers.ask(Amount::For(time)).await?;
         let cpu = self.process.cpu()? - before;
         self.asked += round.answers.len() as u64;
         self.rounds.push((round, cpu));
@@ -104,7 +138,7 @@ endpoints = ["upstream"]
 
     /// Who does not read what every reply used has less to do.
     pub(crate) async fn check(&self) -> Result<(), BoxError> {
-        if !self.is_gateway {
+        if !self.is_gateway() {
             return Ok(());
         }
         let metrics = get(&self.process.address, "/metrics").await?;

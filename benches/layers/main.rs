@@ -6,7 +6,7 @@ mod rows;
 
 use std::{collections::HashMap, env, error::Error, process::Command, time::Duration};
 
-use buttress_benches::{Table, is_quick, machine, median, option};
+use buttress_benches::{Table, counts_instructions, is_quick, machine, median, option};
 
 use self::{
     measure::{Effort, Times},
@@ -59,11 +59,7 @@ fn bench() -> Result<(), BoxError> {
     };
     let (counts, kept) = counts(&only)?;
     let times = measure::times(&groups, effort);
-    let mut instructions = env::args().any(|arg| arg == "--instructions");
-    if instructions && !measure::counts_instructions() {
-        eprintln!("valgrind is missing: instructions are not counted");
-        instructions = false;
-    }
+    let instructions = counts_instructions();
 
     println!("{}", machine());
     println!(

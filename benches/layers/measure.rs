@@ -94,9 +94,3 @@ pub(crate) fn instructions(group: &Group, row: &Row) -> io::Result<f64> {
     let more = counted(long)? as f64 - counted(short)? as f64;
     Ok(more / (long - short) as f64)
 }
-
-/// Whether instructions can be counted here.
-pub(crate) fn counts_instructions() -> bool {
-    let version = Command::new("valgrind").arg("--version").output();
-    version.is_ok_and(|output| output.status.success())
-}

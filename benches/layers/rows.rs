@@ -19,7 +19,7 @@ use tower_service::Service;
 
 use crate::row::Group;
 
-/// Those whose group or name contains `only`.
+/// Those whose group or name contains `only`, and what they are compared with.
 pub(crate) fn groups(only: &str) -> Vec<Group> {
     let groups = [
         parts::group(),
@@ -30,12 +30,14 @@ pub(crate) fn groups(only: &str) -> Vec<Group> {
         llm::anthropic(),
     ];
     let chosen = groups.into_iter().chain(sse::groups()).map(|mut group| {
+        let first = group.rows.remove(0);
         if !group.name.contains(only) {
             group.rows.retain(|row| row.name.contains(only));
         }
+        group.rows.insert(0, first);
         group
     });
-    chosen.filter(|group| !group.rows.is_empty()).collect()
+    chosen.filter(|group| group.rows.len() > 1).collect()
 }
 
 /// What a future that is ready at once comes to.

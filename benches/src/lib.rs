@@ -3,7 +3,7 @@
 //! A bench prints one table. Wrong replies and broken bounds on allocations end it with a failure;
 //! times never do.
 
-use std::{fmt, fs};
+use std::{fmt, fs, process::Command};
 
 /// Rows of text under a head, each column as wide as its widest cell.
 #[derive(Debug)]
@@ -21,6 +21,20 @@ pub struct Seconds(pub f64);
 pub fn is_quick() -> bool {
     std::env::args().any(|arg| arg == "--quick")
         || std::env::var_os("BENCH_QUICK").is_some_and(|quick| quick != "0")
+}
+
+/// Whether instructions are to be counted: `--instructions` in the arguments. Without valgrind, it says
+/// that they are not.
+pub fn counts_instructions() -> bool {
+    if !std::env::args().any(|arg| arg == "--instructions") {
+        return false;
+    }
+    let version = Command::new("valgrind").arg("--version").output();
+    let there = version.is_ok_and(|output| output.status.success());
+    if !there {
+        println!("valgrind is missing: instructions are not counted");
+    }
+    there
 }
 
 /// The value after `--NAME` in the arguments.
