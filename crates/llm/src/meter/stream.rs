@@ -52,6 +52,7 @@ impl<R: Reader> Meter for StreamMeter<R> {
             }
             match self.decoder.scan(&mut rest) {
                 Some(Ok(event)) => {
+                    // One that came in parts may be known as well, now that it is whole.
                     let frame = event.frame();
                     let found = if between {
                         None
@@ -59,11 +60,11 @@ impl<R: Reader> Meter for StreamMeter<R> {
                         self.shapes.find(frame)
                     };
                     content |= match found {
-                        Some(found) if found.len == frame.len() => {
+                        Some(found) => {
                             self.reader.repeat(self.shapes.counts());
                             found.content
                         }
-                        _ => read(&mut self.reader, &mut self.shapes, &event),
+                        None => read(&mut self.reader, &mut self.shapes, &event),
                     };
                     content |= self.lenient && self.reader.error().is_none();
                 }
