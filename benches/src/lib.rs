@@ -60,16 +60,16 @@ pub fn machine() -> String {
 
 impl Table {
     /// A table with this head, whose first `left` columns are aligned to the left.
-    pub fn new<const N: usize>(head: [&str; N], left: usize) -> Self {
+    pub fn new<'a>(head: impl IntoIterator<Item = &'a str>, left: usize) -> Self {
         Self {
-            rows: vec![head.map(str::to_owned).into()],
+            rows: vec![head.into_iter().map(str::to_owned).collect()],
             left,
         }
     }
 
     /// Adds a row.
-    pub fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.into());
+    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.rows.push(cells.into_iter().collect());
     }
 }
 

@@ -140,9 +140,12 @@ mod tests {
 
     #[test]
     fn a_box_that_borrows_is_a_fault_too() {
-        fn cause_of<'a>(error: Box<dyn Error + 'a>) -> bool {
+        fn is_fault<E: Fault>(error: &E) -> bool {
             error.cause().is_some()
         }
-        assert!(cause_of(Box::new(OPEN)));
+        fn borrows<'a>(error: impl Error + 'a) -> Box<dyn Error + 'a> {
+            Box::new(error)
+        }
+        assert!(is_fault(&borrows(OPEN)));
     }
 }

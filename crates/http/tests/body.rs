@@ -320,7 +320,8 @@ where
 #[test]
 fn a_converted_body_goes_as_the_one_inside_unless_it_fails_by_itself() {
     let own = || Some(BodyError::Layer("cannot convert".into()));
-    let table: Vec<(&[Step], Option<BodyError<io::Error>>, usize, Class)> = vec![
+    type Row = (&'static [Step], Option<BodyError<io::Error>>, usize, Class);
+    let table: Vec<Row> = vec![
         (&[Text, Terminator], None, ALL, Class::Success),
         (&[Text, Error], None, ALL, Class::Interrupted),
         (&[Text], None, ALL, Class::Interrupted),

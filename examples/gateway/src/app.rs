@@ -1,6 +1,6 @@
 //! What a connection is served.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
 use axum::{Router, body::Body, routing::get};
 use http::{Request, Response};
@@ -9,6 +9,14 @@ use tower::ServiceExt;
 
 use crate::{face, front, gateway::Gateway, models, pages};
 
+/// What peers are served: the pages, those of them that may see them.
+#[derive(Debug)]
+pub(crate) struct Apps {
+    with_pages: App,
+    without: App,
+    public: bool,
+}
+
 /// Everything that the gateway answers, for one kind of peer.
 #[derive(Clone, Debug)]
 pub(crate) struct App {
@@ -16,11 +24,31 @@ pub(crate) struct App {
     router: Router,
 }
 
+// ===== impl Apps =====
+
+impl Apps {
+    /// Everybody may see the pages if they are `public`, else only peers on this machine.
+    pub(crate) fn new(gateway: &Arc<Gateway>, public: bool) -> Self {
+        Self {
+            with_pages: App::new(gateway.clone(), true),
+            without: App::new(gateway.clone(), false),
+            public,
+        }
+    }
+
+    pub(crate) fn of(&self, peer: SocketAddr) -> App {
+        if self.public || peer.ip().to_canonical().is_loopback() {
+            self.with_pages.clone()
+        } else {
+            self.without.clone()
+        }
+    }
+}
+
 // ===== impl App =====
 
 impl App {
-    /// With the pages, or with a word in their place.
-    pub(crate) fn new(gateway: Arc<Gateway>, with_pages: bool) -> Self {
+    fn new(gateway: Arc<Gateway>, with_pages: bool) -> Self {
         let pages = if with_pages {
             Router::new()
                 .route("/", get(pages::index))
@@ -54,5 +82,68 @@ impl App {
         } else {
             self.router.oneshot(request.map(Body::new)).await
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::SocketAddr, path::Path, sync::Arc};
+
+    use axum::body::Body;
+    use http::Request;
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+
+    use super::Apps;
+    use crate::{config::Config, gateway::Gateway, log::Writer};
+
+    fn apps(public: bool) -> Apps {
+        let text = "[[endpoint]]\nname = \"a\"\ndialect = \"openai\"\nbase_url = \"http://127.0.0.1:1\"\n\
+                    [[route]]\nmodel = \"m\"\nendpoints = [\"a\"]\n";
+        let config = Config::parse(Path::new("gateway.toml"), text, &|_| None).unwrap();
+        Apps::new(
+            &Arc::new(Gateway::new(config, Writer::quiet().log(), false)),
+            public,
+        )
+    }
+
+    async fn get(apps: &Apps, peer: &str, path: &str) -> (u16, String) {
+        let peer: SocketAddr = peer.parse().unwrap();
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let answer = apps.of(peer).router.oneshot(request).await.unwrap();
+        let status = answer.status().as_u16();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.into()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn the_pages_are_shown_to_peers_on_this_machine_alone_unless_they_are_public() {
+        for page in ["/", "/status", "/metrics"] {
+            for (public, peer, status) in [
+                (false, "127.0.0.1:1", 200),
+                (false, "127.9.9.9:1", 200),
+                (false, "[::1]:1", 200),
+                (false, "[::ffff:127.0.0.1]:1", 200),
+                (false, "10.0.0.1:1", 403),
+                (false, "[::ffff:10.0.0.1]:1", 403),
+                (false, "[2001:db8::1]:1", 403),
+                (true, "10.0.0.1:1", 200),
+            ] {
+                let (found, text) = get(&apps(public), peer, page).await;
+                assert_eq!(found, status, "{page} {peer}");
+                assert_eq!(status == 403, text.contains("public = true"), "{text}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn everybody_is_told_that_it_runs_and_which_models_there_are() {
+        let apps = apps(false);
+        assert_eq!(
+            get(&apps, "10.0.0.1:1", "/healthz").await,
+            (200, "ok\n".to_owned())
+        );
+        let (status, models) = get(&apps, "10.0.0.1:1", "/v1/models").await;
+        assert!(status == 200 && models.contains("\"id\":\"m\""), "{models}");
     }
 }

@@ -59,15 +59,15 @@ impl Line {
     pub(crate) fn turned_away(&self, fault: &Fault, id: Id) {
         self.log.line(|out| {
             self.write(out);
-            put(out, " status=", fault.status().as_u16());
-            put(out, " class=", fault.reason());
-            put(out, " ms=", self.begun.elapsed().as_millis());
-            put(out, " id=", format_args!("\"{id}\""));
+            number(out, " status=", fault.status().as_u16());
+            word(out, " class=", fault.reason());
+            number(out, " ms=", self.begun.elapsed().as_millis());
+            quote(out, " id=", &id.to_string());
         });
     }
 
     fn write(&self, out: &mut String) {
-        put(out, "method=", &self.method);
+        word(out, "method=", self.method.as_str());
         quote(out, " path=", &self.path);
         if let Some(model) = &self.model {
             quote(out, " model=", model);
@@ -98,16 +98,16 @@ impl Report for Call {
         self.endpoint.counters.end(outcome);
         self.line.log.line(|out| {
             self.line.write(out);
-            put(out, " endpoint=", &self.endpoint.name);
+            word(out, " endpoint=", &self.endpoint.name);
             if let Some((status, _)) = &self.answered {
-                put(out, " status=", status.as_u16());
+                number(out, " status=", status.as_u16());
             }
-            put(out, " class=", outcome.class.as_str());
+            word(out, " class=", outcome.class.as_str());
             if let Some(usage) = outcome.usage {
-                put(out, " input=", usage.input);
-                put(out, " output=", usage.output);
+                number(out, " input=", usage.input);
+                number(out, " output=", usage.output);
             }
-            put(out, " ms=", self.line.begun.elapsed().as_millis());
+            number(out, " ms=", self.line.begun.elapsed().as_millis());
             if let Some((_, id)) = &self.answered {
                 quote(out, " id=", id.to_str().unwrap_or_default());
             }
@@ -115,10 +115,17 @@ impl Report for Call {
     }
 }
 
-/// Puts what needs no quotes at the end of a line.
-fn put(out: &mut String, name: &str, value: impl fmt::Display) {
+/// Puts a word of ours at the end of a line.
+fn word(out: &mut String, name: &str, word: &str) {
+    out.push_str(name);
+    out.push_str(word);
+}
+
+/// Puts a number there.
+fn number(out: &mut String, name: &str, number: impl fmt::Display) {
+    out.push_str(name);
     // Writing to a `String` does not fail.
-    let _ = write!(out, "{name}{value}");
+    let _ = write!(out, "{number}");
 }
 
 /// Puts text that a caller chose there: escaped, and not more of it than a line can bear.

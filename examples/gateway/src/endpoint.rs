@@ -56,7 +56,9 @@ impl Endpoint {
         } = endpoint;
         Self {
             targets: Targets::new(dialect, &base_url),
-            chat: stack(TrackLayer::new(dialect), client.clone()),
+            // Nothing in this stack acts on a reply before its first content yet: so it is not held
+            // back until then.
+            chat: stack(TrackLayer::new(dialect).peek_bytes(0), client.clone()),
             // What the content of other replies is, nobody knows: none of it is waited for.
             other: stack(TrackLayer::new(AnyPath(dialect)).peek_bytes(0), client),
             counters: Counters::default(),

@@ -177,9 +177,13 @@ impl fmt::Display for Fault {
                 }
             }
             Self::Redirect(endpoint, status) => {
+                let what = match status.is_redirection() {
+                    true => "a redirect",
+                    false => "an interim status",
+                };
                 write!(
                     f,
-                    "endpoint `{endpoint}` answered with a redirect ({status}), which is not followed: "
+                    "endpoint `{endpoint}` answered with {what} ({status}), which is not followed: "
                 )?;
                 f.write_str("its base_url may be wrong")
             }

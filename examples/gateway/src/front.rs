@@ -7,7 +7,9 @@ use buttress_core::{Completion, settle};
 use buttress_http::Http;
 use buttress_llm::{Dialect, openai::UsageFilter, request::Peek};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header, request::Parts};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts,
+};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
@@ -131,12 +133,17 @@ async fn ask(asked: Asked, face: Face, id: Id, line: Line) -> Result<Response<Bo
     call.get_mut().answered(status, name);
     settle(&Http, &mut result, call);
     match result {
-        Ok(reply) if reply.status().is_redirection() => {
+        Ok(reply) if !is_final(reply.status()) => {
             Err(Fault::Redirect(endpoint.name.clone(), reply.status()))
         }
         Ok(reply) => Ok(passed_on(reply, usage)),
         Err(error) => Err(Fault::Endpoint(endpoint.name.clone(), error)),
     }
+}
+
+/// Whether a reply with this status is one to pass on: not a redirect, nor a switch of protocols.
+fn is_final(status: StatusCode) -> bool {
+    !status.is_redirection() && !status.is_informational()
 }
 
 /// Makes the head of a reply one of ours, and says under which id the caller gets it.

@@ -8,7 +8,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Notify, task::JoinHandle, time::sleep};
+use tokio::{
+    sync::Notify,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 
 /// Where requests leave their lines. It never waits for whoever reads them.
 #[derive(Clone, Debug)]
@@ -39,6 +43,9 @@ struct Lines {
 
 /// How much text waits for a reader; beyond it, lines are lost and counted.
 const BOUND: usize = 1 << 20;
+
+/// How long the last lines may take.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long the first line waits for others.
 const LINGER: Duration = Duration::from_millis(20);
@@ -93,13 +100,13 @@ impl Writer {
         self.log.clone()
     }
 
-    /// Writes what is left.
+    /// Writes what is left, if somebody reads it.
     pub(crate) async fn close(self) {
         if let (Some(shared), Some(task)) = (self.log.shared, self.task) {
             shared.lines().closed = true;
             shared.changed.notify_one();
-            // It ends with the last line, unless the write panicked: then there is no stderr.
-            let _ = task.await;
+            // Not in time, or by a panic: there is no stderr, and so nobody to be told.
+            let _ = timeout(PATIENCE, task).await;
         }
     }
 }

@@ -31,14 +31,14 @@ use std::{
     sync::Arc,
 };
 
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, runtime::Runtime};
 
-use self::{app::App, args::Args, config::Config, gateway::Gateway, log::Writer, server::Signals};
+use self::{app::Apps, args::Args, config::Config, gateway::Gateway, log::Writer, server::Signals};
 
 fn main() -> ExitCode {
     let ended = Args::parse(env::args_os().skip(1))
         .map_err(Into::into)
-        .and_then(run);
+        .and_then(|args| start(&args));
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -48,8 +48,15 @@ fn main() -> ExitCode {
     }
 }
 
-#[tokio::main]
-async fn run(args: Args) -> Result<(), Box<dyn Error>> {
+fn start(args: &Args) -> Result<(), Box<dyn Error>> {
+    let runtime = Runtime::new()?;
+    let ended = runtime.block_on(run(args));
+    // A name that is still being looked up, or a pipe that nobody reads, is not waited for.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     if args.help {
         return Ok(write!(io::stdout(), "{}", args::HELP)?);
     }
@@ -82,33 +89,23 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
         .map_err(|error| format!("cannot listen on {address}: {error}"))?;
     announce(listener.local_addr()?, args.config.is_none())?;
 
-    let (limits, public_pages) = (config.limits, config.public_pages);
+    let limits = config.limits;
     let writer = if args.quiet {
         Writer::quiet()
     } else {
         Writer::start()
     };
-    let gateway = Arc::new(Gateway::new(config, writer.log(), args.config.is_none()));
-    let (with_pages, without) = (App::new(gateway.clone(), true), App::new(gateway, false));
-    let app = |peer: SocketAddr| {
-        let shown = public_pages || peer.ip().to_canonical().is_loopback();
-        if shown {
-            with_pages.clone()
-        } else {
-            without.clone()
-        }
-    };
-    let connections = server::serve(listener, &limits, app, signals.next()).await;
+    let public_pages = config.public_pages;
+    let gateway = Gateway::new(config, writer.log(), args.config.is_none());
+    let apps = Apps::new(&Arc::new(gateway), public_pages);
+    let connections = server::serve(listener, &limits, &apps, signals.next()).await;
 
     eprintln!(
         "stopping: what is under way may take another {} s",
         limits.drain.as_secs_f64()
     );
-    let finished = tokio::select! {
-        finished = server::drain(connections, &limits) => finished,
-        // Told a second time.
-        () = signals.next() => false,
-    };
+    // Told a second time, it waits no longer.
+    let finished = connections.drain(limits.drain, signals.next()).await;
     writer.close().await;
     if !finished {
         eprintln!("stopped: some requests were cut off");

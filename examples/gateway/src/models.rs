@@ -82,8 +82,16 @@ pub(crate) async fn one(
     Path(id): Path<String>,
 ) -> Response<Body> {
     let dialect = face::dialect_of(&headers);
-    match gateway.models.iter().find(|model| model.id == id) {
-        Some(model) => Json(model.shown(dialect)).into_response(),
+    let listed = gateway.models.iter().find(|model| model.id == id);
+    if let Some(model) = listed {
+        return Json(model.shown(dialect)).into_response();
+    }
+    // A route with `*` may take what nobody listed.
+    match gateway.routes.find(&id).and_then(|route| route.first()) {
+        Some(endpoint) => {
+            let owner = endpoint.name.clone();
+            Json(Model { id, owner }.shown(dialect)).into_response()
+        }
         None => Fault::Model(id).answer(dialect, gateway.ids.next()),
     }
 }

@@ -1,6 +1,6 @@
 //! The sockets: who is let in, and how it ends.
 
-use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{io, pin::pin, time::Duration};
 
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::{
@@ -8,12 +8,12 @@ use hyper_util::{
     server::graceful::GracefulShutdown,
 };
 use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    net::TcpListener,
+    task::JoinSet,
     time::{sleep, timeout},
 };
 
-use crate::{app::App, config::Limits};
+use crate::{app::Apps, config::Limits};
 
 /// The order to stop: SIGTERM, or ctrl-c.
 #[derive(Debug)]
@@ -22,64 +22,70 @@ pub(crate) struct Signals {
     terminate: tokio::signal::unix::Signal,
 }
 
+/// Those who were let in, and have not left.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    graceful: GracefulShutdown,
+    tasks: JoinSet<()>,
+}
+
 /// Serves everybody who connects, until `stop` is ready.
-///
-/// `app` chooses what a peer is served: it is asked once a connection.
 pub(crate) async fn serve(
     listener: TcpListener,
     limits: &Limits,
-    app: impl Fn(SocketAddr) -> App,
+    apps: &Apps,
     stop: impl Future<Output = ()>,
-) -> GracefulShutdown {
+) -> Connections {
     let mut http = http1::Builder::new();
     // Between two requests of a connection, too: an idle caller is let go.
     http.timer(TokioTimer::new())
         .header_read_timeout(limits.read);
-    let places = Arc::new(Semaphore::new(limits.connections));
-    let connections = GracefulShutdown::new();
+    let graceful = GracefulShutdown::new();
+    let mut tasks = JoinSet::new();
     let mut stop = pin!(stop);
     loop {
-        let accepted = tokio::select! {
-            accepted = accept(&listener, &places) => accepted,
-            () = &mut stop => return connections,
-        };
-        let (stream, peer, place) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
-            Err(_) => {
+        tokio::select! {
+            accepted = listener.accept(), if tasks.len() < limits.connections => match accepted {
+                Ok((stream, peer)) => {
+                    // A caller that leaves, or does not speak HTTP, is nobody's business: here,
+                    // and below.
+                    let _ = stream.set_nodelay(true);
+                    let app = apps.of(peer);
+                    let service = service_fn(move |request| app.clone().serve(request));
+                    let connection = http.serve_connection(TokioIo::new(stream), service);
+                    let connection = graceful.watch(connection);
+                    tasks.spawn(async move {
+                        let _ = connection.await;
+                    });
+                }
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 // Out of descriptors: those who have one need a moment to give it back.
-                sleep(Duration::from_millis(20)).await;
-                continue;
-            }
-        };
-        // A caller that leaves, or does not speak HTTP, is nobody's business: here, and below.
-        let _ = stream.set_nodelay(true);
-        let app = app(peer);
-        let service = service_fn(move |request| app.clone().serve(request));
-        let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service));
-        tokio::spawn(async move {
-            let _ = connection.await;
-            drop(place);
-        });
+                Err(_) => sleep(Duration::from_millis(20)).await,
+            },
+            Some(_) = tasks.join_next() => {}
+            () = &mut stop => return Connections { graceful, tasks },
+        }
     }
 }
 
-/// Lets the requests that are under way finish, within the limit. Says whether they did.
-pub(crate) async fn drain(connections: GracefulShutdown, limits: &Limits) -> bool {
-    timeout(limits.drain, connections.shutdown()).await.is_ok()
-}
+// ===== impl Connections =====
 
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, SocketAddr, impl Send + use<>)> {
-    let place = places
-        .clone()
-        .acquire_owned()
-        .await
-        .map_err(io::Error::other)?;
-    let (stream, peer) = listener.accept().await?;
-    Ok((stream, peer, place))
+impl Connections {
+    /// Lets the requests that are under way finish, but not beyond the bound or the order to `cut`.
+    /// Says whether they did.
+    pub(crate) async fn drain(self, bound: Duration, cut: impl Future<Output = ()>) -> bool {
+        let Self {
+            graceful,
+            mut tasks,
+        } = self;
+        let finished = tokio::select! {
+            finished = timeout(bound, graceful.shutdown()) => finished.is_ok(),
+            () = cut => false,
+        };
+        // Whatever is cut off is over, and has been counted and logged, when this returns.
+        tasks.shutdown().await;
+        finished
+    }
 }
 
 // ===== impl Signals =====

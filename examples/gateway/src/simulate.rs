@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use buttress_testing::{Match, Provider, Reply, Request, Running};
+use buttress_testing::{Fault, Match, Provider, Reply, Request, Running};
 
 use crate::config::Config;
 
@@ -60,15 +60,18 @@ fn speech(request: &Request) -> String {
     )
 }
 
-/// One call after the other goes wrong in another way; every fourth is answered.
+/// One call after the other goes wrong in another way: of five, one is answered, and one begins well.
 fn flaky() -> Reply {
     let calls = AtomicUsize::new(0);
     Reply::with(
-        move |request| match calls.fetch_add(1, Ordering::Relaxed) % 4 {
+        move |request| match calls.fetch_add(1, Ordering::Relaxed) % 5 {
             0 => Reply::error(429).retry_after("2"),
             1 => Reply::error(503),
             2 => Reply::error(500),
-            _ => Reply::text(speech(request)).pace(PACE),
+            3 => Reply::text(speech(request)).pace(PACE),
+            _ => Reply::text(speech(request))
+                .pace(PACE)
+                .fault(Fault::Reset { after: 8 }),
         },
     )
 }

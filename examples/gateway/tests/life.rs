@@ -120,6 +120,7 @@ async fn told_to_stop_it_waits_no_longer_than_its_bound() {
         ended.success && ended.log.contains("some requests were cut off"),
         "{ended:?}"
     );
+    assert!(ended.log.contains("class=cancelled"), "{ended:?}");
     assert!(upstream.left().await);
 }
 

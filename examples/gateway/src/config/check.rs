@@ -258,6 +258,20 @@ impl<'a> Check<'a> {
 
     /// What is written and has no effect.
     fn unused(&mut self, endpoints: &[Endpoint], routes: &[Route]) {
+        for route in routes {
+            for dialect in [Dialect::OpenAi, Dialect::Anthropic] {
+                let mut serving = (route.endpoints.iter())
+                    .map(|place| &endpoints[*place])
+                    .filter(|endpoint| endpoint.dialect == dialect);
+                if let (Some(first), Some(_)) = (serving.next(), serving.next()) {
+                    self.notes.push(format!(
+                        "route `{}`: only `{}` serves callers of {dialect}, there is no failover yet",
+                        route.model.as_str(),
+                        first.name
+                    ));
+                }
+            }
+        }
         for (place, endpoint) in endpoints.iter().enumerate() {
             let name = &endpoint.name;
             let led: Vec<_> = routes

@@ -85,8 +85,8 @@ impl File {
                 "listen" => file.listen = listen(value, faults),
                 "limits" => file.limits = take(value, faults).unwrap_or_default(),
                 "pages" => file.pages = take(value, faults).unwrap_or_default(),
-                "endpoint" => file.endpoints = file.entries("endpoint", value, faults),
-                "route" => file.routes = file.entries("route", value, faults),
+                "endpoint" => file.endpoints = file.entries("endpoint", &value, faults),
+                "route" => file.routes = file.entries("route", &value, faults),
                 other => faults.add(
                     &key.span(),
                     format!(
@@ -114,7 +114,7 @@ impl File {
     fn entries<T: DeserializeOwned>(
         &mut self,
         name: &str,
-        value: Spanned<DeValue<'_>>,
+        value: &Spanned<DeValue<'_>>,
         faults: &mut Faults,
     ) -> Vec<T> {
         let span = value.span();

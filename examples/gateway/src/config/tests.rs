@@ -343,3 +343,33 @@ endpoints = ["c"]
         ]
     );
 }
+
+#[test]
+fn a_second_endpoint_of_the_same_dialect_is_noted() {
+    let text = format!(
+        "{BASE}{}",
+        r#"[[endpoint]]
+name = "b"
+dialect = "openai"
+base_url = "http://b"
+[[route]]
+model = "n-*"
+endpoints = ["a", "b"]
+"#
+    );
+    assert_eq!(
+        parse(&text).unwrap().notes,
+        ["route `n-*`: only `a` serves callers of openai, there is no failover yet"]
+    );
+}
+
+#[test]
+fn the_sample_of_the_readme_is_right_and_says_the_defaults() {
+    let readme = include_str!("../../README.md");
+    let (_, rest) = readme.split_once("```toml\n").unwrap();
+    let (sample, _) = rest.split_once("```").unwrap();
+    let config = Config::parse(Path::new("README.md"), sample, &|_| Some("key".into())).unwrap();
+    assert_eq!(config.limits, Limits::default());
+    assert_eq!(config.notes, [] as [&str; 0]);
+    assert_eq!(config.routes.len(), 3);
+}

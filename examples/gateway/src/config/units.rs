@@ -50,7 +50,7 @@ impl Unit for Size {
         // Within the bounds, so that nothing but a fraction is cut off.
         (1.0..=LARGEST)
             .contains(&bytes)
-            .then(|| Self(bytes as usize))
+            .then_some(Self(bytes as usize))
     }
 }
 

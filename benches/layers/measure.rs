@@ -1,0 +1,102 @@
+//! How long a row takes, and how many instructions.
+
+use std::{
+    env, io,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::row::{Group, Row, Work};
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Effort {
+    pub(crate) rounds: usize,
+    /// About so long is a row measured in a round.
+    pub(crate) batch: Duration,
+}
+
+/// What was found of a row, round by round, in seconds for each time.
+pub(crate) type Times = Vec<f64>;
+
+/// Measures all rows in turns, so that whatever else runs on the machine hits them all alike.
+pub(crate) fn times(groups: &[Group], effort: Effort) -> Vec<Vec<Times>> {
+    let counts: Vec<Vec<u64>> = groups
+        .iter()
+        .map(|group| {
+            group
+                .rows
+                .iter()
+                .map(|row| fitting(row, effort.batch))
+                .collect()
+        })
+        .collect();
+    let mut times: Vec<Vec<Times>> = groups
+        .iter()
+        .map(|group| vec![Times::new(); group.rows.len()])
+        .collect();
+    for _ in 0..effort.rounds {
+        for (group, (counts, times)) in groups.iter().zip(counts.iter().zip(&mut times)) {
+            for (row, (count, times)) in group.rows.iter().zip(counts.iter().zip(times)) {
+                // Anew each time: some of the toys remember every call.
+                let mut work = row.make();
+                work(count / 16 + 1);
+                times.push(time(&mut work, *count) / *count as f64);
+            }
+        }
+    }
+    times
+}
+
+/// So many times take about as long as this.
+fn fitting(row: &Row, batch: Duration) -> u64 {
+    let (mut work, mut count) = (row.make(), 1);
+    while time(&mut work, count) < batch.as_secs_f64() {
+        count *= 2;
+    }
+    count
+}
+
+fn time(work: &mut Work, count: u64) -> f64 {
+    let start = Instant::now();
+    work(count);
+    start.elapsed().as_secs_f64()
+}
+
+/// The instructions of this row for each time: of a long run less those of a short one, by
+/// valgrind's count of a process that does nothing else.
+pub(crate) fn instructions(group: &Group, row: &Row) -> io::Result<f64> {
+    let (short, long) = if row.passes.is_some() {
+        (1, 3)
+    } else {
+        (1000, 3000)
+    };
+    let counted = |times: u64| -> io::Result<u64> {
+        let output = Command::new("valgrind")
+            .args([
+                "--tool=cachegrind",
+                "--cache-sim=no",
+                "--cachegrind-out-file=/dev/null",
+            ])
+            .arg(env::current_exe()?)
+            .args(["work", group.name, &row.name, &times.to_string()])
+            .stdin(Stdio::null())
+            .output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        let count = said.lines().find_map(|line| line.split_once("refs:"));
+        let count = count.and_then(|(_, count)| count.trim().replace(',', "").parse().ok());
+        count.filter(|_| output.status.success()).ok_or_else(|| {
+            io::Error::other(format!("valgrind said, with {}: {said}", output.status))
+        })
+    };
+    let more = counted(long)? as f64 - counted(short)? as f64;
+    Ok(more / (long - short) as f64)
+}
+
+/// Whether instructions can be counted here.
+pub(crate) fn counts_instructions() -> bool {
+    let version = Command::new("valgrind").arg("--version").output();
+    version.is_ok_and(|output| output.status.success())
+}

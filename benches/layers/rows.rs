@@ -1,0 +1,57 @@
+//! Everything that is measured.
+
+mod body;
+mod http;
+mod llm;
+mod parts;
+mod plain;
+mod sse;
+#[path = "../../tests/toys/mod.rs"]
+mod toys;
+
+use std::{
+    future::poll_fn,
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+
+use tower_service::Service;
+
+use crate::row::Group;
+
+/// Those whose group or name contains `only`.
+pub(crate) fn groups(only: &str) -> Vec<Group> {
+    let groups = [
+        parts::group(),
+        plain::group(),
+        http::group(),
+        body::group(),
+        llm::openai(),
+        llm::anthropic(),
+    ];
+    let chosen = groups.into_iter().chain(sse::groups()).map(|mut group| {
+        if !group.name.contains(only) {
+            group.rows.retain(|row| row.name.contains(only));
+        }
+        group
+    });
+    chosen.filter(|group| !group.rows.is_empty()).collect()
+}
+
+/// What a future that is ready at once comes to.
+fn now<F: Future>(future: F) -> F::Output {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("everything here is ready at once"),
+    }
+}
+
+/// One call, which must go well.
+fn call<S, Req>(service: &mut S, request: Req) -> S::Response
+where
+    S: Service<Req>,
+    S::Error: std::fmt::Debug,
+{
+    now(poll_fn(|cx| service.poll_ready(cx))).expect("it is ready");
+    now(service.call(request)).expect("it answers")
+}

@@ -1,0 +1,199 @@
+//! Layers over a service that is no HTTP: the work ends with the future.
+
+use std::{
+    error::Error,
+    fmt,
+    future::{Ready, ready},
+    hint::black_box,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use buttress_core::{Fault, Plain, Refused};
+use tower::{ServiceBuilder, limit::ConcurrencyLimitLayer, retry::Policy, timeout::TimeoutLayer};
+use tower_service::Service;
+
+use super::{
+    call,
+    toys::{
+        breaker::BreakerLayer, cache::Cache, failover::Failover, idle::IdleLayer,
+        metrics::MetricsLayer, permit::PermitLayer, retry::RetryLayer, tokens::TokensLayer,
+    },
+};
+use crate::row::{Group, Row};
+
+/// The inner service: it gives back what it is given, at once.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Echo;
+
+/// A user's own error.
+#[derive(Debug)]
+pub(super) enum Failed {
+    Refused(Refused),
+}
+
+/// Never again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Never;
+
+/// More than will ever be used.
+pub(super) const QUOTA: u64 = u64::MAX / 2;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+pub(crate) fn group() -> Group {
+    let rows = vec![
+        row("bare", || Echo).at_most(0),
+        row("breaker", || {
+            ServiceBuilder::new()
+                .layer(BreakerLayer::new(Plain))
+                .service(Echo)
+        })
+        .at_most(0),
+        row("permit", || {
+            ServiceBuilder::new()
+                .layer(PermitLayer::new(Plain, 5))
+                .service(Echo)
+        })
+        .at_most(0),
+        row("token limit", || {
+            ServiceBuilder::new()
+                .layer(TokensLayer::new(Plain, QUOTA, 1))
+                .service(Echo)
+        })
+        .at_most(0),
+        row("attempt metrics", || {
+            ServiceBuilder::new()
+                .layer(MetricsLayer::attempt(Plain))
+                .service(Echo)
+        })
+        .at_most(0),
+        // The ledger in which attempts write what they used.
+        row("request metrics", || {
+            ServiceBuilder::new()
+                .layer(MetricsLayer::request(Plain))
+                .service(Echo)
+        })
+        .at_most(1),
+        row("idle timeout", || {
+            ServiceBuilder::new()
+                .layer(IdleLayer::new(Plain, SECOND))
+                .service(Echo)
+        })
+        .at_most(0),
+        row("retry", || {
+            ServiceBuilder::new()
+                .layer(RetryLayer::new(Plain))
+                .service(Echo)
+        })
+        .at_most(0),
+        row("failover of two", || Failover::new(Plain, [Echo, Echo])).at_most(0),
+        row("cache, hit", || Cache::new(Plain, |ask: &u32| *ask, Echo)).at_most(0),
+        row("stack of 7", || {
+            let endpoint = ServiceBuilder::new()
+                .layer(RetryLayer::new(Plain))
+                .layer(BreakerLayer::new(Plain))
+                .layer(TokensLayer::new(Plain, QUOTA, 1))
+                .layer(PermitLayer::new(Plain, 5))
+                .layer(MetricsLayer::attempt(Plain))
+                .layer(IdleLayer::new(Plain, SECOND))
+                .service(Echo);
+            Failover::new(Plain, [endpoint.clone(), endpoint])
+        })
+        .at_most(0),
+        row("tower: retry", || {
+            ServiceBuilder::new().retry(Never).service(Echo)
+        }),
+        row("tower: timeout", || {
+            ServiceBuilder::new()
+                .layer(TimeoutLayer::new(SECOND))
+                .service(Echo)
+        }),
+        row("tower: concurrency limit", || {
+            ServiceBuilder::new()
+                .layer(ConcurrencyLimitLayer::new(5))
+                .service(Echo)
+        }),
+        row("tower: all three", || {
+            ServiceBuilder::new()
+                .retry(Never)
+                .layer(ConcurrencyLimitLayer::new(5))
+                .layer(TimeoutLayer::new(SECOND))
+                .service(Echo)
+        }),
+    ];
+    Group {
+        name: "plain",
+        rows,
+    }
+}
+
+fn row<S>(name: &str, make: impl Fn() -> S + 'static) -> Row
+where
+    S: Service<u32, Response = u32> + 'static,
+    S::Error: fmt::Debug,
+{
+    Row::new(name, move || {
+        let mut service = make();
+        move || {
+            black_box(call(&mut service, black_box(1)));
+        }
+    })
+}
+
+// ===== impl Echo =====
+
+impl Service<u32> for Echo {
+    type Response = u32;
+    type Error = Failed;
+    type Future = Ready<Result<u32, Failed>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failed>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: u32) -> Self::Future {
+        ready(Ok(black_box(request)))
+    }
+}
+
+// ===== impl Failed =====
+
+impl From<Refused> for Failed {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+impl Fault for Failed {
+    fn cause(&self) -> Option<&(dyn Error + 'static)> {
+        self.source()
+    }
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the call failed")
+    }
+}
+
+impl Error for Failed {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        let Self::Refused(refused) = self;
+        Some(refused)
+    }
+}
+
+// ===== impl Never =====
+
+impl<Req: Clone, Res, E> Policy<Req, Res, E> for Never {
+    type Future = Ready<()>;
+
+    fn retry(&mut self, _: &mut Req, result: &mut Result<Res, E>) -> Option<Ready<()>> {
+        result.is_err().then(|| ready(()))
+    }
+
+    fn clone_request(&mut self, request: &Req) -> Option<Req> {
+        Some(request.clone())
+    }
+}
