@@ -171,16 +171,40 @@ mod tests {
     #[test]
     fn numbers_have_their_value_if_they_are_whole() {
         for (text, value) in [
-            ("0", Some(0)),
-            ("7.0", Some(7)),
-            ("7e2", Some(700)),
-            ("7.5", None),
-            ("-1", None),
-            ("18446744073709551615", Some(u64::MAX)),
-            ("1e300", Some(u64::MAX)),
+            ("0", Ok(Some(0))),
+            ("7", Ok(Some(7))),
+            ("7.0", Ok(Some(7))),
+            ("7e2", Ok(Some(700))),
+            ("7.5", Ok(None)),
+            ("-1", Ok(None)),
+            ("9999999999999999999", Ok(Some(9_999_999_999_999_999_999))),
+            ("18446744073709551615", Ok(Some(u64::MAX))),
+            ("18446744073709551616", Ok(Some(u64::MAX))),
+            ("1000000000000000000000000", Ok(Some(u64::MAX))),
+            ("1e300", Ok(Some(u64::MAX))),
+            ("01", Err(())),
+            ("1.", Err(())),
+            ("-", Err(())),
         ] {
-            let mut cursor = Cursor::new(text.as_bytes(), Strings::Strict);
-            assert_eq!(cursor.number(), value, "{text}");
+            for (before, after) in [("", ""), ("[", "]"), ("[ ", " ]"), ("[1,", ",2]")] {
+                let text = format!("{before}{text}{after}");
+                let mut json = Cursor::new(text.as_bytes(), Strings::Strict);
+                let mut number = None;
+                if before.is_empty() {
+                    number = json.number();
+                } else {
+                    let mut items = json.array();
+                    for _ in 0..=before.matches(',').count() {
+                        assert!(json.element(&mut items));
+                        number = json.number();
+                    }
+                    while json.element(&mut items) {
+                        json.skip();
+                    }
+                }
+                let read = json.end().map(|()| number).map_err(|_| ());
+                assert_eq!(read, value, "{text}");
+            }
         }
     }
 

@@ -266,9 +266,24 @@ impl<'a> Cursor<'a> {
     /// most what 64 bits hold.
     #[inline]
     pub(crate) fn number(&mut self) -> Option<u64> {
-        let text = self.text;
+        // Most are plain counts.
+        let first = self.next();
+        let (start, mut value) = (self.at, 0_u64);
+        let mut at = start;
+        while let Some(digit @ b'0'..=b'9') = self.text.get(at) {
+            if at - start == 19 {
+                break;
+            }
+            value = value * 10 + u64::from(digit - b'0');
+            at += 1;
+        }
+        let plain = at > start && (first != b'0' || at == start + 1);
+        if plain && matches!(self.text.get(at), Some(b',' | b'}' | b']')) {
+            self.at = at;
+            return Some(value);
+        }
         let span = self.skip_span();
-        whole(&text[span])
+        whole(&self.text[span])
     }
 
     /// Takes a value, whatever it is.

@@ -85,16 +85,13 @@ const fn controls(word: u64) -> u64 {
     word.wrapping_sub(ONES * 0x20) & !word & (ONES << 7)
 }
 
-/// The value of a well-formed number.
+/// The value of a well-formed number, if it is whole and not below zero.
 pub(super) fn whole(number: &[u8]) -> Option<u64> {
-    if number.is_empty() {
-        return None;
+    let number = std::str::from_utf8(number).ok()?;
+    if let Ok(number) = number.parse() {
+        return Some(number);
     }
-    if number.len() < 20 && number.iter().all(u8::is_ascii_digit) {
-        let add = |sum, digit: &u8| sum * 10 + u64::from(digit - b'0');
-        return Some(number.iter().fold(0, add));
-    }
-    let number: f64 = std::str::from_utf8(number).ok()?.parse().ok()?;
+    let number: f64 = number.parse().ok()?;
     // A cast saturates.
     (number >= 0.0 && number.fract() == 0.0).then_some(number as u64)
 }

@@ -40,12 +40,11 @@ impl<R: Reader> Meter for StreamMeter<R> {
         if self.reader.complete(false) {
             return Progress::Ping;
         }
-        loop {
+        while !rest.is_empty() {
             // The decoder need not see an event that is known before it is read. It is between two
             // events then, and none the wiser.
-            if self.decoder.pending() == 0
-                && let Some(found) = self.shapes.find(rest)
-            {
+            let between = self.decoder.pending() == 0;
+            if between && let Some(found) = self.shapes.find(rest) {
                 self.reader.repeat(self.shapes.counts());
                 content |= found.content;
                 rest = &rest[found.len..];
@@ -53,7 +52,20 @@ impl<R: Reader> Meter for StreamMeter<R> {
             }
             match self.decoder.scan(&mut rest) {
                 Some(Ok(event)) => {
-                    content |= read(&mut self.reader, &mut self.shapes, &event);
+                    // One that came in parts may be known as well, now that it is whole.
+                    let frame = event.frame();
+                    let found = if between {
+                        None
+                    } else {
+                        self.shapes.find(frame)
+                    };
+                    content |= match found {
+                        Some(found) => {
+                            self.reader.repeat(self.shapes.counts());
+                            found.content
+                        }
+                        None => read(&mut self.reader, &mut self.shapes, &event),
+                    };
                     content |= self.lenient && self.reader.error().is_none();
                 }
                 Some(Err(_)) => self.over_bound = true,
