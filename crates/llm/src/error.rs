@@ -4,4 +4,5 @@ mod meaning;
 mod read;
 mod write;
 
+pub(crate) use self::read::LIMIT;
 pub use self::{read::ErrorBody, write::ErrorReply};

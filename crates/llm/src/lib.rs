@@ -98,7 +98,7 @@
 //! |---|---|---|
 //! | an event of a stream | a line of 8 MiB, 16 MiB in all | the stream counts as broken |
 //! | a plain reply that is kept to be read, if it comes in parts | 4 MiB | judged by its status and its end, usage unknown |
-//! | an error body | 64 KiB | judged by its status |
+//! | an error body, or an error inside a reply | 64 KiB | judged by its status; inside a reply, unavailable |
 //! | a plain reply that is not content yet, since it may be an error | 64 KiB | what passes is content |
 //! | JSON | 128 levels | malformed |
 //! | an unfinished event that [`openai::UsageFilter`] holds back | 64 KiB | passes |

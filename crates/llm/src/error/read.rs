@@ -39,6 +39,9 @@ pub struct ErrorBody {
     wait: Option<Duration>,
 }
 
+/// The most bytes of an envelope, of which a tree is built here.
+pub(crate) const LIMIT: usize = 64 << 10;
+
 /// The most bytes of a message that are kept, and of any other text.
 const MESSAGE: usize = 2 << 10;
 const NAME: usize = 128;
@@ -47,9 +50,12 @@ const NAME: usize = 128;
 
 impl ErrorBody {
     /// Reads an envelope: the body of an error reply, or the data of an error event. `None`: it is
-    /// no JSON, or nothing in it looks like an error.
+    /// no JSON, nothing in it looks like an error, or it has more than 64 KiB.
     #[must_use]
     pub fn read(dialect: Dialect, text: &[u8]) -> Option<Self> {
+        if text.len() > LIMIT {
+            return None;
+        }
         let root: Value = match serde_json::from_slice(text) {
             Ok(root) => root,
             // Invalid UTF-8 in a message must not hide what the error is.
@@ -320,6 +326,15 @@ mod tests {
             }
             assert!(!format!("{error:#?}").contains("canary"));
         }
+    }
+
+    #[test]
+    fn s4_no_tree_is_built_of_more_than_64_kib() {
+        let text = |len: usize| format!(r#"{{"error":{{"message":"{}"}}}}"#, "x".repeat(len));
+        let around = text(0).len();
+        let read = |len| ErrorBody::read(Dialect::OpenAi, text(len).as_bytes());
+        assert!(read(super::LIMIT - around).is_some());
+        assert!(read(super::LIMIT - around + 1).is_none());
     }
 
     #[test]

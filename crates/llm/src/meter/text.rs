@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use super::extent::{Extent, Found, Place};
-use crate::{Dialect, ErrorBody, reader::Reader, shape::Tokens};
+use crate::{Dialect, ErrorBody, error, reader::Reader, shape::Tokens};
 
 /// Reads a reply that is one JSON object, or an array of them, once each is whole.
 pub(crate) struct TextMeter<R> {
@@ -32,9 +32,6 @@ struct Kept {
 /// So much of a reply is kept to be read. One that is longer is judged by its status and its end.
 const LIMIT: usize = 4 << 20;
 
-/// So much of an error. One that is longer is what its status says.
-const ERROR_LIMIT: usize = 64 << 10;
-
 /// A reply that goes on after so much of it is no error in disguise: what passes is content.
 const HELD: usize = 64 << 10;
 
@@ -58,7 +55,7 @@ impl<R: Reader> TextMeter<R> {
     pub(crate) fn of_error(dialect: Dialect, reader: R, status: StatusCode, head: Outcome) -> Self {
         Self {
             failed: Some((status, head)),
-            kept: Kept::new(ERROR_LIMIT),
+            kept: Kept::new(error::LIMIT),
             ..Self::new(dialect, reader)
         }
     }
