@@ -164,11 +164,8 @@ where
     {
         let (seen, link) = (self.seen(), Link::default());
         link.follow(&mut self);
-        let body = Box::pin(make(self, link.clone()));
-        Self {
-            content: Content::Boxed { body },
-            tail: Tail::linked(seen, link),
-        }
+        let body = make(self, link.clone());
+        Self::linked(seen, link, body)
     }
 
     /// Another stream, not made of a body of this type, that tells by the link what it knows.

@@ -1,7 +1,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU8, Ordering},
     },
 };
@@ -18,8 +18,15 @@ pub struct Link {
 
 #[derive(Default)]
 struct Known {
-    outcome: Mutex<Option<Outcome>>,
+    // Which body is followed, counted from 1, and how it went.
+    followed: Mutex<(u64, Option<Outcome>)>,
     progress: AtomicU8,
+}
+
+/// The interest in one body, for as long as no other is followed.
+struct Follow {
+    link: Link,
+    turn: u64,
 }
 
 // ===== impl Link =====
@@ -27,29 +34,38 @@ struct Known {
 impl Link {
     const NONE: u8 = 0;
 
-    /// Follows `body` from here on.
+    /// Follows `body` from here on, and no longer the one before.
     pub fn follow(&self, body: &mut impl Tracked) {
-        self.set(None);
-        body.attach(Completion::new(self.clone()));
+        let mut followed = self.lock();
+        *followed = (followed.0 + 1, None);
+        let turn = followed.0;
+        drop(followed);
+        body.attach(Completion::new(Follow {
+            link: self.clone(),
+            turn,
+        }));
     }
 
     /// How the body went that was followed last, once it is over.
     #[must_use]
     pub fn outcome(&self) -> Option<Outcome> {
-        *self
-            .known
-            .outcome
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.lock().1
     }
 
-    fn set(&self, outcome: Option<Outcome>) {
-        let mut known = self
-            .known
-            .outcome
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *known = outcome;
+    /// Says itself how the call went: nobody is followed any more.
+    pub(crate) fn tell(&self, outcome: &Outcome) {
+        let mut followed = self.lock();
+        *followed = (followed.0 + 1, Some(*outcome));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (u64, Option<Outcome>)> {
+        (self.known.followed.lock()).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something has arrived.
+    pub(crate) fn pass(&self, progress: Progress) {
+        let seen = if progress.is_content() { 2 } else { 1 };
+        self.known.progress.fetch_max(seen, Ordering::Relaxed);
     }
 
     /// The most that has arrived since it was asked last.
@@ -62,9 +78,12 @@ impl Link {
     }
 }
 
-impl Report for Link {
+impl Report for Follow {
     fn report(&mut self, outcome: &Outcome) {
-        self.set(Some(*outcome));
+        let mut followed = self.link.lock();
+        if followed.0 == self.turn {
+            followed.1 = Some(*outcome);
+        }
     }
 
     fn watches(&self) -> bool {
@@ -72,8 +91,7 @@ impl Report for Link {
     }
 
     fn progress(&mut self, progress: Progress) {
-        let seen = if progress.is_content() { 2 } else { 1 };
-        self.known.progress.fetch_max(seen, Ordering::Relaxed);
+        self.link.pass(progress);
     }
 }
 

@@ -1,5 +1,6 @@
 use buttress_core::{
-    CallInfo, Carry, Classify, Completion, Fault, Outcome, Refuse, Refused, Replay, Report, Track,
+    CallInfo, Carry, Class, Classify, Completion, Fault, Outcome, Refuse, Refused, Replay, Report,
+    Track,
 };
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -115,10 +116,12 @@ macro_rules! over_http {
                 R: Report + Send + 'static,
             {
                 let body = response.body_mut();
-                if body.seen() == *seen {
+                let was = body.seen();
+                if was == *seen {
                     body.attach(completion);
                 } else {
-                    body.attach(Completion::new(SeenOtherwise { seen: *seen, completion }));
+                    let (seen, was) = (*seen, was.class);
+                    body.attach(Completion::new(SeenOtherwise { seen, was, completion }));
                 }
             }
         }
@@ -235,18 +238,22 @@ fn status_of(refused: Refused) -> StatusCode {
 /// A layer whose classifier sees a response otherwise than its body does.
 struct SeenOtherwise<R: Report> {
     seen: Outcome,
+    // What the body said then.
+    was: Class,
     completion: Completion<R>,
 }
 
 impl<R: Report> Report for SeenOtherwise<R> {
     fn report(&mut self, outcome: &Outcome) {
-        let class = if self.seen.failed() {
-            self.seen.class
-        } else {
-            outcome.class
-        };
-        self.completion
-            .complete(&outcome.with_class(class).or(&self.seen));
+        // The classifier's word stands, until the body has another one than it had then. What was
+        // used, only the body knows in the end.
+        let mut judged = *outcome;
+        if self.seen.failed() || outcome.class == self.was {
+            judged = self.seen;
+            judged.usage = outcome.usage.or(self.seen.usage);
+            judged.cost = outcome.cost.or(self.seen.cost);
+        }
+        self.completion.complete(&judged);
     }
 
     fn watches(&self) -> bool {

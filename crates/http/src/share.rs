@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use buttress_core::{Class, Money, Outcome, Progress, Reason, Refused, Report, Share, Usage};
+use buttress_core::{Class, Money, Outcome, Progress, Reason, Refused, Share, Usage};
 use bytes::Bytes;
 use http::{Response, response::Parts};
 use http_body::{Frame, SizeHint};
@@ -122,7 +122,9 @@ where
 
     fn new(response: Response<Body<B>>, judged: Outcome) -> Self {
         let (head, mut body) = response.into_parts();
-        let (seen, link) = (body.seen(), Link::default());
+        let (mut seen, link) = (body.seen(), Link::default());
+        // What a peeked reply has told of by now is on the bill, and there once.
+        (seen.usage, seen.cost) = (None, None);
         link.follow(&mut body);
         Self {
             call: Arc::new(Call {
@@ -375,7 +377,7 @@ where
         bill.readers -= 1;
         let reported = bill.pay(outcome);
         drop(bill);
-        self.link.report(&reported);
+        self.link.tell(&reported);
         Some(outcome)
     }
 
@@ -383,7 +385,7 @@ where
         if let Some(call) = self.call.take() {
             call.tape.leave(&mut self.place);
             if let Some(outcome) = call.left(self.told) {
-                self.link.report(&outcome);
+                self.link.tell(&outcome);
             }
         }
     }
@@ -458,7 +460,7 @@ where
                 Some(Ok((frame, mark))) => {
                     this.told |= mark.told;
                     if let Some(progress) = mark.progress {
-                        this.link.progress(progress);
+                        this.link.pass(progress);
                     }
                     if call.tape.is_end_stream(&this.place) {
                         this.ends();

@@ -121,7 +121,9 @@ where
             Source::Here(source) => source,
             Source::Out => {
                 state.missed = true;
-                self.waiting.register(&mut place.slot, cx.waker());
+                let old = self.waiting.register(&mut place.slot, cx.waker());
+                drop(state);
+                drop(old);
                 return Poll::Pending;
             }
             Source::Ended => {
@@ -136,7 +138,7 @@ where
         };
         drop(state);
         // Before the source is polled: it may wake at once.
-        self.waiting.register(&mut place.slot, cx.waker());
+        drop(self.waiting.register(&mut place.slot, cx.waker()));
         self.drive(source, place.slot).poll_frame(place, mark)
     }
 }

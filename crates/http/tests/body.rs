@@ -9,8 +9,11 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use buttress_core::{Class, Completion, Outcome, Progress, Reason, Refused, Report, Usage};
-use buttress_http::{Body, BodyError, ByStatus, Judge, Meter, TrackLayer, Tracked};
+use buttress_core::{
+    Class, Classify, Completion, Outcome, Progress, ProtocolExt, Reason, Refused, Report, Share,
+    Usage, settle,
+};
+use buttress_http::{Body, BodyError, ByStatus, Http, Judge, Meter, TrackLayer, Tracked};
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, response::Parts};
 use http_body::{Body as _, Frame};
@@ -442,4 +445,59 @@ proptest! {
         prop_assert_eq!(log.iter().map(|entry| entry.0).collect::<Vec<_>>(), (0..duties).collect::<Vec<_>>());
         prop_assert!(log.windows(2).all(|pair| pair[0].1 == pair[1].1));
     }
+}
+
+#[test]
+fn a_layer_whose_classifier_forgives_hears_of_a_success_and_the_others_do_not() {
+    let (forgiving, strict) = (Log::default(), Log::default());
+    let protocol = Http
+        .classify_with(|_: Result<&Response<Body<Scripted>>, &io::Error>| Some(Outcome::SUCCESS));
+    let mut result = Ok(Response::new(respond(ByStatus, true, 503, &[Text])));
+    settle(
+        &Http,
+        &mut result,
+        Completion::new(Entry(0, strict.clone())),
+    );
+    settle(
+        &protocol,
+        &mut result,
+        Completion::new(Entry(0, forgiving.clone())),
+    );
+    read(result.unwrap().body_mut(), ALL);
+    assert_eq!(strict.0.lock().unwrap()[0].1.class, Class::Unavailable);
+    assert_eq!(forgiving.0.lock().unwrap()[0].1.class, Class::Success);
+
+    // That the body broke off afterwards, is news.
+    let mut result = Ok(Response::new(respond(Words, false, 200, &[Text, Break])));
+    let log = Log::default();
+    let worthless = Http.classify_with(|_: Result<&Response<Body<Scripted>>, &io::Error>| {
+        Some(Outcome::SUCCESS.with_usage(Usage::new(1, 1)))
+    });
+    settle(
+        &worthless,
+        &mut result,
+        Completion::new(Entry(0, log.clone())),
+    );
+    read(result.unwrap().body_mut(), ALL);
+    assert_eq!(log.0.lock().unwrap()[0].1.class, Class::Interrupted);
+}
+
+#[test]
+fn a_peeked_reply_that_several_read_is_billed_once() {
+    let log = Log::default();
+    let response = Response::new(respond(Words, true, 200, &[Ping, Ping, Terminator]));
+    let seen = Http.classify(Ok::<_, &io::Error>(&response));
+    assert_eq!(seen.usage, Some(Usage::new(2, 0)), "peek has read it all");
+    let shared = Http.share(response, &seen);
+    let readers: Vec<Response<Body<Scripted>>> = (0..3).map(|_| Http.open(&shared)).collect();
+    for (nth, mut response) in readers.into_iter().enumerate() {
+        attach(response.body_mut(), nth, &log);
+        // The first comes to the end, the others leave.
+        read(response.body_mut(), if nth == 0 { ALL } else { 1 });
+    }
+    let log = log.0.lock().unwrap();
+    let billed = log
+        .iter()
+        .filter_map(|(_, outcome)| outcome.usage.filter(|usage| usage.billed));
+    assert_eq!(billed.map(|usage| usage.total()).sum::<u64>(), 2, "{log:?}");
 }

@@ -127,6 +127,7 @@ async fn ask(asked: Asked, face: Face, id: Id, line: Line) -> Result<Response<Bo
         Asks::Other => endpoint.other(request).await,
     };
     let (status, name) = match &mut result {
+        Ok(reply) if !is_final(reply.status()) => (StatusCode::BAD_GATEWAY, id.header()),
         Ok(reply) => (reply.status(), clean(reply.headers_mut(), face.dialect, id)),
         Err(error) => (fault::status_of(error), id.header()),
     };

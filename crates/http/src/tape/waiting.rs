@@ -20,16 +20,16 @@ struct Slots {
 // ===== impl Waiting =====
 
 impl Waiting {
-    pub(super) fn register(&self, slot: &mut Option<usize>, waker: &Waker) {
+    /// Wakes this waker from now on. The one before it is to be dropped where no lock is held: it
+    /// may own what is waiting here, and drop it in turn.
+    #[must_use]
+    pub(super) fn register(&self, slot: &mut Option<usize>, waker: &Waker) -> Option<Waker> {
         let mut slots = self.lock();
         let at = *slot.get_or_insert_with(|| slots.vacant());
-        let old = match &mut slots.wakers[at] {
+        match &mut slots.wakers[at] {
             Some(same) if same.will_wake(waker) => None,
             other => other.replace(waker.clone()),
-        };
-        drop(slots);
-        // A waker may own what is waiting here, and drop it in turn.
-        drop(old);
+        }
     }
 
     pub(super) fn leave(&self, slot: Option<usize>) {
