@@ -21,6 +21,7 @@ use crate::{
     fault::{self, Fault},
     gateway::{Gateway, Id},
     headers::take_out,
+    written::Written,
 };
 
 /// A request that an endpoint will be asked.
@@ -166,9 +167,9 @@ fn passed_on(reply: Reply, usage: bool) -> Response<Body> {
     let (mut head, body) = reply.into_parts();
     if usage && is_event_stream(&head.headers) {
         head.headers.remove(header::CONTENT_LENGTH);
-        Response::from_parts(head, Body::new(UsageFilter::new(body)))
+        Response::from_parts(head, Body::new(Written::new(UsageFilter::new(body))))
     } else {
-        Response::from_parts(head, Body::new(body))
+        Response::from_parts(head, Body::new(Written::new(body)))
     }
 }
 

@@ -21,6 +21,7 @@ mod server;
 mod simulate;
 mod stats;
 mod target;
+mod written;
 
 use std::{
     env,
