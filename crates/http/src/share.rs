@@ -168,24 +168,6 @@ where
         };
         Response::from_parts(call.head.clone(), Body::linked(call.seen, link, reader))
     }
-
-    /// Whether the whole of what has passed is recorded, so that another reader may begin.
-    #[must_use]
-    pub fn whole(&self) -> bool {
-        self.call.tape.is_whole()
-    }
-
-    /// How many bytes of memory the recording takes, about: its body, its head, and what is
-    /// noted beside each chunk.
-    #[must_use]
-    pub fn weight(&self) -> usize {
-        let headers = &self.call.head.headers;
-        let head: usize = headers
-            .iter()
-            .map(|(name, value)| name.as_str().len() + value.len())
-            .sum();
-        size_of::<Call<B>>() + head + self.call.tape.weight()
-    }
 }
 
 impl<B> Clone for Shared<B>
@@ -234,11 +216,11 @@ macro_rules! shares {
             }
 
             fn reopens(&self, shared: &Shared<B>) -> bool {
-                shared.whole()
+                shared.call.tape.is_whole()
             }
 
             fn weight(&self, shared: &Shared<B>) -> usize {
-                shared.weight()
+                shared.call.weight()
             }
         }
     )*};
@@ -279,6 +261,16 @@ where
             (false, class) => class,
         };
         Some(outcome.with_class(class).or(&self.judged))
+    }
+
+    /// The recording: its body, its head, and what is noted beside each chunk.
+    fn weight(&self) -> usize {
+        let headers = &self.head.headers;
+        let head: usize = headers
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len())
+            .sum();
+        size_of::<Self>() + head + self.tape.weight()
     }
 
     fn bill(&self) -> MutexGuard<'_, Bill> {
