@@ -61,8 +61,8 @@ async fn a_request_goes_under_the_base_url_with_the_clients_headers() {
         format!(
             "POST /v1/chat/completions?x=1&y=/../ HTTP/1.1\r\n\
              authorization: Bearer key\r\n\
-             user-agent: {agent}\r\n\
              host: {addr}\r\n\
+             user-agent: {agent}\r\n\
              content-length: 5\r\n\r\n"
         )
     );
