@@ -127,12 +127,18 @@ async fn ask(asked: Asked, face: Face, id: Id, line: Line) -> Result<Response<Bo
         Asks::Reply => endpoint.chat(request).await,
         Asks::Other => endpoint.other(request).await,
     };
-    let (status, name) = match &mut result {
-        Ok(reply) if !is_final(reply.status()) => (StatusCode::BAD_GATEWAY, id.header()),
-        Ok(reply) => (reply.status(), clean(reply.headers_mut(), face.dialect, id)),
-        Err(error) => (fault::status_of(error), id.header()),
-    };
-    call.get_mut().answered(status, name);
+    let line = call.get_mut();
+    match &mut result {
+        Ok(reply) if !is_final(reply.status()) => {
+            line.answered(StatusCode::BAD_GATEWAY, || id.header());
+        }
+        Ok(reply) => {
+            let status = reply.status();
+            let name = clean(reply.headers_mut(), face.dialect, id);
+            line.answered(status, || name.clone());
+        }
+        Err(error) => line.answered(fault::status_of(error), || id.header()),
+    }
     settle(&Http, &mut result, call);
     match result {
         Ok(reply) if !is_final(reply.status()) => {
@@ -149,7 +155,7 @@ fn is_final(status: StatusCode) -> bool {
 }
 
 /// Makes the head of a reply one of ours, and says under which id the caller gets it.
-fn clean(headers: &mut HeaderMap, dialect: Dialect, id: Id) -> HeaderValue {
+fn clean(headers: &mut HeaderMap, dialect: Dialect, id: Id) -> &HeaderValue {
     take_out(headers, |name| name == "set-cookie");
     if is_event_stream(headers) {
         // Nothing on the way may keep a part of it back.
@@ -159,7 +165,6 @@ fn clean(headers: &mut HeaderMap, dialect: Dialect, id: Id) -> HeaderValue {
     headers
         .entry(id_header(dialect))
         .or_insert_with(|| id.header())
-        .clone()
 }
 
 /// The reply for the caller, its body as it comes.
