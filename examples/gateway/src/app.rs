@@ -3,11 +3,17 @@
 use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
 use axum::{Router, body::Body, routing::get};
-use http::{Request, Response};
+use http::Request;
+use http_body_util::Either;
 use hyper::body::Incoming;
 use tower::ServiceExt;
 
-use crate::{face, front, gateway::Gateway, models, pages};
+use crate::{
+    face,
+    front::{self, Answer},
+    gateway::Gateway,
+    models, pages,
+};
 
 /// What peers are served: the pages, those of them that may see them.
 #[derive(Debug)]
@@ -71,16 +77,14 @@ impl App {
         Self { gateway, router }
     }
 
-    pub(crate) async fn serve(
-        self,
-        request: Request<Incoming>,
-    ) -> Result<Response<Body>, Infallible> {
+    pub(crate) async fn serve(self, request: Request<Incoming>) -> Result<Answer, Infallible> {
         // The router boxes body, route and future of each request. For calls, of which there are
         // many, there is nothing to be routed by the path.
         if face::is_call(&request) {
             Ok(front::serve(&self.gateway, request).await)
         } else {
-            self.router.oneshot(request.map(Body::new)).await
+            let page = self.router.oneshot(request.map(Body::new)).await?;
+            Ok(page.map(Either::Right))
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The way of a request: from a caller to an endpoint, and the way of its reply back.
 
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc};
 
 use axum::{body::Body, extract::State};
 use buttress_core::{Completion, settle};
@@ -10,19 +10,23 @@ use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts,
 };
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 
 use crate::{
     body,
     call::{Call, Line},
-    endpoint::{Endpoint, Reply},
+    endpoint::{Endpoint, Reply, ReplyBody},
     face::{Asks, Face},
     fault::{self, Fault},
     gateway::{Gateway, Id},
     headers::take_out,
     written::Written,
 };
+
+/// What callers are sent: replies as they come, in a box because they are moved often; or whatever
+/// was made here.
+pub(crate) type Answer = Response<Either<Pin<Box<Written<ReplyBody>>>, Body>>;
 
 /// A request that an endpoint will be asked.
 struct Asked {
@@ -33,7 +37,7 @@ struct Asked {
 }
 
 /// Serves one call, whatever becomes of it.
-pub(crate) async fn serve(gateway: &Gateway, request: Request<Incoming>) -> Response<Body> {
+pub(crate) async fn serve(gateway: &Gateway, request: Request<Incoming>) -> Answer {
     let (head, body) = request.into_parts();
     let face = Face::of(&head);
     let id = gateway.ids.next();
@@ -46,7 +50,7 @@ pub(crate) async fn serve(gateway: &Gateway, request: Request<Incoming>) -> Resp
             Err(fault)
         }
     };
-    reply.unwrap_or_else(|fault| fault.answer(face.dialect, id))
+    reply.unwrap_or_else(|fault| fault.answer(face.dialect, id).map(Either::Right))
 }
 
 /// Tells whoever asks for what is not there.
@@ -116,7 +120,7 @@ async fn understand(
 }
 
 /// Asks the endpoint, and follows its reply to the end.
-async fn ask(asked: Asked, face: Face, id: Id, line: Line) -> Result<Response<Body>, Fault> {
+async fn ask(asked: Asked, face: Face, id: Id, line: Line) -> Result<Answer, Fault> {
     let Asked {
         endpoint,
         request,
@@ -168,13 +172,14 @@ fn clean(headers: &mut HeaderMap, dialect: Dialect, id: Id) -> &HeaderValue {
 }
 
 /// The reply for the caller, its body as it comes.
-fn passed_on(reply: Reply, usage: bool) -> Response<Body> {
+fn passed_on(reply: Reply, usage: bool) -> Answer {
     let (mut head, body) = reply.into_parts();
     if usage && is_event_stream(&head.headers) {
         head.headers.remove(header::CONTENT_LENGTH);
-        Response::from_parts(head, Body::new(Written::new(UsageFilter::new(body))))
+        let filtered = Body::new(Written::new(UsageFilter::new(body)));
+        Response::from_parts(head, Either::Right(filtered))
     } else {
-        Response::from_parts(head, Body::new(Written::new(body)))
+        Response::from_parts(head, Either::Left(Box::pin(Written::new(body))))
     }
 }
 

@@ -10,21 +10,16 @@ fn find(
     marks: impl Fn(u64) -> u64,
     rest: impl FnOnce(&[u8]) -> Option<usize>,
 ) -> Option<usize> {
-    let Some((first, after)) = text.split_first_chunk::<FIRST>() else {
-        return rest(text);
-    };
-    find_in(first, marks).or_else(|| rest(after).map(|found| FIRST + found))
-}
-
-#[inline]
-fn find_in(first: &[u8; FIRST], marks: impl Fn(u64) -> u64) -> Option<usize> {
-    for (k, word) in first.as_chunks::<8>().0.iter().enumerate() {
-        let found = marks(u64::from_le_bytes(*word));
-        if found != 0 {
-            return Some(k * 8 + found.trailing_zeros() as usize / 8);
+    let mut at = 0;
+    while let Some(word) = text[at..].first_chunk()
+        && at < 16
+    {
+        if let Some(found) = first_of(marks(u64::from_le_bytes(*word))) {
+            return Some(at + found);
         }
+        at += 8;
     }
-    None
+    rest(&text[at..]).map(|found| at + found)
 }
 
 /// The first quote or backslash.
@@ -65,8 +60,14 @@ fn or_control(text: &[u8], found: Option<usize>) -> Option<usize> {
 /// where that takes a closer look: [`quoted_len`] has it.
 #[inline]
 pub(super) fn short_len(text: &[u8]) -> Option<usize> {
-    let len = find_in(text.first_chunk()?, |word| zero_bytes(word ^ QUOTES))?;
-    (len == 0 || text[len - 1] != b'\\').then_some(len)
+    let (words, _) = text.first_chunk::<32>()?.as_chunks();
+    for (k, word) in words.iter().enumerate() {
+        if let Some(found) = first_of(zero_bytes(u64::from_le_bytes(*word) ^ QUOTES)) {
+            let len = k * 8 + found;
+            return (len == 0 || text[len - 1] != b'\\').then_some(len);
+        }
+    }
+    None
 }
 
 /// The same for any string. `None`: it has no end.
@@ -105,9 +106,6 @@ fn is_escaped(text: &[u8], at: usize) -> bool {
     before.take_while(|byte| **byte == b'\\').count() % 2 == 1
 }
 
-/// As many bytes are looked at by words.
-const FIRST: usize = 32;
-
 const ONES: u64 = u64::from_le_bytes([1; 8]);
 const QUOTES: u64 = u64::from_le_bytes([b'"'; 8]);
 const BACKSLASHES: u64 = u64::from_le_bytes([b'\\'; 8]);
@@ -122,6 +120,15 @@ const fn zero_bytes(word: u64) -> u64 {
 #[inline]
 const fn controls(word: u64) -> u64 {
     word.wrapping_sub(ONES * 0x20) & !word & (ONES << 7)
+}
+
+/// Which byte has the lowest of these bits.
+#[inline]
+const fn first_of(marks: u64) -> Option<usize> {
+    match marks {
+        0 => None,
+        marks => Some(marks.trailing_zeros() as usize / 8),
+    }
 }
 
 /// The value of a well-formed number, if it is whole and not below zero.
