@@ -164,7 +164,7 @@ impl Judge for ByStatus {
         let class = class_of_status(parts.status);
         match class {
             Class::Success => Outcome::SUCCESS,
-            _ => hints::add(Outcome::new(class), &parts.headers),
+            _ => hints::add(Outcome::new(class), &parts.headers, &parts.extensions),
         }
     }
 
