@@ -250,6 +250,22 @@ async fn s4_a_head_over_its_bound_is_malformed() {
 }
 
 #[tokio::test]
+async fn http2_informational_responses_are_waited_through_however_many() {
+    let server = Server::new(|_, mut stream| async move {
+        greet(&mut stream).await?;
+        // `:status: 102`, the name by its number in HPACK's static table.
+        let processing = frame(HEADERS, END_HEADERS, 1, b"\x08\x03102");
+        stream.write_all(&processing.repeat(10_000)).await?;
+        let done = frame(HEADERS, END_HEADERS | END_STREAM, 1, &STATUS_200);
+        stream.write_all(&done).await?;
+        gone(&mut stream).await;
+        Ok(())
+    })
+    .await;
+    assert_eq!(reply(&client(&server), get("/x")).await, "");
+}
+
+#[tokio::test]
 async fn two_lengths_are_malformed_on_http_2_too() {
     let server = handling(|_, mut respond| {
         let response = Response::builder()
