@@ -1,10 +1,11 @@
 //! What a connection is served.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{Router, body::Body, routing::get};
-use http::{Request, Response};
-use hyper::body::Incoming;
+use buttress_http::BoxError;
+use bytes::Bytes;
+use http::{Request, Response, header};
 use tower::ServiceExt;
 
 use crate::{face, front, gateway::Gateway, models, pages};
@@ -71,17 +72,34 @@ impl App {
         Self { gateway, router }
     }
 
-    pub(crate) async fn serve(
-        self,
-        request: Request<Incoming>,
-    ) -> Result<Response<Body>, Infallible> {
+    pub(crate) async fn serve<B>(&self, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<BoxError>,
+    {
         // The router boxes body, route and future of each request. For calls, of which there are
         // many, there is nothing to be routed by the path.
         if face::is_call(&request) {
-            Ok(front::serve(&self.gateway, request).await)
-        } else {
-            self.router.oneshot(request.map(Body::new)).await
+            return front::serve(&self.gateway, request).await;
         }
+        let rest = (!request.body().is_end_stream()).then_some(request.version());
+        let request = request.map(Body::new);
+        let mut answer = match self.router.clone().oneshot(request).await {
+            Ok(answer) => answer,
+            Err(never) => match never {},
+        };
+        // Nothing that is routed reads a body.
+        if let Some(version) = rest {
+            front::close(&mut answer, version);
+        }
+        answer
+    }
+
+    /// Whether it was answered with a part of the request unread, which stands in the way of the
+    /// connection's next one.
+    pub(crate) fn closes(answer: &Response<Body>) -> bool {
+        // Of an endpoint's reply, this header is taken out.
+        answer.headers().contains_key(header::CONNECTION)
     }
 }
 

@@ -93,6 +93,15 @@ impl Fault {
         }
     }
 
+    /// The status whose name the envelope bears. That a caller is slow is no server's fault, as which
+    /// OpenAI's dialect names every 408; Anthropic's names all 4xx that it does not list as here.
+    fn named(&self) -> StatusCode {
+        match self {
+            Self::Body(BodyFault::TooSlow, _) => StatusCode::BAD_REQUEST,
+            _ => self.status(),
+        }
+    }
+
     fn code(&self) -> Option<&'static str> {
         match self {
             Self::Model(_) | Self::OtherDialect(..) => Some("model_not_found"),
@@ -103,7 +112,7 @@ impl Fault {
     /// The answer in this dialect's envelope, to the request of this id.
     pub(crate) fn answer(&self, dialect: Dialect, id: Id) -> Response<Body> {
         let (message, name) = (self.to_string(), id.to_string());
-        let mut error = ErrorReply::new(self.status(), &message);
+        let mut error = ErrorReply::new(self.named(), &message);
         if let Some(code) = self.code() {
             error = error.code(code).param("model");
         }

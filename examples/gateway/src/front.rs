@@ -8,10 +8,10 @@ use buttress_http::Http;
 use buttress_llm::{Dialect, openai::UsageFilter, request::Peek};
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts,
+    HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version, header,
+    request::Parts,
 };
 use http_body_util::Full;
-use hyper::body::Incoming;
 
 use crate::{
     body,
@@ -33,12 +33,24 @@ struct Asked {
 }
 
 /// Serves one call, whatever becomes of it.
-pub(crate) async fn serve(gateway: &Gateway, request: Request<Incoming>) -> Response<Body> {
+pub(crate) async fn serve<B>(gateway: &Gateway, request: Request<B>) -> Response<Body>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+{
     let (head, body) = request.into_parts();
     let face = Face::of(&head);
+    let version = head.version;
     let id = gateway.ids.next();
     let mut line = Line::begin(&gateway.log, &head);
-    let reply = match understand(gateway, face, head, body, &mut line).await {
+    let mut unread = !body.is_end_stream();
+    let asked = match read(gateway, face, &head, body).await {
+        Ok(body) => {
+            unread = false;
+            understand(gateway, face, head, body, &mut line)
+        }
+        Err(fault) => Err(fault),
+    };
+    let reply = match asked {
         Ok(asked) => ask(asked, face, id, line).await,
         Err(fault) => {
             gateway.turned_away.count(&fault);
@@ -46,7 +58,22 @@ pub(crate) async fn serve(gateway: &Gateway, request: Request<Incoming>) -> Resp
             Err(fault)
         }
     };
-    reply.unwrap_or_else(|fault| fault.answer(face.dialect, id))
+    reply.unwrap_or_else(|fault| {
+        let mut answer = fault.answer(face.dialect, id);
+        if unread {
+            close(&mut answer, version);
+        }
+        answer
+    })
+}
+
+/// Tells the caller that the connection ends with this answer, where one request stands in the way
+/// of the next.
+pub(crate) fn close(answer: &mut Response<Body>, version: Version) {
+    if version < Version::HTTP_2 {
+        let close = HeaderValue::from_static("close");
+        answer.headers_mut().insert(header::CONNECTION, close);
+    }
 }
 
 /// Tells whoever asks for what is not there.
@@ -66,20 +93,25 @@ pub(crate) async fn nothing(
     fault.answer(face.dialect, id)
 }
 
-/// Reads a request, and finds the endpoint that it goes to.
-async fn understand(
+/// Reads the body of a request, if its head admits it.
+async fn read<B>(gateway: &Gateway, face: Face, head: &Parts, body: B) -> Result<Bytes, Fault>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+{
+    face.admits(head)?;
+    let limits = &gateway.limits;
+    let read = body::read(body, limits).await;
+    read.map_err(|fault| Fault::Body(fault, *limits))
+}
+
+/// Finds the endpoint that a request goes to, and makes it the endpoint's.
+fn understand(
     gateway: &Gateway,
     face: Face,
     head: Parts,
-    body: Incoming,
+    body: Bytes,
     line: &mut Line,
 ) -> Result<Asked, Fault> {
-    face.admits(&head)?;
-    let limits = &gateway.limits;
-    let expects = head.headers.contains_key(header::EXPECT);
-    let body = body::read(body, limits, expects)
-        .await
-        .map_err(|fault| Fault::Body(fault, *limits))?;
     let asked = Peek::new(body).map_err(Fault::Malformed)?;
 
     let model = asked.model().ok_or(match face.asks {

@@ -6,6 +6,7 @@ mod args;
 mod body;
 mod call;
 mod config;
+mod connection;
 mod endpoint;
 mod face;
 mod fault;
@@ -19,8 +20,10 @@ mod pattern;
 mod route;
 mod server;
 mod simulate;
+mod socket;
 mod stats;
 mod target;
+mod upload;
 mod written;
 
 use std::{

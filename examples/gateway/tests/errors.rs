@@ -143,50 +143,11 @@ async fn an_unknown_model_is_named_by_its_code() {
 }
 
 #[tokio::test]
-async fn a_body_in_chunks_over_the_limit_is_too_large() {
-    let gateway = limited("openai");
-    let mut caller = Caller::connect(gateway.address).await;
-    caller
-        .send(format!(
-            "POST {CHAT} HTTP/1.1\r\nhost: gateway\r\ntransfer-encoding: chunked\r\n\r\n"
-        ))
-        .await;
-    for _ in 0..11 {
-        caller.send("a\r\n0123456789\r\n").await;
-    }
-    caller.send("0\r\n\r\n").await;
-    let answer = caller.answer().await;
-    assert_eq!(answer.status(), 413);
-    // All of it was read, and so the connection is good for more.
-    assert_eq!(caller.get("/healthz", "").await.status(), 200);
-}
-
-#[tokio::test]
 async fn a_body_over_the_limit_that_waits_to_be_asked_for_is_not_asked_for() {
     let gateway = limited("openai");
     let mut caller = Caller::connect(gateway.address).await;
-    caller.send(format!("POST {CHAT} HTTP/1.1\r\nhost: gateway\r\nexpect: 100-continue\r\ncontent-length: 101\r\n\r\n")).await;
+    caller.send(format!("POST {CHAT} HTTP/1.1\r\nhost: 127.0.0.1\r\nexpect: 100-continue\r\ncontent-length: 101\r\n\r\n")).await;
     assert_eq!(caller.answer().await.status(), 413);
-}
-
-#[tokio::test]
-async fn a_body_that_does_not_come_is_not_waited_for_without_end() {
-    for (dialect, path, kind) in [
-        ("openai", CHAT, "server_error"),
-        ("anthropic", MESSAGES, "timeout_error"),
-    ] {
-        let gateway = limited(dialect);
-        let mut caller = Caller::connect(gateway.address).await;
-        caller
-            .send(format!(
-                "POST {path} HTTP/1.1\r\nhost: gateway\r\ncontent-length: 50\r\n\r\n{{"
-            ))
-            .await;
-        let answer = caller.answer().await;
-        assert_eq!(answer.status(), 408);
-        let said = told(&answer, dialect, 408, kind);
-        assert_eq!(said, "the body did not arrive within 0.3 s");
-    }
 }
 
 #[tokio::test]
@@ -242,7 +203,7 @@ async fn a_path_without_an_endpoint_is_not_found_and_its_dialect_is_told_by_path
         "not_found_error",
     );
     let form = format!(
-        "POST /v1/audio/transcriptions HTTP/1.1\r\nhost: gateway\r\ncontent-type: multipart/form-data\r\ncontent-length: 15\r\n\r\n{named}"
+        "POST /v1/audio/transcriptions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: multipart/form-data\r\ncontent-length: 15\r\n\r\n{named}"
     );
     caller.send(form).await;
     told(
