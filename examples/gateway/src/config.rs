@@ -2,6 +2,7 @@
 
 mod check;
 mod fault;
+mod fields;
 mod file;
 mod units;
 
@@ -73,9 +74,10 @@ type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 impl Config {
     /// Reads and checks a file. An `Err` is everything that is wrong with it.
     pub(crate) fn read(path: &Path) -> Result<Self, Faults> {
+        let bytes = std::fs::read(path).map_err(|error| Faults::unreadable(path, &error))?;
         let text =
-            std::fs::read_to_string(path).map_err(|error| Faults::unreadable(path, &error))?;
-        Self::parse(path, &text, &|name| std::env::var_os(name))
+            str::from_utf8(&bytes).map_err(|error| Faults::not_text(path, &bytes, &error))?;
+        Self::parse(path, text, &|name| std::env::var_os(name))
     }
 
     /// Checks the text of the file of this name.

@@ -2,15 +2,14 @@
 
 use std::collections::HashMap;
 
-use buttress_http::client::{Client, Proxies};
-use buttress_llm::{Dialect, Secret};
-use toml::Spanned;
-
 use super::{
     Config, Endpoint, Environment, Faults, LISTEN, Limits, Route,
+    fields::Text,
     file::{EndpointEntry, File, LimitsSection, RouteEntry},
 };
 use crate::pattern::Pattern;
+use buttress_http::client::{Client, Proxies};
+use buttress_llm::{Dialect, Secret};
 
 /// One check of one file.
 pub(super) struct Check<'a> {
@@ -83,28 +82,30 @@ impl<'a> Check<'a> {
     fn names<'f>(&mut self, file: &'f File) -> HashMap<&'f str, usize> {
         let mut names = HashMap::new();
         for (place, entry) in file.endpoints.iter().enumerate() {
-            let name = entry.name.get_ref();
-            let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-            if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
-                let found = format!(
-                    "found name {name:?}, expected 1 to 64 letters, digits, `-`, `_` or `.`"
-                );
-                self.faults.add(&entry.name.span(), found);
-            }
+            let Some(text) = &entry.name else { continue };
+            self.name(text);
+            let name = text.get_ref();
             if names.insert(name.as_str(), place).is_some() {
                 let found = format!("found a second endpoint `{name}`, expected another name");
-                self.faults.add(&entry.name.span(), found);
+                self.faults.add(&text.span(), found);
             }
         }
         names
     }
 
-    fn endpoint(&mut self, entry: &EndpointEntry) -> Option<Endpoint> {
-        let base_url = entry.base_url.get_ref();
-        let client = Client::direct(base_url).and_then(|client| client.proxies(&self.proxies));
-        if let Err(error) = &client {
-            self.faults.add(&entry.base_url.span(), error.to_string());
+    /// A name must be fit for a log and for a label.
+    fn name(&mut self, name: &Text) {
+        let text = name.get_ref();
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if text.is_empty() || text.len() > 64 || !text.chars().all(plain) {
+            let found =
+                format!("found name {text:?}, expected 1 to 64 letters, digits, `-`, `_` or `.`");
+            self.faults.add(&name.span(), found);
         }
+    }
+
+    fn endpoint(&mut self, entry: &EndpointEntry) -> Option<Endpoint> {
+        let client = entry.base_url.as_ref().and_then(|url| self.client(url));
         let key = entry
             .key_env
             .as_ref()
@@ -119,17 +120,17 @@ impl<'a> Check<'a> {
                 self.faults.add(&model.span(), found);
             }
         }
-        let name = entry.name.get_ref();
-        if entry.dialect == Dialect::Gemini {
+        let (name, dialect) = (entry.name.as_ref()?.get_ref(), entry.dialect?);
+        if dialect == Dialect::Gemini {
             self.notes.push(format!(
                 "endpoint `{name}`: no path of the gateway reaches a Gemini endpoint yet"
             ));
         }
         Some(Endpoint {
             name: name.clone(),
-            dialect: entry.dialect,
-            client: client.ok()?,
-            base_url: base_url.clone(),
+            dialect,
+            client: client?,
+            base_url: entry.base_url.as_ref()?.get_ref().clone(),
             key,
             models: entry
                 .models
@@ -139,8 +140,16 @@ impl<'a> Check<'a> {
         })
     }
 
+    fn client(&mut self, base_url: &Text) -> Option<Client> {
+        let client = Client::direct(base_url.get_ref());
+        let client = client.and_then(|client| client.proxies(&self.proxies));
+        client
+            .map_err(|error| self.faults.add(&base_url.span(), error.to_string()))
+            .ok()
+    }
+
     /// The key in this variable. Its value is never shown, and neither is a name that may be one.
-    fn key(&mut self, variable: &Spanned<String>) -> Option<Secret> {
+    fn key(&mut self, variable: &Text) -> Option<Secret> {
         let name = variable.get_ref();
         let plain = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
         let fault = if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
@@ -164,7 +173,7 @@ impl<'a> Check<'a> {
     }
 
     /// A model's name or pattern must be fit for a log and for a JSON string.
-    fn model(&mut self, model: &Spanned<String>) {
+    fn model(&mut self, model: &Text) {
         let text = model.get_ref();
         if text.is_empty() || text.len() > 256 || text.chars().any(char::is_control) {
             let found =
@@ -176,33 +185,34 @@ impl<'a> Check<'a> {
     fn routes(&mut self, file: &File, names: &HashMap<&str, usize>) -> Vec<Route> {
         let mut routes: Vec<Route> = Vec::with_capacity(file.routes.len());
         for entry in &file.routes {
-            self.model(&entry.model);
-            let model = Pattern::new(entry.model.get_ref().as_str());
+            let endpoints = self.targets(entry, file, names);
+            let rename = entry.rename.as_ref().map(|rename| {
+                self.model(rename);
+                let text = rename.get_ref();
+                if text.contains('*') {
+                    let found = format!("found rename {text:?}, expected one model's name");
+                    self.faults.add(&rename.span(), found);
+                }
+                text.clone()
+            });
+            let Some(text) = &entry.model else { continue };
+            self.model(text);
+            let model = Pattern::new(text.get_ref().as_str());
             // An exact name goes before all patterns, so that only its like can be in its way.
             let in_the_way = |before: &&Route| {
                 before.model.is_exact() == model.is_exact() && before.model.covers(&model)
             };
             if let Some(before) = routes.iter().find(in_the_way) {
-                let (text, before) = (model.as_str(), before.model.as_str());
+                let (narrow, before) = (model.as_str(), before.model.as_str());
                 let found = format!(
-                    "found route {text:?} behind {before:?}, which takes all of its models; expected the narrower one first"
+                    "found route {narrow:?} behind {before:?}, which takes all of its models; expected the narrower one first"
                 );
-                self.faults.add(&entry.model.span(), found);
+                self.faults.add(&text.span(), found);
             }
             routes.push(Route {
                 model,
-                endpoints: self.targets(entry, file, names),
-                rename: entry.rename.as_ref().map(|rename| {
-                    self.model(rename);
-                    if rename.get_ref().contains('*') {
-                        let found = format!(
-                            "found rename {:?}, expected one model's name",
-                            rename.get_ref()
-                        );
-                        self.faults.add(&rename.span(), found);
-                    }
-                    rename.get_ref().clone()
-                }),
+                endpoints,
+                rename,
             });
         }
         routes
@@ -215,7 +225,10 @@ impl<'a> Check<'a> {
         names: &HashMap<&str, usize>,
     ) -> Vec<usize> {
         let mut targets = Vec::new();
-        for name in entry.endpoints.get_ref() {
+        let Some(listed) = &entry.endpoints else {
+            return targets;
+        };
+        for name in listed.get_ref() {
             let text = name.get_ref();
             match names.get(text.as_str()) {
                 Some(place) if targets.contains(place) => {
@@ -238,20 +251,14 @@ impl<'a> Check<'a> {
                 }
             }
         }
-        let dialects = |dialect| {
-            targets
-                .iter()
-                .any(|place| file.endpoints[*place].dialect == dialect)
-        };
-        if entry.endpoints.get_ref().is_empty() {
-            self.faults.add(
-                &entry.endpoints.span(),
-                "found no endpoint, expected at least one",
-            );
-        } else if !targets.is_empty() && !dialects(Dialect::OpenAi) && !dialects(Dialect::Anthropic)
-        {
+        // Of those whose dialect could not be read, it is not known.
+        let gemini = |place: &usize| file.endpoints[*place].dialect == Some(Dialect::Gemini);
+        if listed.get_ref().is_empty() {
+            self.faults
+                .add(&listed.span(), "found no endpoint, expected at least one");
+        } else if !targets.is_empty() && targets.iter().all(gemini) {
             let found = "found only Gemini endpoints, which no path of the gateway reaches yet; expected one of dialect `openai` or `anthropic`";
-            self.faults.add(&entry.endpoints.span(), found);
+            self.faults.add(&listed.span(), found);
         }
         targets
     }

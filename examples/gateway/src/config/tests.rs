@@ -155,14 +155,43 @@ fn what_is_wrong_is_told_with_file_and_line_found_and_expected() {
             with("[pages]\npublic = \"sk-canary\""),
             "9: found a string, expected a boolean",
         ),
-        (with("[endpoint.x]"), "8: "),
+        (
+            with("[endpoint.x]"),
+            "8: found key `x`, expected one of `name`, `dialect`, `base_url`, `key_env`, `models`",
+        ),
+        (
+            with("[limits]\nbody = 1\nbody = 2"),
+            "10: found key `body` a second time, expected it once",
+        ),
+        (
+            with("[limits]\nbody = 1\n\"body\" = 2"),
+            "10: found key `body` a second time, expected it once",
+        ),
+        (
+            with("[pages]\npublic = true\n[pages]"),
+            "10: found key `pages` a second time, expected it once",
+        ),
+        (
+            first("listen = \"127.0.0.1:1\"\nlisten = \"127.0.0.1:2\""),
+            "2: found key `listen` a second time, expected it once",
+        ),
+        (
+            first("limits = 7"),
+            "1: found integer, expected a table that begins with `[limits]`",
+        ),
+        (
+            endpoint(
+                "name = \"b\"\ndialect = \"openai\"\nbase_url = \"http://b\"\nmodels = [\"m\",\n7]",
+            ),
+            "13: found integer `7`, expected a string",
+        ),
         (
             "endpoint = 1\nroute = []".to_owned(),
             "1: found integer `endpoint`, expected entries that begin with `[[endpoint]]`",
         ),
         (
             endpoint("name = \"b\"\ndialect = \"openai\""),
-            "8: found no `base_url`",
+            "8: found no `base_url`, expected one",
         ),
         (
             endpoint("name = \"b\"\ndialect = \"opnai\"\nbase_url = \"http://b\""),
@@ -184,7 +213,7 @@ fn what_is_wrong_is_told_with_file_and_line_found_and_expected() {
         ),
         (
             endpoint("name = \"b\"\ndialect = \"openai\"\nbase_url = \"http://b\"\nmodels = \"m\""),
-            "12: found a string, expected a sequence",
+            "12: found a string, expected an array of strings, such as [\"one\", \"two\"]",
         ),
         (
             endpoint(
@@ -295,7 +324,50 @@ body = 0
         .iter()
         .map(|fault| fault.split(':').nth(1).unwrap())
         .collect();
-    assert_eq!(lines, ["7", "10", "13"], "{faults:#?}");
+    assert_eq!(lines, ["3", "7", "10", "13"], "{faults:#?}");
+}
+
+#[test]
+fn everything_that_is_wrong_with_one_table_is_told() {
+    let text = r#"[[endpoint]]
+name = "b c"
+dialect = "opnai"
+base_url = "ftp://x"
+key_env = "NOT_SET"
+models = [1,
+"m-*",
+true]
+model = "m"
+[[route]]
+model = 1
+endpoints = ["a", "b c",
+"b c"]
+rename = "x*"
+[[route]]
+modle = "m"
+[limits]
+body = 0
+read = "soon"
+connections = "many"
+bodies = 1
+"#;
+    let faults = faults(text);
+    let lines: Vec<_> = faults
+        .iter()
+        .map(|fault| fault.split(':').nth(1).unwrap())
+        .collect();
+    let expected = "2 3 4 5 6 7 8 9 11 12 13 14 15 15 16 18 19 20 21";
+    assert_eq!(lines.join(" "), expected, "{faults:#?}");
+}
+
+#[test]
+fn a_file_that_is_no_text_is_told_with_line_and_column() {
+    let path = std::env::temp_dir().join(format!("gateway-{}.toml", std::process::id()));
+    std::fs::write(&path, b"# \xc3\xbc\n# \xc3\xbc \xff\n").unwrap();
+    let faults = Config::read(&path).unwrap_err().to_string();
+    std::fs::remove_file(&path).unwrap();
+    let said = ".toml:2: found byte 0xff at column 5, expected UTF-8 text";
+    assert!(faults.ends_with(said), "{faults}");
 }
 
 #[test]
