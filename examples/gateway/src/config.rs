@@ -18,7 +18,7 @@ use buttress_llm::{Dialect, Secret};
 
 pub(crate) use self::fault::Faults;
 use self::{check::Check, file::File};
-use crate::pattern::Pattern;
+use crate::{pattern::Pattern, web::Web};
 
 /// What the file says, and nothing is wrong with it.
 #[derive(Debug)]
@@ -26,6 +26,7 @@ pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     /// Whether others than loopback peers are shown the pages.
     pub(crate) public_pages: bool,
+    pub(crate) web: Web,
     pub(crate) limits: Limits,
     pub(crate) endpoints: Vec<Endpoint>,
     pub(crate) routes: Vec<Route>,

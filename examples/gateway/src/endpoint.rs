@@ -10,7 +10,12 @@ use http::{Extensions, HeaderValue, Request, header, request};
 use http_body_util::Full;
 use tower::{ServiceBuilder, ServiceExt, util::MapErr};
 
-use crate::{config, headers::take_out, stats::Counters, target::Targets};
+use crate::{
+    config,
+    headers::{is_callers, take_out},
+    stats::Counters,
+    target::Targets,
+};
 
 /// Where calls go.
 #[derive(Debug)]
@@ -85,8 +90,8 @@ impl Endpoint {
         head.uri = self.targets.of(head.uri);
         head.extensions = Extensions::new();
         let headers = &mut head.headers;
-        // The body that was waited for is here. Host and length are the client's business.
-        take_out(headers, |name| name == "expect");
+        // Host and length are the client's business.
+        take_out(headers, is_callers);
         // What is read as it passes must not be compressed.
         headers.insert(
             header::ACCEPT_ENCODING,

@@ -11,18 +11,26 @@ use buttress_core::{Refuse, Refused};
 use buttress_http::{BoxError, HttpServer, client::Kind, outcome_of_error};
 use buttress_llm::{Dialect, ErrorReply, request::PeekError};
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::Empty;
 
-use crate::{body::BodyFault, config::Limits, front, gateway::Id};
+use crate::{body::BodyFault, config::Limits, front, gateway::Id, web::Foreign};
 
 /// What went wrong.
 #[derive(Debug)]
 pub(crate) enum Fault {
     /// Nothing of ours is at this path.
     Path,
-    /// Something is, but not for this method.
-    Method,
+    /// Something is, but not for this method: for these.
+    Method(Method, &'static str),
+    /// A web page asks that may not.
+    Foreign(Foreign),
+    /// This page is shown to peers on this machine alone.
+    Hidden,
+    /// It depends on the body what is at this path, and the body is of this type.
+    NotJson(Option<String>),
+    /// It depends on the model, and the body names none.
+    Nameless,
     /// The body is encoded, and what it asks for cannot be read.
     Encoded,
     /// The body did not come.
@@ -39,6 +47,8 @@ pub(crate) enum Fault {
     Endpoint(String, BoxError),
     /// The endpoint of this name wants the call to go elsewhere.
     Redirect(String, StatusCode),
+    /// The endpoint of this name says that all is well, and nothing else.
+    Empty(String, StatusCode),
 }
 
 /// How many requests reached no endpoint, by reason.
@@ -47,9 +57,11 @@ pub(crate) struct TurnedAway {
     counts: [AtomicU64; REASONS.len()],
 }
 
-const REASONS: [&str; 8] = [
+const REASONS: [&str; 10] = [
     "unknown_path",
     "wrong_method",
+    "foreign_page",
+    "hidden_page",
     "encoded_body",
     "unread_body",
     "malformed_body",
@@ -66,22 +78,29 @@ impl Fault {
     /// Why it reached no endpoint, as one of [`TurnedAway`]'s reasons.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
-            Self::Path => "unknown_path",
-            Self::Method => "wrong_method",
+            Self::Path | Self::NotJson(_) | Self::Nameless => "unknown_path",
+            Self::Method(..) => "wrong_method",
+            Self::Foreign(_) => "foreign_page",
+            Self::Hidden => "hidden_page",
             Self::Encoded => "encoded_body",
             Self::Body(..) => "unread_body",
             Self::Malformed(_) => "malformed_body",
             Self::NoModel => "no_model",
             Self::Model(_) => "unknown_model",
             Self::OtherDialect(..) => "other_dialect",
-            Self::Endpoint(..) | Self::Redirect(..) => "endpoint",
+            Self::Endpoint(..) | Self::Redirect(..) | Self::Empty(..) => "endpoint",
         }
     }
 
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::Path | Self::Model(_) | Self::OtherDialect(..) => StatusCode::NOT_FOUND,
-            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Path
+            | Self::NotJson(_)
+            | Self::Nameless
+            | Self::Model(_)
+            | Self::OtherDialect(..) => StatusCode::NOT_FOUND,
+            Self::Method(..) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Foreign(_) | Self::Hidden => StatusCode::FORBIDDEN,
             Self::Encoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Body(BodyFault::TooLarge, _) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Body(BodyFault::TooSlow, _) => StatusCode::REQUEST_TIMEOUT,
@@ -89,7 +108,7 @@ impl Fault {
                 StatusCode::BAD_REQUEST
             }
             Self::Endpoint(_, error) => status_of(error),
-            Self::Redirect(..) => StatusCode::BAD_GATEWAY,
+            Self::Redirect(..) | Self::Empty(..) => StatusCode::BAD_GATEWAY,
         }
     }
 
@@ -126,8 +145,8 @@ impl Fault {
         );
         headers.insert(front::id_header(dialect), id.header());
         match self {
-            Self::Method => {
-                headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
+            Self::Method(_, allowed) => {
+                headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
             }
             Self::Endpoint(_, error) => {
                 let outcome = outcome_of_error(error);
@@ -141,6 +160,10 @@ impl Fault {
             Self::Redirect(..) => {
                 headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
             }
+            // As any reply that cannot be understood.
+            Self::Empty(..) => {
+                headers.insert(SHOULD_RETRY, HeaderValue::from_static("true"));
+            }
             _ => {}
         }
         answer
@@ -150,10 +173,29 @@ impl Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Path => f.write_str(
-                "there is nothing at this path, or its body is no JSON that names a model",
+            Self::Path => f.write_str("there is nothing at this path"),
+            Self::Method(method, allowed) => {
+                let first = allowed.split(',').next().unwrap_or_default();
+                let method: String = method.as_str().chars().take(20).collect();
+                write!(f, "found method {method}, expected {first}")
+            }
+            Self::Foreign(foreign) => foreign.fmt(f),
+            Self::Hidden => f.write_str(
+                "this page is shown to loopback peers only; `public = true` below `[pages]` in the configuration shows it to everybody",
             ),
-            Self::Method => f.write_str("this path expects a POST"),
+            Self::NotJson(kind) => {
+                match kind {
+                    Some(kind) => {
+                        let kind = kind.chars().take(100).flat_map(char::escape_debug);
+                        write!(f, "found content-type `{}`", kind.collect::<String>())?;
+                    }
+                    None => f.write_str("found no content-type")?,
+                }
+                f.write_str(", expected `application/json`: what this path leads to is found by the `model` in its body")
+            }
+            Self::Nameless => f.write_str(
+                "the body names no `model`, by which it is found where this path leads to",
+            ),
             Self::Encoded => {
                 f.write_str("the body has a content-encoding; it is expected to have none")
             }
@@ -184,9 +226,11 @@ impl fmt::Display for Fault {
             }
             Self::Endpoint(endpoint, error) => {
                 write!(f, "endpoint `{endpoint}`: ")?;
-                match Refused::find(&**error) {
-                    Some(refused) => refused.fmt(f),
-                    None => Kind::of(&**error).fmt(f),
+                match (Refused::find(&**error), Kind::of(&**error)) {
+                    (Some(refused), _) => refused.fmt(f),
+                    // Why it is not sent: of its own request, the caller may know all.
+                    (None, Kind::Request) => error.fmt(f),
+                    (None, kind) => kind.fmt(f),
                 }
             }
             Self::Redirect(endpoint, status) => {
@@ -200,6 +244,10 @@ impl fmt::Display for Fault {
                 )?;
                 f.write_str("its base_url may be wrong")
             }
+            Self::Empty(endpoint, status) => write!(
+                f,
+                "endpoint `{endpoint}` answered with {status} and no body, expected a reply of the model"
+            ),
         }
     }
 }
@@ -252,10 +300,10 @@ mod tests {
     use buttress_core::{Reason, Refused};
     use buttress_http::BoxError;
     use buttress_llm::{Dialect, request::Peek};
-    use http::StatusCode;
+    use http::{Method, StatusCode};
 
     use super::{Fault, REASONS, TurnedAway};
-    use crate::{body::BodyFault, config::Limits, gateway::Ids};
+    use crate::{body::BodyFault, config::Limits, gateway::Ids, web::Foreign};
 
     fn of(error: impl Into<BoxError>) -> Fault {
         Fault::Endpoint("up".to_owned(), error.into())
@@ -296,7 +344,9 @@ mod tests {
         let limits = Limits::default();
         let faults = [
             Fault::Path,
-            Fault::Method,
+            Fault::Method(Method::GET, "POST"),
+            Fault::Foreign(Foreign::Site),
+            Fault::Hidden,
             Fault::Encoded,
             Fault::Body(BodyFault::Broken, limits),
             Fault::Malformed(Peek::new("{").unwrap_err()),

@@ -3,24 +3,26 @@
 use std::sync::Arc;
 
 use axum::{body::Body, extract::State};
-use buttress_core::{Completion, settle};
+use buttress_core::{Class, Completion, settle};
 use buttress_http::Http;
 use buttress_llm::{Dialect, openai::UsageFilter, request::Peek};
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version, header,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header,
     request::Parts,
 };
+use http_body::Body as _;
 use http_body_util::Full;
 
 use crate::{
     body,
     call::{Call, Line},
     endpoint::{Endpoint, Reply},
-    face::{Asks, Face},
+    face::{self, Asks, Face},
     fault::{self, Fault},
     gateway::{Gateway, Id},
-    headers::take_out,
+    headers::{is_endpoints, take_out},
+    web,
     written::Written,
 };
 
@@ -76,21 +78,35 @@ pub(crate) fn close(answer: &mut Response<Body>, version: Version) {
     }
 }
 
-/// Tells whoever asks for what is not there.
+/// Answers what is not there, and what is but not in this way.
 pub(crate) async fn nothing(
     State(gateway): State<Arc<Gateway>>,
     request: Request<Body>,
 ) -> Response<Body> {
     let (head, _) = request.into_parts();
-    let face = Face::of(&head);
-    let fault = match face.asks {
-        Asks::Reply => Fault::Method,
-        Asks::Other => Fault::Path,
-    };
+    match face::methods(head.uri.path()) {
+        Some(allowed) if head.method == Method::OPTIONS => {
+            let mut answer = Response::new(Body::empty());
+            *answer.status_mut() = StatusCode::NO_CONTENT;
+            let headers = answer.headers_mut();
+            headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
+            web::preflight(&head.headers, headers);
+            answer
+        }
+        Some(allowed) => {
+            let method = head.method.clone();
+            turn_away(&gateway, &head, &Fault::Method(method, allowed))
+        }
+        None => turn_away(&gateway, &head, &Fault::Path),
+    }
+}
+
+/// Tells why there is no answer, counts it, and writes its line.
+pub(crate) fn turn_away(gateway: &Gateway, head: &Parts, fault: &Fault) -> Response<Body> {
     let id = gateway.ids.next();
-    gateway.turned_away.count(&fault);
-    Line::begin(&gateway.log, &head).turned_away(&fault, id);
-    fault.answer(face.dialect, id)
+    gateway.turned_away.count(fault);
+    Line::begin(&gateway.log, head).turned_away(fault, id);
+    fault.answer(Face::of(head).dialect, id)
 }
 
 /// Reads the body of a request, if its head admits it.
@@ -98,6 +114,7 @@ async fn read<B>(gateway: &Gateway, face: Face, head: &Parts, body: B) -> Result
 where
     B: http_body::Body<Data = Bytes> + Unpin,
 {
+    gateway.admits(head)?;
     face.admits(head)?;
     let limits = &gateway.limits;
     let read = body::read(body, limits).await;
@@ -116,7 +133,7 @@ fn understand(
 
     let model = asked.model().ok_or(match face.asks {
         Asks::Reply => Fault::NoModel,
-        Asks::Other => Fault::Path,
+        Asks::Other => Fault::Nameless,
     })?;
     line.model(model);
     let route = gateway
@@ -154,24 +171,32 @@ async fn ask(asked: Asked, face: Face, id: Id, line: Line) -> Result<Response<Bo
         request,
         usage,
     } = asked;
-    let mut call = Completion::new(Call::begin(&endpoint, line));
+    let mut call = Call::begin(&endpoint, line);
+    // If nobody waits any more, this is dropped before the call.
+    let heard = Completion::new(call.heard());
     let mut result = match face.asks {
         Asks::Reply => endpoint.chat(request).await,
         Asks::Other => endpoint.other(request).await,
     };
+    let unfit = match &result {
+        Ok(reply) if !is_final(reply.status()) => Some(Fault::Redirect as fn(_, _) -> _),
+        Ok(reply) if face.asks == Asks::Reply && is_empty(reply) => Some(Fault::Empty as _),
+        _ => None,
+    };
     let (status, name) = match &mut result {
-        Ok(reply) if !is_final(reply.status()) => (StatusCode::BAD_GATEWAY, id.header()),
+        Ok(_) if unfit.is_some() => (StatusCode::BAD_GATEWAY, id.header()),
         Ok(reply) => (reply.status(), clean(reply.headers_mut(), face.dialect, id)),
         Err(error) => (fault::status_of(error), id.header()),
     };
-    call.get_mut().answered(status, name);
-    settle(&Http, &mut result, call);
-    match result {
-        Ok(reply) if !is_final(reply.status()) => {
-            Err(Fault::Redirect(endpoint.name.clone(), reply.status()))
-        }
-        Ok(reply) => Ok(passed_on(reply, usage)),
-        Err(error) => Err(Fault::Endpoint(endpoint.name.clone(), error)),
+    call.answered(status, name);
+    if unfit.is_some() {
+        call.failed(Class::Unavailable);
+    }
+    settle(&Http, &mut result, heard);
+    match (result, unfit) {
+        (Ok(reply), Some(fault)) => Err(fault(endpoint.name.clone(), reply.status())),
+        (Ok(reply), None) => Ok(passed_on(reply, usage, call)),
+        (Err(error), _) => Err(Fault::Endpoint(endpoint.name.clone(), error)),
     }
 }
 
@@ -180,9 +205,18 @@ fn is_final(status: StatusCode) -> bool {
     !status.is_redirection() && !status.is_informational()
 }
 
+/// Whether it is a success of which nothing comes.
+fn is_empty(reply: &Reply) -> bool {
+    let contentless = matches!(
+        reply.status(),
+        StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT
+    );
+    reply.status().is_success() && (contentless || reply.body().is_end_stream())
+}
+
 /// Makes the head of a reply one of ours, and says under which id the caller gets it.
 fn clean(headers: &mut HeaderMap, dialect: Dialect, id: Id) -> HeaderValue {
-    take_out(headers, |name| name == "set-cookie");
+    take_out(headers, is_endpoints);
     if is_event_stream(headers) {
         // Nothing on the way may keep a part of it back.
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -195,13 +229,13 @@ fn clean(headers: &mut HeaderMap, dialect: Dialect, id: Id) -> HeaderValue {
 }
 
 /// The reply for the caller, its body as it comes.
-fn passed_on(reply: Reply, usage: bool) -> Response<Body> {
+fn passed_on(reply: Reply, usage: bool, call: Call) -> Response<Body> {
     let (mut head, body) = reply.into_parts();
     if usage && is_event_stream(&head.headers) {
         head.headers.remove(header::CONTENT_LENGTH);
-        Response::from_parts(head, Body::new(Written::new(UsageFilter::new(body))))
+        Response::from_parts(head, Body::new(Written::new(UsageFilter::new(body), call)))
     } else {
-        Response::from_parts(head, Body::new(Written::new(body)))
+        Response::from_parts(head, Body::new(Written::new(body, call)))
     }
 }
 

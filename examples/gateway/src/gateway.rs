@@ -10,15 +10,16 @@ use std::{
     },
 };
 
-use http::HeaderValue;
+use http::{HeaderValue, request::Parts};
 
 use crate::{
     config::{Config, Limits},
     endpoint::Endpoint,
-    fault::TurnedAway,
+    fault::{Fault, TurnedAway},
     log::Log,
     models::Model,
     route::Routes,
+    web::Web,
 };
 
 /// Everything that requests share.
@@ -33,6 +34,9 @@ pub(crate) struct Gateway {
     pub(crate) simulated: bool,
     pub(crate) turned_away: TurnedAway,
     pub(crate) ids: Ids,
+    pub(crate) web: Web,
+    /// Whether everybody may see the pages.
+    pub(crate) public_pages: bool,
 }
 
 /// Makes the ids of requests that nobody else has given one.
@@ -69,6 +73,24 @@ impl Gateway {
             simulated,
             turned_away: TurnedAway::default(),
             ids: Ids::new(),
+            web: config.web,
+            public_pages: config.public_pages,
+        }
+    }
+
+    /// Whether somebody may call.
+    pub(crate) fn admits(&self, head: &Parts) -> Result<(), Fault> {
+        let admitted = self.web.admits(&head.method, &head.uri, &head.headers);
+        admitted.map_err(Fault::Foreign)
+    }
+
+    /// Whether somebody may see what is at a path that is no call's.
+    pub(crate) fn shows(&self, head: &Parts) -> Result<(), Fault> {
+        match head.uri.path() {
+            // It tells nothing, and those who ask may know no name.
+            "/healthz" => Ok(()),
+            "/" | "/status" | "/metrics" if self.public_pages => Ok(()),
+            _ => self.admits(head),
         }
     }
 }

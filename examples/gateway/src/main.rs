@@ -24,6 +24,7 @@ mod socket;
 mod stats;
 mod target;
 mod upload;
+mod web;
 mod written;
 
 use std::{

@@ -5,14 +5,14 @@ use std::{collections::HashSet, sync::Arc};
 use axum::{
     Json,
     body::Body,
-    extract::{Path, State},
+    extract::{Path, State, rejection::PathRejection},
     response::{IntoResponse, Response},
 };
 use buttress_llm::Dialect;
-use http::HeaderMap;
+use http::{HeaderMap, Request};
 use serde_json::{Value, json};
 
-use crate::{endpoint::Endpoint, face, fault::Fault, gateway::Gateway, route::Routes};
+use crate::{endpoint::Endpoint, face, fault::Fault, front, gateway::Gateway, route::Routes};
 
 /// A model, and the endpoint that serves it first.
 #[derive(Debug)]
@@ -78,10 +78,13 @@ pub(crate) async fn list(State(gateway): State<Arc<Gateway>>, headers: HeaderMap
 /// `GET /v1/models/{id}`
 pub(crate) async fn one(
     State(gateway): State<Arc<Gateway>>,
-    headers: HeaderMap,
-    Path(id): Path<String>,
-) -> Response<Body> {
-    let dialect = face::dialect_of(&headers);
+    id: Result<Path<String>, PathRejection>,
+    request: Request<Body>,
+) -> Response {
+    let (head, _) = request.into_parts();
+    // One that is not UTF-8 is not the name of a model.
+    let id = id.map_or_else(|_| head.uri.path().to_owned(), |Path(id)| id);
+    let dialect = face::dialect_of(&head.headers);
     let listed = gateway.models.iter().find(|model| model.id == id);
     if let Some(model) = listed {
         return Json(model.shown(dialect)).into_response();
@@ -92,6 +95,6 @@ pub(crate) async fn one(
             let owner = endpoint.name.clone();
             Json(Model { id, owner }.shown(dialect)).into_response()
         }
-        None => Fault::Model(id).answer(dialect, gateway.ids.next()),
+        None => front::turn_away(&gateway, &head, &Fault::Model(id)),
     }
 }

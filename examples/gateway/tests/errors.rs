@@ -228,22 +228,6 @@ async fn a_path_that_leaves_the_base_url_is_not_sent() {
 }
 
 #[tokio::test]
-async fn another_method_is_told_which_is_expected() {
-    let gateway = limited("openai");
-    let mut caller = Caller::connect(gateway.address).await;
-    for (path, dialect) in [(CHAT, "openai"), (MESSAGES, "anthropic")] {
-        let answer = caller.get(path, "").await;
-        let kind = if dialect == "openai" {
-            "invalid_request_error"
-        } else {
-            "not_found_error"
-        };
-        told(&answer, dialect, 405, kind);
-        assert_eq!(answer.header("allow").as_deref(), Some("POST"));
-    }
-}
-
-#[tokio::test]
 async fn a_model_of_the_other_dialect_says_where_it_is_served() {
     for (dialect, path, other, there) in [
         ("openai", MESSAGES, "anthropic", CHAT),
@@ -431,4 +415,95 @@ async fn a_redirect_is_not_followed_and_not_passed_on() {
     );
     assert_eq!(answer.header("location"), None);
     assert_eq!(answer.header("x-should-retry").as_deref(), Some("false"));
+}
+
+#[tokio::test]
+async fn a_reply_that_ends_before_its_length_is_logged_as_what_it_was() {
+    let whole =
+        "{\"choices\":[{\"index\":0,\"message\":{\"content\":\"Hi\"},\"finish_reason\":\"stop\"}]}";
+    for (dialect, path, base) in [
+        ("openai", CHAT, ""),
+        ("openai", "/v1/embeddings", ""),
+        ("anthropic", MESSAGES, ""),
+    ] {
+        let mut upstream = Upstream::start().await;
+        let gateway = Gateway::start(&config(
+            dialect,
+            &format!("{}{base}", upstream.origin()),
+            "",
+        ));
+        for sent in [&whole[..20], whole] {
+            let mut caller = Caller::connect(gateway.address).await;
+            caller.start(path, "", "{\"model\":\"m-1\"}").await;
+            upstream.request().await;
+            upstream
+                .say(format!(
+                    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{sent}",
+                    whole.len() + 10
+                ))
+                .await;
+            upstream.hang_up();
+            let head = caller.head().await;
+            assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+            caller.gone().await;
+        }
+        let log = gateway.log();
+        let lines: Vec<_> = log
+            .lines()
+            .filter(|line| line.contains("status=200"))
+            .collect();
+        assert_eq!(lines.len(), 2, "{log}");
+        for line in lines {
+            assert!(line.contains("class=interrupted"), "{log}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_success_without_a_reply_is_not_passed_on_as_one() {
+    for (dialect, path, kind) in [
+        ("openai", CHAT, "server_error"),
+        ("anthropic", MESSAGES, "api_error"),
+    ] {
+        for (status, headers) in [
+            ("204 No Content", ""),
+            ("205 Reset Content", ""),
+            ("200 OK", "content-type: application/json\r\n"),
+            ("200 OK", "content-type: text/event-stream\r\n"),
+            ("304 Not Modified", ""),
+        ] {
+            let mut upstream = Upstream::start().await;
+            let gateway = Gateway::start(&config(dialect, &upstream.origin(), ""));
+            let mut caller = Caller::connect(gateway.address).await;
+            caller.start(path, "", "{\"model\":\"m-1\"}").await;
+            upstream.request().await;
+            if status.starts_with("200") {
+                upstream.reply(status, headers, "").await;
+            } else {
+                upstream.say(format!("HTTP/1.1 {status}\r\n\r\n")).await;
+            }
+            let answer = caller.answer().await;
+            let said = told(&answer, dialect, 502, kind);
+            let code = &status[..3];
+            assert!(
+                said.starts_with("endpoint `up` answered with ") && said.contains(code),
+                "{said}"
+            );
+            let log = gateway.log();
+            assert!(
+                log.contains("status=502 class=unavailable"),
+                "{status} {log}"
+            );
+        }
+    }
+    // Elsewhere it may be the whole reply.
+    let mut upstream = Upstream::start().await;
+    let gateway = Gateway::start(&config("openai", &upstream.origin(), ""));
+    let mut caller = Caller::connect(gateway.address).await;
+    caller
+        .start("/v1/whatever", "", "{\"model\":\"m-1\"}")
+        .await;
+    upstream.request().await;
+    upstream.say("HTTP/1.1 204 No Content\r\n\r\n").await;
+    assert_eq!(caller.answer().await.status(), 204);
 }

@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use super::{
     Config, Endpoint, Environment, Faults, LISTEN, Limits, Route,
     fields::Text,
-    file::{EndpointEntry, File, LimitsSection, RouteEntry},
+    file::{EndpointEntry, File, LimitsSection, RouteEntry, WebSection},
 };
-use crate::pattern::Pattern;
+use crate::{pattern::Pattern, web::Web};
 use buttress_http::client::{Client, Proxies};
 use buttress_llm::{Dialect, Secret};
+use http::uri::Authority;
 
 /// One check of one file.
 pub(super) struct Check<'a> {
@@ -33,6 +34,7 @@ impl<'a> Check<'a> {
 
     pub(super) fn config(mut self, file: &File) -> Result<Config, Faults> {
         let limits = self.limits(&file.limits);
+        let web = self.web(&file.web);
         let names = self.names(file);
         let endpoints: Option<Vec<_>> = {
             // All of them are looked at before the first that is wrong ends it.
@@ -51,6 +53,7 @@ impl<'a> Check<'a> {
         self.faults.or(endpoints.map(|endpoints| Config {
             listen: file.listen.unwrap_or(LISTEN),
             public_pages: file.pages.public.unwrap_or(false),
+            web,
             limits,
             endpoints,
             routes,
@@ -75,6 +78,35 @@ impl<'a> Check<'a> {
             read: section.read.map_or(default.read, |time| time.0),
             drain: section.drain.map_or(default.drain, |time| time.0),
             connections: connections.unwrap_or(default.connections),
+        }
+    }
+
+    fn web(&mut self, section: &WebSection) -> Web {
+        for host in &section.hosts {
+            let text = host.get_ref();
+            let authority = text.parse::<Authority>().ok();
+            // Without user and port.
+            if authority.is_none_or(|authority| authority.host() != text) {
+                let found =
+                    format!("found host {text:?}, expected a name or address without a port");
+                self.faults.add(&host.span(), found);
+            }
+        }
+        for origin in &section.origins {
+            let text = origin.get_ref();
+            let rest = (text.strip_prefix("https://")).or_else(|| text.strip_prefix("http://"));
+            let authority = rest.and_then(|rest| rest.parse::<Authority>().ok());
+            if authority.is_none_or(|authority| authority.as_str().contains('@')) {
+                let found = format!(
+                    "found origin {text:?}, expected scheme and host alone, such as \"https://chat.example.com\""
+                );
+                self.faults.add(&origin.span(), found);
+            }
+        }
+        let own = |texts: &[Text]| texts.iter().map(|text| text.get_ref().clone()).collect();
+        Web {
+            hosts: own(&section.hosts),
+            origins: own(&section.origins),
         }
     }
 

@@ -71,6 +71,11 @@ impl<'t, 'f> Fields<'t, 'f> {
         self.texts(key)
     }
 
+    /// The same where none is as good as an empty one.
+    pub(super) fn listed(&mut self, key: &'static str) -> Vec<Text> {
+        self.texts(key).map(Spanned::into_inner).unwrap_or_default()
+    }
+
     /// Something else is wrong with it.
     pub(super) fn fault(&mut self, at: &Range<usize>, what: String) {
         self.faults.add(at, what);

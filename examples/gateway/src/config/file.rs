@@ -22,6 +22,7 @@ pub(super) struct File {
     pub(super) listen: Option<SocketAddr>,
     pub(super) limits: LimitsSection,
     pub(super) pages: PagesSection,
+    pub(super) web: WebSection,
     pub(super) endpoints: Vec<EndpointEntry>,
     pub(super) routes: Vec<RouteEntry>,
     /// Some of it could not be read: what seems to be missing may be there.
@@ -39,6 +40,12 @@ pub(super) struct LimitsSection {
 #[derive(Debug, Default)]
 pub(super) struct PagesSection {
     pub(super) public: Option<bool>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct WebSection {
+    pub(super) hosts: Vec<Text>,
+    pub(super) origins: Vec<Text>,
 }
 
 #[derive(Debug)]
@@ -83,12 +90,13 @@ impl File {
                 "listen" => file.listen = listen(value, faults),
                 "limits" => file.limits = section("limits", &value, faults),
                 "pages" => file.pages = section("pages", &value, faults),
+                "web" => file.web = section("web", &value, faults),
                 "endpoint" => file.endpoints = file.entries("endpoint", &value, faults),
                 "route" => file.routes = file.entries("route", &value, faults),
                 other => faults.add(
                     &key.span(),
                     format!(
-                        "found key `{}`, expected one of `listen`, `limits`, `pages`, `endpoint`, `route`",
+                        "found key `{}`, expected one of `listen`, `limits`, `pages`, `web`, `endpoint`, `route`",
                         other.escape_debug()
                     ),
                 ),
@@ -198,6 +206,15 @@ impl Section for PagesSection {
     }
 }
 
+impl Section for WebSection {
+    fn read(fields: &mut Fields<'_, '_>) -> Self {
+        Self {
+            hosts: fields.listed("hosts"),
+            origins: fields.listed("origins"),
+        }
+    }
+}
+
 impl Section for EndpointEntry {
     fn read(fields: &mut Fields<'_, '_>) -> Self {
         Self {
@@ -207,10 +224,7 @@ impl Section for EndpointEntry {
                 .and_then(|text| dialect(&text, fields)),
             base_url: fields.required("base_url"),
             key_env: fields.optional("key_env"),
-            models: fields
-                .texts("models")
-                .map(Spanned::into_inner)
-                .unwrap_or_default(),
+            models: fields.listed("models"),
         }
     }
 }

@@ -15,6 +15,10 @@ connections = 16
 [pages]
 public = true
 
+[web]
+hosts = ["gateway.internal", "[2001:db8::1]"]
+origins = ["https://chat.example", "http://localhost:3000"]
+
 [[endpoint]]
 name = "openai"
 dialect = "openai"
@@ -86,6 +90,9 @@ fn a_file_says_everything_that_can_be_said() {
         connections: 16,
     };
     assert_eq!(config.limits, limits);
+    assert_eq!(config.web.hosts, ["gateway.internal", "[2001:db8::1]"]);
+    let origins = ["https://chat.example", "http://localhost:3000"];
+    assert_eq!(config.web.origins, origins);
     let endpoint = &config.endpoints[1];
     assert_eq!(
         (endpoint.name.as_str(), endpoint.dialect),
@@ -129,7 +136,7 @@ fn what_is_wrong_is_told_with_file_and_line_found_and_expected() {
         ),
         (
             first("listne = \"127.0.0.1:1\""),
-            "1: found key `listne`, expected one of `listen`, `limits`, `pages`, `endpoint`, `route`",
+            "1: found key `listne`, expected one of `listen`, `limits`, `pages`, `web`, `endpoint`, `route`",
         ),
         (
             first("listen = "),
@@ -154,6 +161,18 @@ fn what_is_wrong_is_told_with_file_and_line_found_and_expected() {
         (
             with("[pages]\npublic = \"sk-canary\""),
             "9: found a string, expected a boolean",
+        ),
+        (
+            with("[web]\nhosts = [\"a\",\n\"a:80\"]"),
+            "10: found host \"a:80\", expected a name or address without a port",
+        ),
+        (
+            with("[web]\norigins = [\"a\"]"),
+            "9: found origin \"a\", expected scheme and host alone, such as \"https://chat.example.com\"",
+        ),
+        (
+            with("[web]\norigins = [\"https://a/\"]"),
+            "9: found origin \"https://a/\", expected scheme and host alone",
         ),
         (
             with("[endpoint.x]"),

@@ -158,6 +158,15 @@ impl Caller {
         self.wire.message().await.expect("no answer came")
     }
 
+    /// The same, to a HEAD.
+    pub(crate) async fn answer_without_body(&mut self) -> Answer {
+        let head = self.wire.head().await.expect("no answer came");
+        Answer {
+            head,
+            body: Vec::new(),
+        }
+    }
+
     pub(crate) async fn closed(&mut self) -> bool {
         self.wire.closed().await
     }
