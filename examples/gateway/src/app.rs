@@ -137,7 +137,7 @@ mod tests {
     fn apps(public: bool) -> Apps {
         let text = "[[endpoint]]\nname = \"a\"\ndialect = \"openai\"\nbase_url = \"http://127.0.0.1:1\"\n\
                     [[route]]\nmodel = \"m\"\nendpoints = [\"a\"]\n";
-        let config = Config::parse(Path::new("gateway.toml"), text, &|_| None).unwrap();
+        let config = Config::parse(Path::new("gateway.toml"), text, None, &|_| None).unwrap();
         Apps::new(
             &Arc::new(Gateway::new(config, Writer::quiet().log(), false)),
             public,

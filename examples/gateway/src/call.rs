@@ -10,7 +10,7 @@ use buttress_core::{Class, Outcome, Report};
 use http::{HeaderValue, Method, StatusCode, request::Parts};
 use tokio::time::Instant;
 
-use crate::{endpoint::Endpoint, fault::Fault, gateway::Id, log::Log};
+use crate::{callers::Caller, endpoint::Endpoint, fault::Fault, gateway::Id, log::Log};
 
 /// What the log says of a request, whatever becomes of it.
 #[derive(Debug)]
@@ -19,6 +19,7 @@ pub(crate) struct Line {
     begun: Instant,
     method: Method,
     path: Cow<'static, str>,
+    caller: Option<Caller>,
     model: Option<Box<str>>,
 }
 
@@ -53,8 +54,13 @@ impl Line {
             begun: Instant::now(),
             method: head.method.clone(),
             path: known.map_or_else(|| path.to_owned().into(), Cow::Borrowed),
+            caller: None,
             model: None,
         }
+    }
+
+    pub(crate) fn caller(&mut self, caller: &Caller) {
+        self.caller = Some(caller.clone());
     }
 
     pub(crate) fn model(&mut self, model: &str) {
@@ -77,6 +83,9 @@ impl Line {
     fn write(&self, out: &mut String) {
         word(out, "method=", self.method.as_str());
         quote(out, " path=", &self.path);
+        if let Some(caller) = &self.caller {
+            word(out, " caller=", caller.name());
+        }
         if let Some(model) = &self.model {
             quote(out, " model=", model);
         }

@@ -11,6 +11,7 @@ use http_body_util::Full;
 use tower::{ServiceBuilder, ServiceExt, util::MapErr};
 
 use crate::{
+    callers::Caller,
     config,
     headers::{is_callers, take_out},
     stats::Counters,
@@ -88,7 +89,11 @@ impl Endpoint {
     /// The request as it goes to this endpoint, from the head of the caller's.
     pub(crate) fn request(&self, mut head: request::Parts, body: Bytes) -> Request<Full<Bytes>> {
         head.uri = self.targets.of(head.uri);
+        let caller = head.extensions.remove::<Caller>();
         head.extensions = Extensions::new();
+        if let Some(caller) = caller {
+            head.extensions.insert(caller);
+        }
         let headers = &mut head.headers;
         // Host and length are the client's business.
         take_out(headers, is_callers);

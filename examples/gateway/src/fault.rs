@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::Empty;
 
-use crate::{body::BodyFault, config::Limits, front, gateway::Id, web::Foreign};
+use crate::{body::BodyFault, callers::KeyFault, config::Limits, front, gateway::Id, web::Foreign};
 
 /// What went wrong.
 #[derive(Debug)]
@@ -25,6 +25,10 @@ pub(crate) enum Fault {
     Method(Method, &'static str),
     /// A web page asks that may not.
     Foreign(Foreign),
+    /// Nobody knows who asks.
+    Key(KeyFault),
+    /// The caller may not use this model.
+    Forbidden(String),
     /// This page is shown to peers on this machine alone.
     Hidden,
     /// It depends on the body what is at this path, and the body is of this type.
@@ -57,11 +61,13 @@ pub(crate) struct TurnedAway {
     counts: [AtomicU64; REASONS.len()],
 }
 
-const REASONS: [&str; 10] = [
+const REASONS: [&str; 12] = [
     "unknown_path",
     "wrong_method",
     "foreign_page",
     "hidden_page",
+    "no_caller",
+    "forbidden_model",
     "encoded_body",
     "unread_body",
     "malformed_body",
@@ -82,6 +88,8 @@ impl Fault {
             Self::Method(..) => "wrong_method",
             Self::Foreign(_) => "foreign_page",
             Self::Hidden => "hidden_page",
+            Self::Key(_) => "no_caller",
+            Self::Forbidden(_) => "forbidden_model",
             Self::Encoded => "encoded_body",
             Self::Body(..) => "unread_body",
             Self::Malformed(_) => "malformed_body",
@@ -100,7 +108,8 @@ impl Fault {
             | Self::Model(_)
             | Self::OtherDialect(..) => StatusCode::NOT_FOUND,
             Self::Method(..) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Foreign(_) | Self::Hidden => StatusCode::FORBIDDEN,
+            Self::Key(_) => StatusCode::UNAUTHORIZED,
+            Self::Foreign(_) | Self::Hidden | Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::Encoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Body(BodyFault::TooLarge, _) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Body(BodyFault::TooSlow, _) => StatusCode::REQUEST_TIMEOUT,
@@ -121,9 +130,12 @@ impl Fault {
         }
     }
 
-    fn code(&self) -> Option<&'static str> {
+    /// What it is exactly, in the words of OpenAI's dialect, and what of the request is wrong.
+    fn code(&self) -> Option<(&'static str, Option<&'static str>)> {
         match self {
-            Self::Model(_) | Self::OtherDialect(..) => Some("model_not_found"),
+            Self::Model(_) | Self::OtherDialect(..) => Some(("model_not_found", Some("model"))),
+            Self::Forbidden(_) => Some(("model_not_allowed", Some("model"))),
+            Self::Key(_) => Some(("invalid_api_key", None)),
             _ => None,
         }
     }
@@ -132,8 +144,11 @@ impl Fault {
     pub(crate) fn answer(&self, dialect: Dialect, id: Id) -> Response<Body> {
         let (message, name) = (self.to_string(), id.to_string());
         let mut error = ErrorReply::new(self.named(), &message);
-        if let Some(code) = self.code() {
-            error = error.code(code).param("model");
+        if let Some((code, param)) = self.code() {
+            error = error.code(code);
+            if let Some(param) = param {
+                error = error.param(param);
+            }
         }
         error = error.request_id(&name);
         let mut answer = Response::new(Body::from(error.json(dialect)));
@@ -147,6 +162,10 @@ impl Fault {
         match self {
             Self::Method(_, allowed) => {
                 headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
+            }
+            Self::Key(_) => {
+                let scheme = HeaderValue::from_static("Bearer");
+                headers.insert(header::WWW_AUTHENTICATE, scheme);
             }
             Self::Endpoint(_, error) => {
                 let outcome = outcome_of_error(error);
@@ -180,6 +199,12 @@ impl fmt::Display for Fault {
                 write!(f, "found method {method}, expected {first}")
             }
             Self::Foreign(foreign) => foreign.fmt(f),
+            Self::Key(fault) => fault.fmt(f),
+            Self::Forbidden(model) => write!(
+                f,
+                "this caller may not use the model `{}`",
+                model.escape_debug()
+            ),
             Self::Hidden => f.write_str(
                 "this page is shown to loopback peers only; `public = true` below `[pages]` in the configuration shows it to everybody",
             ),
@@ -303,7 +328,7 @@ mod tests {
     use http::{Method, StatusCode};
 
     use super::{Fault, REASONS, TurnedAway};
-    use crate::{body::BodyFault, config::Limits, gateway::Ids, web::Foreign};
+    use crate::{body::BodyFault, callers::KeyFault, config::Limits, gateway::Ids, web::Foreign};
 
     fn of(error: impl Into<BoxError>) -> Fault {
         Fault::Endpoint("up".to_owned(), error.into())
@@ -347,6 +372,8 @@ mod tests {
             Fault::Method(Method::GET, "POST"),
             Fault::Foreign(Foreign::Site),
             Fault::Hidden,
+            Fault::Key(KeyFault::Unknown),
+            Fault::Forbidden(String::new()),
             Fault::Encoded,
             Fault::Body(BodyFault::Broken, limits),
             Fault::Malformed(Peek::new("{").unwrap_err()),

@@ -17,6 +17,7 @@ use http_body_util::Full;
 use crate::{
     body,
     call::{Call, Line},
+    callers::Caller,
     endpoint::{Endpoint, Reply},
     face::{self, Asks, Face},
     fault::{self, Fault},
@@ -39,13 +40,13 @@ pub(crate) async fn serve<B>(gateway: &Gateway, request: Request<B>) -> Response
 where
     B: http_body::Body<Data = Bytes> + Unpin,
 {
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
     let face = Face::of(&head);
     let version = head.version;
     let id = gateway.ids.next();
     let mut line = Line::begin(&gateway.log, &head);
     let mut unread = !body.is_end_stream();
-    let asked = match read(gateway, face, &head, body).await {
+    let asked = match read(gateway, face, &mut head, body, &mut line).await {
         Ok(body) => {
             unread = false;
             understand(gateway, face, head, body, &mut line)
@@ -110,11 +111,21 @@ pub(crate) fn turn_away(gateway: &Gateway, head: &Parts, fault: &Fault) -> Respo
 }
 
 /// Reads the body of a request, if its head admits it.
-async fn read<B>(gateway: &Gateway, face: Face, head: &Parts, body: B) -> Result<Bytes, Fault>
+async fn read<B>(
+    gateway: &Gateway,
+    face: Face,
+    head: &mut Parts,
+    body: B,
+    line: &mut Line,
+) -> Result<Bytes, Fault>
 where
     B: http_body::Body<Data = Bytes> + Unpin,
 {
-    gateway.admits(head)?;
+    if let Some(caller) = gateway.admits(head)? {
+        line.caller(&caller);
+        // For whatever layer wants to know.
+        head.extensions.insert(caller);
+    }
     face.admits(head)?;
     let limits = &gateway.limits;
     let read = body::read(body, limits).await;
@@ -136,6 +147,10 @@ fn understand(
         Asks::Other => Fault::Nameless,
     })?;
     line.model(model);
+    let caller = head.extensions.get::<Caller>();
+    if caller.is_some_and(|caller| !caller.may_use(model)) {
+        return Err(Fault::Forbidden(model.to_owned()));
+    }
     let route = gateway
         .routes
         .find(model)

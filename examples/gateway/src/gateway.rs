@@ -13,12 +13,14 @@ use std::{
 use http::{HeaderValue, request::Parts};
 
 use crate::{
+    callers::{Caller, Callers},
     config::{Config, Limits},
     endpoint::Endpoint,
     fault::{Fault, TurnedAway},
     log::Log,
     models::Model,
     route::Routes,
+    wall,
     web::Web,
 };
 
@@ -35,6 +37,7 @@ pub(crate) struct Gateway {
     pub(crate) turned_away: TurnedAway,
     pub(crate) ids: Ids,
     pub(crate) web: Web,
+    pub(crate) callers: Callers,
     /// Whether everybody may see the pages.
     pub(crate) public_pages: bool,
 }
@@ -74,14 +77,19 @@ impl Gateway {
             turned_away: TurnedAway::default(),
             ids: Ids::new(),
             web: config.web,
+            callers: config.callers,
             public_pages: config.public_pages,
         }
     }
 
-    /// Whether somebody may call.
-    pub(crate) fn admits(&self, head: &Parts) -> Result<(), Fault> {
-        let admitted = self.web.admits(&head.method, &head.uri, &head.headers);
-        admitted.map_err(Fault::Foreign)
+    /// Who calls, if that may be. Whoever has a key needs no other proof; where nobody is asked for
+    /// one, it must not be a web page.
+    pub(crate) fn admits(&self, head: &Parts) -> Result<Option<Caller>, Fault> {
+        if self.callers.is_empty() {
+            self.is_own(head)?;
+        }
+        let caller = self.callers.identify(&head.headers, wall::now);
+        caller.map_err(Fault::Key)
     }
 
     /// Whether somebody may see what is at a path that is no call's.
@@ -90,8 +98,15 @@ impl Gateway {
             // It tells nothing, and those who ask may know no name.
             "/healthz" => Ok(()),
             "/" | "/status" | "/metrics" if self.public_pages => Ok(()),
-            _ => self.admits(head),
+            "/" | "/status" | "/metrics" => self.is_own(head),
+            _ if self.callers.is_empty() => self.is_own(head),
+            _ => Ok(()),
         }
+    }
+
+    fn is_own(&self, head: &Parts) -> Result<(), Fault> {
+        let admitted = self.web.admits(&head.method, &head.uri, &head.headers);
+        admitted.map_err(Fault::Foreign)
     }
 }
 

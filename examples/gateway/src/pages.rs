@@ -47,7 +47,11 @@ pub(crate) async fn status(State(gateway): State<Arc<Gateway>>) -> impl IntoResp
         .iter()
         .map(|endpoint| shown(endpoint))
         .collect();
-    let status = json!({ "simulated": gateway.simulated, "endpoints": endpoints });
+    let status = json!({
+        "simulated": gateway.simulated,
+        "asks_for_key": !gateway.callers.is_empty(),
+        "endpoints": endpoints,
+    });
     ([(header::CACHE_CONTROL, "no-store")], Json(status))
 }
 

@@ -1,13 +1,18 @@
 //! What keys and types do not say: whether it all fits together, and whether it can work.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, net::SocketAddr};
 
 use super::{
-    Config, Endpoint, Environment, Faults, LISTEN, Limits, Route,
+    Config, Endpoint, Environment, Faults, LISTEN, Limits, NOBODY_ASKED, Route,
     fields::Text,
     file::{EndpointEntry, File, LimitsSection, RouteEntry, WebSection},
 };
-use crate::{pattern::Pattern, web::Web};
+use crate::{
+    args,
+    callers::{Callers, Digest, Entry},
+    pattern::Pattern,
+    web::Web,
+};
 use buttress_http::client::{Client, Proxies};
 use buttress_llm::{Dialect, Secret};
 use http::uri::Authority;
@@ -32,7 +37,13 @@ impl<'a> Check<'a> {
         }
     }
 
-    pub(super) fn config(mut self, file: &File) -> Result<Config, Faults> {
+    pub(super) fn config(
+        mut self,
+        file: &File,
+        listen: Option<SocketAddr>,
+    ) -> Result<Config, Faults> {
+        let listen = listen.unwrap_or_else(|| self.listen(file));
+        let callers = self.callers(file);
         let limits = self.limits(&file.limits);
         let web = self.web(&file.web);
         let names = self.names(file);
@@ -51,9 +62,10 @@ impl<'a> Check<'a> {
         }
         let notes = self.notes;
         self.faults.or(endpoints.map(|endpoints| Config {
-            listen: file.listen.unwrap_or(LISTEN),
+            listen,
             public_pages: file.pages.public.unwrap_or(false),
             web,
+            callers: Callers::new(callers),
             limits,
             endpoints,
             routes,
@@ -79,6 +91,66 @@ impl<'a> Check<'a> {
             drain: section.drain.map_or(default.drain, |time| time.0),
             connections: connections.unwrap_or(default.connections),
         }
+    }
+
+    /// Who asks nobody for a key is reached from this machine alone.
+    fn listen(&mut self, file: &File) -> SocketAddr {
+        let Some(listen) = &file.listen else {
+            return LISTEN;
+        };
+        let address = *listen.get_ref();
+        if file.callers.is_empty() && !address.ip().to_canonical().is_loopback() {
+            let found = format!("found {address} and no callers, {NOBODY_ASKED}");
+            self.faults.add(&listen.span(), found);
+        }
+        address
+    }
+
+    fn callers(&mut self, file: &File) -> Vec<(Digest, Entry)> {
+        const MOST: usize = 4096;
+        let mut callers: Vec<(Digest, Entry)> = Vec::with_capacity(file.callers.len().min(MOST));
+        for entry in &file.callers {
+            if let Some(name) = &entry.name {
+                self.name(name);
+            }
+            let models = entry.models.as_ref().map(|models| {
+                if models.get_ref().is_empty() {
+                    let found = "found no model, expected at least one; or no `models`, for all";
+                    self.faults.add(&models.span(), found);
+                }
+                for model in models.get_ref() {
+                    self.model(model);
+                }
+                let texts = models.get_ref().iter();
+                texts
+                    .map(|text| Pattern::new(text.get_ref().as_str()))
+                    .collect()
+            });
+            let (Some(name), Some(digest)) = (&entry.name, &entry.key_sha256) else {
+                continue;
+            };
+            let key = *digest.get_ref();
+            if let Some((_, before)) = callers.iter().find(|(known, _)| *known == key) {
+                let found = format!(
+                    "found the key of caller `{}` again, expected another",
+                    before.name
+                );
+                self.faults.add(&digest.span(), found);
+            } else if callers.len() == MOST {
+                let found = format!("found more than {MOST} callers, expected at most as many");
+                self.faults.add(&digest.span(), found);
+                break;
+            }
+            callers.push((
+                key,
+                Entry {
+                    name: name.get_ref().clone(),
+                    models,
+                    expires: entry.expires,
+                },
+            ));
+        }
+        callers
     }
 
     fn web(&mut self, section: &WebSection) -> Web {
@@ -128,10 +200,8 @@ impl<'a> Check<'a> {
     /// A name must be fit for a log and for a label.
     fn name(&mut self, name: &Text) {
         let text = name.get_ref();
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        if text.is_empty() || text.len() > 64 || !text.chars().all(plain) {
-            let found =
-                format!("found name {text:?}, expected 1 to 64 letters, digits, `-`, `_` or `.`");
+        if !args::is_name(text) {
+            let found = format!("found name {text:?}, expected {}", args::NAME);
             self.faults.add(&name.span(), found);
         }
     }

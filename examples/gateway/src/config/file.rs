@@ -1,6 +1,6 @@
 //! What the file says, as far as its keys and types are right.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::SystemTime};
 
 use buttress_llm::Dialect;
 use toml::{
@@ -9,20 +9,23 @@ use toml::{
 };
 
 use super::{
+    date::Moment,
     fault::Faults,
     fields::{Fields, Text, Texts},
     units::{Size, Time},
 };
+use crate::callers::Digest;
 
 /// The file, with the places of what may yet turn out to be wrong.
 ///
 /// What is missing in an entry, or could not be read, is `None`, and has been told.
 #[derive(Debug, Default)]
 pub(super) struct File {
-    pub(super) listen: Option<SocketAddr>,
+    pub(super) listen: Option<Spanned<SocketAddr>>,
     pub(super) limits: LimitsSection,
     pub(super) pages: PagesSection,
     pub(super) web: WebSection,
+    pub(super) callers: Vec<CallerEntry>,
     pub(super) endpoints: Vec<EndpointEntry>,
     pub(super) routes: Vec<RouteEntry>,
     /// Some of it could not be read: what seems to be missing may be there.
@@ -46,6 +49,14 @@ pub(super) struct PagesSection {
 pub(super) struct WebSection {
     pub(super) hosts: Vec<Text>,
     pub(super) origins: Vec<Text>,
+}
+
+#[derive(Debug)]
+pub(super) struct CallerEntry {
+    pub(super) name: Option<Text>,
+    pub(super) key_sha256: Option<Spanned<Digest>>,
+    pub(super) models: Option<Texts>,
+    pub(super) expires: Option<SystemTime>,
 }
 
 #[derive(Debug)]
@@ -91,12 +102,13 @@ impl File {
                 "limits" => file.limits = section("limits", &value, faults),
                 "pages" => file.pages = section("pages", &value, faults),
                 "web" => file.web = section("web", &value, faults),
+                "callers" => file.callers = file.entries("callers", &value, faults),
                 "endpoint" => file.endpoints = file.entries("endpoint", &value, faults),
                 "route" => file.routes = file.entries("route", &value, faults),
                 other => faults.add(
                     &key.span(),
                     format!(
-                        "found key `{}`, expected one of `listen`, `limits`, `pages`, `web`, `endpoint`, `route`",
+                        "found key `{}`, expected one of `listen`, `limits`, `pages`, `web`, `callers`, `endpoint`, `route`",
                         other.escape_debug()
                     ),
                 ),
@@ -170,9 +182,12 @@ fn table<T: Section>(
     Some(read)
 }
 
-fn listen(value: Spanned<DeValue<'_>>, faults: &mut Faults) -> Option<SocketAddr> {
+fn listen(value: Spanned<DeValue<'_>>, faults: &mut Faults) -> Option<Spanned<SocketAddr>> {
     let text: Text = super::fields::take(value, faults)?;
-    let address = text.get_ref().parse().ok();
+    let address = text.get_ref().parse();
+    let address = address
+        .ok()
+        .map(|address| Spanned::new(text.span(), address));
     if address.is_none() {
         faults.add(
             &text.span(),
@@ -215,6 +230,21 @@ impl Section for WebSection {
     }
 }
 
+impl Section for CallerEntry {
+    fn read(fields: &mut Fields<'_, '_>) -> Self {
+        Self {
+            name: fields.required("name"),
+            key_sha256: fields
+                .required::<Text>("key_sha256")
+                .and_then(|text| digest(&text, fields)),
+            models: fields.texts("models"),
+            expires: fields
+                .optional::<Spanned<Moment>>("expires")
+                .map(|moment| moment.into_inner().0),
+        }
+    }
+}
+
 impl Section for EndpointEntry {
     fn read(fields: &mut Fields<'_, '_>) -> Self {
         Self {
@@ -237,6 +267,18 @@ impl Section for RouteEntry {
             rename: fields.optional("rename"),
         }
     }
+}
+
+/// What is no digest is not shown: it may be the key.
+fn digest(text: &Text, fields: &mut Fields<'_, '_>) -> Option<Spanned<Digest>> {
+    let digest = Digest::parse(text.get_ref());
+    if digest.is_none() {
+        fields.fault(
+            &text.span(),
+            "found what is no digest, expected the 64 hexadecimal digits that `gateway digest` makes of a key".to_owned(),
+        );
+    }
+    digest.map(|digest| Spanned::new(text.span(), digest))
 }
 
 fn dialect(name: &Text, fields: &mut Fields<'_, '_>) -> Option<Dialect> {

@@ -57,8 +57,11 @@ model = "m"
 endpoints = ["a"]
 "#;
 
+/// The digest of `abc`.
+const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
 fn parse(text: &str) -> Result<Config, Faults> {
-    Config::parse(Path::new("gateway.toml"), text, &|name| {
+    Config::parse(Path::new("gateway.toml"), text, None, &|name| {
         let value = match name {
             "OPENAI_API_KEY" => "sk-canary",
             "ANTHROPIC_API_KEY" => "sk-ant-canary",
@@ -112,6 +115,23 @@ fn a_file_says_everything_that_can_be_said() {
 }
 
 #[test]
+fn with_callers_it_may_listen_anywhere_and_without_where_it_is_told_elsewhere() {
+    let open = format!("listen = \"0.0.0.0:80\"\n{BASE}");
+    let callers = format!(
+        "{open}[[callers]]\nname = \"c\"\nkey_sha256 = \"{ABC}\"\nmodels = [\"gpt-*\"]\nexpires = 2026-12-31T23:59:59Z\n\
+         # While one replaces the other, a caller has two.\n\
+         [[callers]]\nname = \"c\"\nkey_sha256 = \"{}\"\nexpires = \"2026-12-31T23:59:59+02:00\"\n",
+        ABC.replace('b', "c")
+    );
+    let config = parse(&callers).unwrap();
+    assert!(!config.callers.is_empty());
+    assert_eq!(config.listen, "0.0.0.0:80".parse().unwrap());
+    let loopback = "127.0.0.1:0".parse().unwrap();
+    let told = Config::parse(Path::new("gateway.toml"), &open, Some(loopback), &|_| None);
+    assert_eq!(told.unwrap().listen, loopback);
+}
+
+#[test]
 fn what_is_not_said_has_a_default() {
     let config = parse(BASE).unwrap();
     assert_eq!(config.listen, "127.0.0.1:8080".parse().unwrap());
@@ -125,6 +145,16 @@ fn what_is_wrong_is_told_with_file_and_line_found_and_expected() {
     let first = |line: &str| format!("{line}\n{BASE}");
     let endpoint = |lines: &str| with(&format!("[[endpoint]]\n{lines}"));
     let route = |lines: &str| with(&format!("[[route]]\n{lines}"));
+    let caller = |line: &str| {
+        let name = if line.starts_with("name") {
+            ""
+        } else {
+            "name = \"c\"\n"
+        };
+        with(&format!(
+            "[[callers]]\nkey_sha256 = \"{ABC}\"\n{line}\n{name}"
+        ))
+    };
     for (text, said) in [
         (
             first("listen = 8080"),
@@ -136,7 +166,7 @@ fn what_is_wrong_is_told_with_file_and_line_found_and_expected() {
         ),
         (
             first("listne = \"127.0.0.1:1\""),
-            "1: found key `listne`, expected one of `listen`, `limits`, `pages`, `web`, `endpoint`, `route`",
+            "1: found key `listne`, expected one of `listen`, `limits`, `pages`, `web`, `callers`, `endpoint`, `route`",
         ),
         (
             first("listen = "),
@@ -161,6 +191,48 @@ fn what_is_wrong_is_told_with_file_and_line_found_and_expected() {
         (
             with("[pages]\npublic = \"sk-canary\""),
             "9: found a string, expected a boolean",
+        ),
+        (
+            first("listen = \"0.0.0.0:80\""),
+            "1: found 0.0.0.0:80 and no callers, expected a loopback address, or `[[callers]]` in the configuration: ",
+        ),
+        (
+            caller("name = \"a b\""),
+            "10: found name \"a b\", expected 1 to 64 letters",
+        ),
+        (
+            caller("models = []"),
+            "10: found no model, expected at least one",
+        ),
+        (
+            caller("models = [\"\"]"),
+            "10: found model \"\", expected 1 to 256 bytes",
+        ),
+        (
+            caller("expires = 2026-12-31"),
+            "10: found 2026-12-31, expected a date, a time and an offset, such as 2026-12-31T23:59:59Z",
+        ),
+        (
+            caller("expires = \"2026-12-31T23:59:60x\""),
+            "10: found \"2026-12-31T23:59:60x\", expected a date, a time and an offset",
+        ),
+        (
+            caller("expires = 7"),
+            "10: found another value, expected a date, a time and an offset",
+        ),
+        (
+            with("[[callers]]\nname = \"c\"\nkey_sha256 = \"sk-canary\""),
+            "10: found what is no digest, expected the 64 hexadecimal digits that `gateway digest` makes of a key",
+        ),
+        (
+            with("[[callers]]\nname = \"c\""),
+            "8: found no `key_sha256`, expected one",
+        ),
+        (
+            with(&format!(
+                "[[callers]]\nname = \"c\"\nkey_sha256 = \"{ABC}\"\n[[callers]]\nname = \"d\"\nkey_sha256 = \"{ABC}\""
+            )),
+            "13: found the key of caller `c` again, expected another",
         ),
         (
             with("[web]\nhosts = [\"a\",\n\"a:80\"]"),
@@ -383,7 +455,7 @@ bodies = 1
 fn a_file_that_is_no_text_is_told_with_line_and_column() {
     let path = std::env::temp_dir().join(format!("gateway-{}.toml", std::process::id()));
     std::fs::write(&path, b"# \xc3\xbc\n# \xc3\xbc \xff\n").unwrap();
-    let faults = Config::read(&path).unwrap_err().to_string();
+    let faults = Config::read(&path, None).unwrap_err().to_string();
     std::fs::remove_file(&path).unwrap();
     let said = ".toml:2: found byte 0xff at column 5, expected UTF-8 text";
     assert!(faults.ends_with(said), "{faults}");
@@ -398,7 +470,7 @@ fn an_empty_file_lacks_endpoints_and_routes() {
 
 #[test]
 fn a_file_that_is_not_there_is_named() {
-    let faults = Config::read(Path::new("/nowhere/gateway.toml"))
+    let faults = Config::read(Path::new("/nowhere/gateway.toml"), None)
         .unwrap_err()
         .to_string();
     assert!(
@@ -459,7 +531,10 @@ fn the_sample_of_the_readme_is_right_and_says_the_defaults() {
     let readme = include_str!("../../README.md");
     let (_, rest) = readme.split_once("```toml\n").unwrap();
     let (sample, _) = rest.split_once("```").unwrap();
-    let config = Config::parse(Path::new("README.md"), sample, &|_| Some("key".into())).unwrap();
+    let config = Config::parse(Path::new("README.md"), sample, None, &|_| {
+        Some("key".into())
+    })
+    .unwrap();
     assert_eq!(config.limits, Limits::default());
     assert_eq!(config.notes, [] as [&str; 0]);
     assert_eq!(config.routes.len(), 3);

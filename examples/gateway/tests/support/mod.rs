@@ -5,7 +5,7 @@ mod process;
 mod wire;
 
 pub(crate) use self::{
-    process::{Ended, Gateway, run},
+    process::{Ended, Gateway, run, run_with},
     wire::{Answer, Caller, Upstream},
 };
 
