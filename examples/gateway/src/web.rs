@@ -15,7 +15,6 @@ use http::{
         ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
         ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN, VARY,
     },
-    uri::Authority,
 };
 
 /// The names under which the gateway is called, and the origins whose pages may call it, beside its
@@ -47,26 +46,21 @@ impl Web {
         uri: &Uri,
         headers: &HeaderMap,
     ) -> Result<(), Foreign> {
-        let mut host = None;
         let named = headers.get_all(HOST).iter().map(HeaderValue::as_bytes);
-        for name in uri
+        let target = uri
             .authority()
-            .map(|authority| authority.as_str().as_bytes())
-            .into_iter()
-            .chain(named)
-        {
-            let authority = Authority::try_from(name).ok();
-            match authority.filter(|authority| self.has_host(authority.host())) {
-                Some(authority) => host = Some(authority),
-                None => {
-                    let name = String::from_utf8_lossy(name).into_owned();
-                    return Err(Foreign::Host(Some(name).filter(|name| !name.is_empty())));
-                }
+            .map(|authority| authority.as_str().as_bytes());
+        let mut host = None;
+        for name in target.into_iter().chain(named) {
+            if !host_of(name).is_some_and(|host| self.has_host(host)) {
+                let name = String::from_utf8_lossy(name).into_owned();
+                return Err(Foreign::Host(Some(name).filter(|name| !name.is_empty())));
             }
+            host = Some(name);
         }
         let host = host.ok_or(Foreign::Host(None))?;
         match headers.get(ORIGIN).map(HeaderValue::as_bytes) {
-            Some(origin) if is_at(origin, &host) || self.has_origin(origin) => Ok(()),
+            Some(origin) if is_at(origin, host) || self.has_origin(origin) => Ok(()),
             Some(origin) => Err(Foreign::Origin(
                 String::from_utf8_lossy(origin).into_owned(),
             )),
@@ -79,22 +73,20 @@ impl Web {
 
     /// The origin of a page of another site that may ask, to which [`open`] is answered.
     pub(crate) fn listed<B>(&self, request: &Request<B>) -> Option<HeaderValue> {
+        if self.origins.is_empty() {
+            return None;
+        }
         let origin = request.headers().get(ORIGIN)?;
         self.has_origin(origin.as_bytes()).then(|| origin.clone())
     }
 
     fn has_host(&self, host: &str) -> bool {
         let host = host.strip_suffix('.').unwrap_or(host);
-        let literal = host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'));
+        let literal = (host.strip_prefix('[')).and_then(|host| host.strip_suffix(']'));
         let address: Option<IpAddr> = literal.unwrap_or(host).parse().ok();
         address.is_some_and(|address| address.to_canonical().is_loopback())
             || host.eq_ignore_ascii_case("localhost")
-            || self
-                .hosts
-                .iter()
-                .any(|known| known.eq_ignore_ascii_case(host))
+            || (self.hosts.iter()).any(|known| known.eq_ignore_ascii_case(host))
     }
 
     fn has_origin(&self, origin: &[u8]) -> bool {
@@ -103,12 +95,24 @@ impl Web {
     }
 }
 
+/// The host of a `Host`, without its port. It is compared with names, and so need not be one.
+fn host_of(name: &[u8]) -> Option<&str> {
+    let name = str::from_utf8(name).ok()?;
+    let end = match name.strip_prefix('[') {
+        Some(literal) => literal.find(']')? + 2,
+        None => name.find(':').unwrap_or(name.len()),
+    };
+    let (host, port) = name.split_at(end);
+    let digits = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    (port.is_empty() || port.strip_prefix(':').is_some_and(digits)).then_some(host)
+}
+
 /// Whether a page of this origin was served under this host, and is the gateway's own.
-fn is_at(origin: &[u8], host: &Authority) -> bool {
+fn is_at(origin: &[u8], host: &[u8]) -> bool {
     let rest = [&b"http://"[..], b"https://"]
         .into_iter()
         .find_map(|scheme| origin.strip_prefix(scheme));
-    rest.is_some_and(|rest| rest.eq_ignore_ascii_case(host.as_str().as_bytes()))
+    rest.is_some_and(|rest| rest.eq_ignore_ascii_case(host))
 }
 
 /// Whether a person follows a link to the page, which the other site does not get to see.
@@ -166,5 +170,30 @@ impl fmt::Display for Foreign {
             Self::Origin(name) => write!(f, "found origin `{}`, {ORIGINS}", short(name)),
             Self::Site => write!(f, "found a page of another site and no origin, {ORIGINS}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::host_of;
+
+    #[test]
+    fn a_host_has_a_port_or_none() {
+        for (name, host) in [
+            ("localhost", Some("localhost")),
+            ("localhost:80", Some("localhost")),
+            ("localhost:", Some("localhost")),
+            ("[::1]", Some("[::1]")),
+            ("[::1]:80", Some("[::1]")),
+            ("", Some("")),
+            ("[::1]x", None),
+            ("[::1", None),
+            ("localhost:80@evil.example", None),
+            ("localhost:x", None),
+            ("::1", None),
+        ] {
+            assert_eq!(host_of(name.as_bytes()), host, "{name}");
+        }
+        assert_eq!(host_of(b"\xff"), None);
     }
 }
