@@ -178,6 +178,23 @@ async fn http2_a_caller_who_resets_a_stream_ends_the_call_upstream_and_no_other(
 }
 
 #[tokio::test]
+async fn http2_a_caller_who_leaves_ends_all_calls_upstream() {
+    let mut upstream = Upstream::start().await;
+    let gateway = Gateway::start(&config("openai", &upstream.origin(), ""));
+    let mut caller = Many::connect(gateway.address).await;
+    let (answer, _) = caller.post(CHAT, STREAM).await;
+    upstream.request().await;
+    upstream.stream("").await;
+    upstream.chunk(CONTENT).await;
+    let mut answer = answer.await.unwrap();
+    assert_eq!(next(answer.body_mut()).await, CONTENT);
+    caller.leave().await;
+    assert!(upstream.left().await);
+    let log = gateway.log();
+    assert!(log.contains("status=200 class=cancelled"), "{log}");
+}
+
+#[tokio::test]
 async fn http2_told_to_stop_it_says_so_and_lets_the_streams_finish() {
     let mut upstream = Upstream::start().await;
     let gateway = Gateway::start(&config("openai", &upstream.origin(), ""));
