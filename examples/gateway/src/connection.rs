@@ -65,6 +65,10 @@ struct Open {
 /// The longest head of a request, in bytes.
 const HEAD: usize = 64 << 10;
 
+/// How often an HTTP/2 caller is asked whether it is there, and how long it may take to say so.
+const PING: Duration = Duration::from_secs(30);
+const PONG: Duration = Duration::from_secs(20);
+
 /// How long a caller without a request may take to see that the connection closes.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -155,8 +159,8 @@ impl Protocols {
             .max_concurrent_streams(STREAMS)
             .max_header_list_size(HEAD as u32)
             // A caller that is no more there has a reply that nobody reads.
-            .keep_alive_interval(read)
-            .keep_alive_timeout(read)
+            .keep_alive_interval(PING)
+            .keep_alive_timeout(PONG)
             .serve_connection(TokioIo::new(socket), service);
         let mut connection = pin!(connection);
         tokio::select! {
