@@ -1,6 +1,6 @@
 //! Where strings end, eight bytes at a time.
 
-use memchr::{memchr, memchr2};
+use memchr::{memchr, memchr2, memchr3};
 
 /// The first byte for which `marks` has a bit: looked for by words in the first bytes, because most
 /// strings are shorter than a call of memchr is long, and by `rest` in what is left.
@@ -12,7 +12,7 @@ fn find(
 ) -> Option<usize> {
     let mut at = 0;
     while let Some(word) = text[at..].first_chunk()
-        && at < 16
+        && at < SHORT
     {
         if let Some(found) = first_of(marks(u64::from_le_bytes(*word))) {
             return Some(at + found);
@@ -36,13 +36,6 @@ pub(super) fn find_special(text: &[u8]) -> Option<usize> {
     find(text, marks, |rest| {
         or_control(rest, memchr2(b'"', b'\\', rest))
     })
-}
-
-/// The first quote or control character.
-#[inline]
-fn find_quote_or_control(text: &[u8]) -> Option<usize> {
-    let marks = |word| zero_bytes(word ^ QUOTES) | controls(word);
-    find(text, marks, |rest| or_control(rest, memchr(b'"', rest)))
 }
 
 /// The first control character before what was found, or else that.
@@ -82,20 +75,33 @@ pub(super) fn quoted_len(text: &[u8]) -> Option<usize> {
     }
 }
 
-/// How long the string is whose first quote is before `text`. `None` also where it has a control
-/// character, such as the end of a line of a stream.
+/// How long the string is whose first quote is before `text`. `None` also where a line of a stream
+/// ends in it, or perhaps where it has another control character.
 #[inline]
 pub(crate) fn string_len(text: &[u8]) -> Option<usize> {
     let mut at = 0;
+    while let Some(word) = text[at..].first_chunk()
+        && at < MEDIUM
+    {
+        let word = u64::from_le_bytes(*word);
+        let mut marks = zero_bytes(word ^ QUOTES) | controls(word);
+        while let Some(found) = first_of(marks) {
+            match text[at + found] {
+                b'"' if !is_escaped(text, at + found) => return Some(at + found),
+                control if control < b' ' => return None,
+                // A quote with a backslash, or one of those marks that come after another.
+                _ => marks &= marks - 1,
+            }
+        }
+        at += 8;
+    }
     loop {
-        at += find_quote_or_control(&text[at..])?;
-        if text[at] != b'"' {
-            return None;
+        at += memchr3(b'"', b'\n', b'\r', &text[at..])?;
+        match text[at] {
+            b'"' if is_escaped(text, at) => at += 1,
+            b'"' => return Some(at),
+            _ => return None,
         }
-        if !is_escaped(text, at) {
-            return Some(at);
-        }
-        at += 1;
     }
 }
 
@@ -105,6 +111,10 @@ fn is_escaped(text: &[u8], at: usize) -> bool {
     let before = text[..at].iter().rev();
     before.take_while(|byte| **byte == b'\\').count() % 2 == 1
 }
+
+/// As many bytes are looked at by words, where strings mostly are names, and where they are content.
+const SHORT: usize = 16;
+const MEDIUM: usize = 64;
 
 const ONES: u64 = u64::from_le_bytes([1; 8]);
 const QUOTES: u64 = u64::from_le_bytes([b'"'; 8]);
