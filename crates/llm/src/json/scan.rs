@@ -65,38 +65,47 @@ pub(super) fn short_len(text: &[u8]) -> Option<usize> {
 
 /// The same for any string. `None`: it has no end.
 pub(super) fn quoted_len(text: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    loop {
-        at += memchr(b'"', &text[at..])?;
-        if !is_escaped(text, at) {
-            return Some(at);
-        }
-        at += 1;
-    }
+    end(
+        text,
+        |word| zero_bytes(word ^ QUOTES),
+        |rest| memchr(b'"', rest),
+    )
 }
 
 /// How long the string is whose first quote is before `text`. `None` also where a line of a stream
 /// ends in it, or perhaps where it has another control character.
 #[inline]
 pub(crate) fn string_len(text: &[u8]) -> Option<usize> {
+    let marks = |word| zero_bytes(word ^ QUOTES) | controls(word);
+    end(text, marks, |rest| memchr3(b'"', b'\n', b'\r', rest))
+}
+
+/// The first quote that ends a string, unless a control character is found before it. Where there
+/// was a quote with a backslash, there may be another soon: it is looked for by words again.
+#[inline]
+fn end(
+    text: &[u8],
+    marks: impl Fn(u64) -> u64,
+    rest: impl Fn(&[u8]) -> Option<usize>,
+) -> Option<usize> {
     let mut at = 0;
-    while let Some(word) = text[at..].first_chunk()
-        && at < MEDIUM
-    {
-        let word = u64::from_le_bytes(*word);
-        let mut marks = zero_bytes(word ^ QUOTES) | controls(word);
-        while let Some(found) = first_of(marks) {
-            match text[at + found] {
-                b'"' if !is_escaped(text, at + found) => return Some(at + found),
-                control if control < b' ' => return None,
-                // A quote with a backslash, or one of those marks that come after another.
-                _ => marks &= marks - 1,
-            }
-        }
-        at += 8;
-    }
     loop {
-        at += memchr3(b'"', b'\n', b'\r', &text[at..])?;
+        let by_words = at + MEDIUM;
+        while let Some(word) = text[at..].first_chunk()
+            && at < by_words
+        {
+            let mut marks = marks(u64::from_le_bytes(*word));
+            while let Some(found) = first_of(marks) {
+                match text[at + found] {
+                    b'"' if !is_escaped(text, at + found) => return Some(at + found),
+                    control if control < b' ' => return None,
+                    // A quote with a backslash, or no more than a mark above another one.
+                    _ => marks &= marks - 1,
+                }
+            }
+            at += 8;
+        }
+        at += rest(&text[at..])?;
         match text[at] {
             b'"' if is_escaped(text, at) => at += 1,
             b'"' => return Some(at),
