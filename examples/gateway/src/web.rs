@@ -80,6 +80,10 @@ impl Web {
     }
 
     fn has_host(&self, host: &str) -> bool {
+        if host == "127.0.0.1" {
+            // As most call it.
+            return true;
+        }
         let host = host.strip_suffix('.').unwrap_or(host);
         let literal = (host.strip_prefix('[')).and_then(|host| host.strip_suffix(']'));
         let address: Option<IpAddr> = literal.unwrap_or(host).parse().ok();
