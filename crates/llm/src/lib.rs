@@ -106,6 +106,7 @@
 //! | a [`Secret`] | 16 KiB | an error |
 
 pub mod anthropic;
+pub mod convert;
 mod credentials;
 mod dialect;
 mod error;
