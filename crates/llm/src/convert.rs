@@ -1,6 +1,7 @@
 //! Another dialect for a caller: requests, replies and streams of one made those of another.
 
 mod anthropic;
+mod body;
 mod context;
 mod error;
 mod gemini;
@@ -8,6 +9,7 @@ mod model;
 mod notes;
 mod openai;
 mod read;
+mod response;
 mod stream;
 mod text;
 mod write;
@@ -43,6 +45,8 @@ pub struct Converted {
     left_out: Vec<String>,
     stream: bool,
     include_usage: bool,
+    created: Option<u64>,
+    unique: Option<u64>,
 }
 
 // ===== impl Conversion =====
@@ -84,6 +88,8 @@ impl Conversion {
                 .collect(),
             stream: request.stream,
             include_usage: request.include_usage,
+            created: None,
+            unique: None,
         })
     }
 }
@@ -108,6 +114,22 @@ impl Converted {
     #[must_use]
     pub const fn is_stream(&self) -> bool {
         self.stream
+    }
+
+    /// When the reply was made, in seconds since 1970, for a dialect that tells it (OpenAI). Default:
+    /// the `date` of the response, else 0.
+    #[must_use]
+    pub const fn created(mut self, seconds: u64) -> Self {
+        self.created = Some(seconds);
+        self
+    }
+
+    /// The number of which ids are made that the endpoint's dialect does not have and the caller's
+    /// needs. It should be one that no other reply has. Default: such a number.
+    #[must_use]
+    pub const fn unique(mut self, number: u64) -> Self {
+        self.unique = Some(number);
+        self
     }
 
     /// Makes a whole reply of the endpoint one for the caller.
@@ -135,8 +157,8 @@ impl Converted {
 
     fn context(&self) -> Context {
         Context {
-            created: 0,
-            unique: 0,
+            created: self.created.unwrap_or_default(),
+            unique: self.unique.unwrap_or_else(context::unique),
             include_usage: self.include_usage,
         }
     }

@@ -1,5 +1,14 @@
 //! What a reply has in one dialect and not in another, and so is made here.
 
+use std::{
+    collections::hash_map::RandomState,
+    hash::BuildHasher,
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
 use super::text::Text;
 
 /// What a reply needs that does not stand in it.
@@ -25,4 +34,12 @@ impl Context {
     pub(super) fn call_id(&self, prefix: &str, call: u64) -> Text<'static> {
         Text::of(&format!("{prefix}{:016x}_{call}", self.unique))
     }
+}
+
+/// A number that is as good as random, and comes once.
+pub(super) fn unique() -> u64 {
+    // The seed of a hasher is the one random number that std hands out.
+    static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    SEED.hash_one(NEXT.fetch_add(1, Ordering::Relaxed))
 }
