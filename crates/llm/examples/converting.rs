@@ -47,14 +47,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         let body = match from {
             Dialect::OpenAi => openai.clone(),
             other => Conversion::new(Dialect::OpenAi, other)
-                .request(&openai)?
+                .request(openai.clone())?
                 .body()
                 .clone(),
         };
         for to in Dialect::ALL.into_iter().filter(|to| *to != from) {
             let way = Conversion::new(from, to);
-            way.request(&body)?;
-            let best = time(|| drop(black_box(way.request(&body))));
+            way.request(body.clone())?;
+            let best = time(|| drop(black_box(way.request(body.clone()))));
             let (name, bytes) = (format!("{from} to {to}"), body.len());
             println!("{name:<24} {bytes:>8} {:>9.0}", best * 1e6);
         }
@@ -83,7 +83,7 @@ fn way(caller: Dialect, endpoint: Dialect) -> Result<Converted, Box<dyn Error>> 
         }
         _ => r#"{"contents":[{"role":"user","parts":[{"text":"Hi"}]}]}"#,
     };
-    Ok(Conversion::new(caller, endpoint).request(request.as_bytes())?)
+    Ok(Conversion::new(caller, endpoint).request(request)?)
 }
 
 fn convert(way: &Converted, events: &[Bytes]) -> Vec<Bytes> {

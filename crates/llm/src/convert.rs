@@ -1,4 +1,85 @@
 //! Another dialect for a caller: requests, replies and streams of one made those of another.
+//!
+//! A caller who speaks one dialect is served by an endpoint that speaks another: a [`Conversion`]
+//! makes its request one for the endpoint, and the [`Converted`] request then makes what comes back
+//! one for the caller, whole or as it streams.
+//!
+//! ```
+//! use buttress_llm::{Dialect, convert::Conversion};
+//!
+//! # fn main() -> Result<(), buttress_llm::convert::ConvertError> {
+//! let way = Conversion::new(Dialect::OpenAi, Dialect::Anthropic);
+//! let asked = way.request(
+//!     r#"{"model":"claude-haiku-4-5","messages":[{"role":"user","content":"Hi"}],"max_tokens":9,"store":true}"#,
+//! )?;
+//! assert_eq!(
+//!     asked.body(),
+//!     r#"{"model":"claude-haiku-4-5","max_tokens":9,"messages":[{"role":"user","content":[{"type":"text","text":"Hi"}]}]}"#
+//! );
+//! // Anthropic has no place for it, and the reply says the same without it.
+//! assert_eq!(asked.left_out(), ["store"]);
+//!
+//! let reply = asked.created(1_700_000_000).reply(
+//!     br#"{"id":"msg_1","type":"message","role":"assistant","model":"claude-haiku-4-5",
+//!         "content":[{"type":"text","text":"Hello!"}],"stop_reason":"end_turn","stop_sequence":null,
+//!         "usage":{"input_tokens":9,"output_tokens":3}}"#,
+//! )?;
+//! let reply: serde_json::Value = serde_json::from_slice(&reply).unwrap();
+//! assert_eq!(reply["choices"][0]["message"]["content"], "Hello!");
+//! assert_eq!(reply["usage"]["total_tokens"], 12);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What would change the reply is never left out:
+//!
+//! ```
+//! use buttress_core::Class;
+//! use buttress_llm::{Dialect, convert::Conversion};
+//!
+//! let way = Conversion::new(Dialect::OpenAi, Dialect::Anthropic);
+//! let error = way
+//!     .request(r#"{"model":"m","messages":[{"role":"user","content":"Hi"}],"logit_bias":{"50256":-100}}"#)
+//!     .unwrap_err();
+//! assert_eq!(error.class(), Class::Unfit);
+//! assert_eq!(error.field(), Some("logit_bias"));
+//! ```
+//!
+//! # When to use it
+//!
+//! In a gateway, and wherever one program is to speak with providers of several dialects. Within
+//! one dialect nothing is converted: every byte stays what it was.
+//!
+//! # When not
+//!
+//! To write a chat: it has no types for that. Nor for what is no chat: embeddings, files and
+//! OpenAI's responses stay in their dialect.
+//!
+//! # How
+//!
+//! Between three dialects stands one small model of a chat, and not six pairs. What is text is
+//! copied as it is written, escapes and all; schemas, arguments and what a reply has beside are
+//! carried over as they stand. What only one dialect has is named: as an error, if the reply would
+//! be another without it, and else in [`left_out`](Converted::left_out).
+//!
+//! The typed models on the registry (`async-openai`, `anthropic-sdk-rust`, `gemini-rust` and the
+//! bridges between two of them, such as `linguafranca` and `llm-relay`) were looked at first. They
+//! are made to write requests, and drop the members that they do not know, or build a tree of
+//! every event; none keeps the text as it came, and none has all three dialects in both directions.
+//!
+//! # Bounds
+//!
+//! | what | bound | past it |
+//! |---|---|---|
+//! | JSON | 128 levels; 256 members in an object that is looked into | an error |
+//! | a whole reply | 32 MiB | a 502 |
+//! | an error | 64 KiB | a 502 |
+//! | an event of a stream | a line of 8 MiB, 16 MiB in all | the stream breaks off |
+//! | what a stream holds back: arguments of a call, a signed thought | 4 MiB each | the stream breaks off, or the signature is not told |
+//!
+//![doc = include_str!("convert/openai.md")]
+//![doc = include_str!("convert/anthropic.md")]
+//![doc = include_str!("convert/gemini.md")]
 
 mod anthropic;
 mod body;
@@ -28,7 +109,10 @@ pub use self::{
     error::ConvertError,
     stream::{Stream, StreamError},
 };
-use crate::{Dialect, request::PeekError};
+use crate::{
+    Dialect,
+    request::{Peek, PeekError},
+};
 
 /// The way between a caller and an endpoint that speak different dialects.
 #[derive(Clone, Copy, Debug)]
@@ -58,13 +142,35 @@ impl Conversion {
         Self { caller, endpoint }
     }
 
-    /// Makes a request of the caller one for the endpoint.
+    /// Makes a request of the caller one for the endpoint. If both speak the same dialect, it stays
+    /// as it is.
     ///
     /// # Errors
     ///
     /// [`ConvertError`]: nothing is left out that would change the reply.
-    pub fn request(&self, body: &[u8]) -> Result<Converted, ConvertError> {
-        let text = std::str::from_utf8(body).map_err(|error| {
+    pub fn request(&self, body: impl Into<Bytes>) -> Result<Converted, ConvertError> {
+        self.convert(body.into())
+    }
+
+    fn convert(&self, body: Bytes) -> Result<Converted, ConvertError> {
+        let converted = Converted {
+            way: *self,
+            body: body.clone(),
+            left_out: Vec::new(),
+            stream: false,
+            include_usage: false,
+            created: None,
+            unique: None,
+        };
+        if self.caller == self.endpoint {
+            let request = Peek::new(body).map_err(ConvertError::Syntax)?;
+            return Ok(Converted {
+                stream: request.stream(),
+                include_usage: request.include_usage(),
+                ..converted
+            });
+        }
+        let text = std::str::from_utf8(&body).map_err(|error| {
             ConvertError::Syntax(PeekError::Utf8 {
                 at: error.valid_up_to(),
             })
@@ -80,7 +186,6 @@ impl Conversion {
             .write_request(&request, &mut notes, &mut Writer::new(&mut out));
         let left_out = notes.end().map_err(explain)?;
         Ok(Converted {
-            way: *self,
             body: out.freeze(),
             left_out: left_out
                 .into_iter()
@@ -88,8 +193,7 @@ impl Conversion {
                 .collect(),
             stream: request.stream,
             include_usage: request.include_usage,
-            created: None,
-            unique: None,
+            ..converted
         })
     }
 }
@@ -138,6 +242,9 @@ impl Converted {
     ///
     /// [`ConvertError`], if it is not a reply in the endpoint's dialect.
     pub fn reply(&self, body: &[u8]) -> Result<Bytes, ConvertError> {
+        if self.way.caller == self.way.endpoint {
+            return Ok(Bytes::copy_from_slice(body));
+        }
         let text = String::from_utf8_lossy(body);
         let mut json = Reader::new(&text, Names::Any);
         let reply = self.way.endpoint.read_reply(&mut json);

@@ -27,7 +27,7 @@ fn converted(caller: Dialect, endpoint: Dialect) -> Converted {
         _ => r#"{"contents":[{"role":"user","parts":[{"text":"Hi"}]}]}"#,
     };
     Conversion::new(caller, endpoint)
-        .request(request.as_bytes())
+        .request(request)
         .expect("it can be said in every dialect")
 }
 

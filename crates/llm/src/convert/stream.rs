@@ -21,6 +21,11 @@ use crate::Dialect;
 /// It keeps what a call of a tool needs and nothing else: each event is written as it comes. Where
 /// the endpoint breaks off, no terminator is written.
 pub struct Stream {
+    // None between two of the same dialect: what comes is passed on.
+    events: Option<Events>,
+}
+
+struct Events {
     decoder: Decoder,
     reader: Upstream,
     writer: Downstream,
@@ -57,11 +62,9 @@ enum Downstream {
 
 impl Stream {
     pub(super) fn new(way: Conversion, context: Context) -> Self {
+        let converts = way.caller != way.endpoint;
         Self {
-            decoder: Decoder::new(),
-            reader: Upstream::new(way.endpoint),
-            writer: Downstream::new(way.caller, context),
-            over: false,
+            events: converts.then(|| Events::new(way, context)),
         }
     }
 
@@ -70,7 +73,50 @@ impl Stream {
     /// # Errors
     ///
     /// [`StreamError`]; `out` then has what came before. Nothing more is to be pushed.
-    pub fn push(&mut self, mut data: Bytes, out: &mut BytesMut) -> Result<(), StreamError> {
+    pub fn push(&mut self, data: Bytes, out: &mut BytesMut) -> Result<(), StreamError> {
+        match &mut self.events {
+            Some(events) => events.push(data, out),
+            None => {
+                out.extend_from_slice(&data);
+                Ok(())
+            }
+        }
+    }
+
+    /// The endpoint's stream ended cleanly.
+    ///
+    /// # Errors
+    ///
+    /// [`StreamError::Unfinished`], if it ended without what ends it in its dialect.
+    pub fn finish(&mut self, out: &mut BytesMut) -> Result<(), StreamError> {
+        self.events
+            .as_mut()
+            .map_or(Ok(()), |events| events.finish(out))
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let over = self.events.as_ref().map(|events| events.over);
+        f.debug_struct("Stream")
+            .field("over", &over)
+            .finish_non_exhaustive()
+    }
+}
+
+// ===== impl Events =====
+
+impl Events {
+    fn new(way: Conversion, context: Context) -> Self {
+        Self {
+            decoder: Decoder::new(),
+            reader: Upstream::new(way.endpoint),
+            writer: Downstream::new(way.caller, context),
+            over: false,
+        }
+    }
+
+    fn push(&mut self, mut data: Bytes, out: &mut BytesMut) -> Result<(), StreamError> {
         let Self {
             decoder,
             reader,
@@ -101,12 +147,7 @@ impl Stream {
         Ok(())
     }
 
-    /// The endpoint's stream ended cleanly.
-    ///
-    /// # Errors
-    ///
-    /// [`StreamError::Unfinished`], if it ended without what ends it in its dialect.
-    pub fn finish(&mut self, out: &mut BytesMut) -> Result<(), StreamError> {
+    fn finish(&mut self, out: &mut BytesMut) -> Result<(), StreamError> {
         let Self {
             reader,
             writer,
@@ -124,14 +165,6 @@ impl Stream {
         } else {
             Err(StreamError::Unfinished)
         }
-    }
-}
-
-impl fmt::Debug for Stream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stream")
-            .field("over", &self.over)
-            .finish_non_exhaustive()
     }
 }
 
