@@ -91,6 +91,7 @@ mod notes;
 mod openai;
 mod read;
 mod response;
+mod signature;
 mod stream;
 mod text;
 mod write;

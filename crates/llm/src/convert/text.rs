@@ -68,6 +68,28 @@ impl<'a> Text<'a> {
         self.at
     }
 
+    /// What is before the last `mark`, and what is after it, both where the whole stands. The mark
+    /// has nothing to be escaped.
+    pub(super) fn rsplit_once(&self, mark: &str) -> Option<(Self, Self)> {
+        let part = |written| Self {
+            written,
+            at: self.at,
+        };
+        Some(match &self.written {
+            Cow::Borrowed(written) => {
+                let (before, after) = written.rsplit_once(mark)?;
+                (part(before.into()), part(after.into()))
+            }
+            Cow::Owned(written) => {
+                let (before, after) = written.rsplit_once(mark)?;
+                (
+                    part(before.to_owned().into()),
+                    part(after.to_owned().into()),
+                )
+            }
+        })
+    }
+
     /// One string of both.
     pub(super) fn join(&mut self, more: &Text<'_>) {
         self.written.to_mut().push_str(&more.written);
