@@ -216,7 +216,7 @@ where
     fn settled(mut self) -> Self {
         if self.content.is_end_stream() {
             self.content = Content::Gone;
-            self.tail.end(End::Clean);
+            self.tail.end(&End::Clean);
         }
         self
     }
@@ -230,7 +230,7 @@ where
     fn ends_here(&mut self) {
         if self.content.is_end_stream() {
             self.content.set(Content::Gone);
-            self.tail.end(End::Clean);
+            self.tail.end(&End::Clean);
         }
     }
 }
@@ -262,7 +262,7 @@ where
             }
             Poll::Ready(None) => {
                 this.content.set(Content::Gone);
-                this.tail.end(End::Clean);
+                this.tail.end(&End::Clean);
                 return Poll::Ready(None);
             }
             Poll::Ready(Some(Err(error))) => error,
@@ -273,7 +273,7 @@ where
             BodyError::Refused(refused) => refused.outcome(),
             _ => Outcome::new(Class::Unavailable),
         };
-        this.tail.end(End::Broken(outcome));
+        this.tail.end(&End::Broken(outcome));
         Poll::Ready(Some(Err(cut)))
     }
 

@@ -104,7 +104,7 @@ use tower_service::Service;
 
 use self::{
     base::Base,
-    connect::Connector,
+    connect::{Connector, Way},
     error::BoxError,
     outgoing::{Informational, Outgoing},
     tls::Tls,
@@ -146,6 +146,8 @@ struct Shared {
     settings: Settings,
     /// For a proxy that reads the requests themselves.
     proxy_authorization: Option<HeaderValue>,
+    /// Where HTTP/1 is certain; elsewhere hyper-util makes it, for each request that needs one.
+    host: Option<HeaderValue>,
     pool: legacy::Client<Connector, Outgoing>,
 }
 
@@ -300,7 +302,7 @@ impl Client {
         tcp.set_keepalive(settings.tcp_keepalive);
         // The whole of it is bounded by the connector; this divides it among the addresses.
         tcp.set_connect_timeout(Some(settings.connect_timeout));
-        let connector = Connector {
+        let way = Way {
             tcp,
             tls: Tls::new(settings.roots.clone(), alpn),
             proxy: settings.proxy.clone(),
@@ -310,7 +312,7 @@ impl Client {
         let proxy_authorization = settings
             .proxy
             .as_ref()
-            .filter(|_| connector.forwards(&settings.base.uri()))
+            .filter(|_| way.forwards(&settings.base.uri()))
             .and_then(|proxy| proxy.basic_auth().cloned());
 
         let mut pool = legacy::Client::builder(TokioExecutor::new());
@@ -323,10 +325,13 @@ impl Client {
             pool.http2_keep_alive_interval(interval)
                 .http2_keep_alive_timeout(timeout);
         }
+        let http1 = settings.base.is_plain() && settings.versions != Versions::Http2;
+        let host = http1.then(|| settings.base.host()).flatten();
         Self {
             shared: Arc::new(Shared {
                 proxy_authorization,
-                pool: pool.build(connector),
+                host,
+                pool: pool.build(Connector::new(way)),
                 settings,
             }),
         }
@@ -396,6 +401,10 @@ impl Shared {
         parts.version = Version::HTTP_11;
         let body = outgoing::outgoing(body);
         outgoing::frame(&mut parts.headers, &parts.method, &body);
+        match &self.host {
+            Some(host) => parts.headers.insert(header::HOST, host.clone()),
+            None => parts.headers.remove(header::HOST),
+        };
         parts
             .headers
             .entry(header::USER_AGENT)

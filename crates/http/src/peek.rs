@@ -46,7 +46,7 @@ pin_project! {
             let mut this = this.project();
             if let Some((_, mut tail)) = this.response.take() {
                 this.rest.set(Rest::Ended { trailers: None });
-                tail.end(End::Dropped);
+                tail.end(&End::Dropped);
                 let outcome = tail.seen();
                 if let (Some(ledger), Some(_)) = (this.ledger, outcome.usage) {
                     ledger.add(&outcome);
@@ -134,9 +134,9 @@ where
                 if let Some(trailers) = trailers {
                     tail.trailers(trailers);
                 }
-                tail.end(End::Clean);
+                tail.ends(&End::Clean);
             }
-            Rest::Failed { .. } => tail.end(End::Broken(Outcome::new(Class::Unavailable))),
+            Rest::Failed { .. } => tail.ends(&End::Broken(Outcome::new(Class::Unavailable))),
         }
         Some(Response::from_parts(head, Body::held(self, tail)))
     }

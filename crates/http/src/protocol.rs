@@ -1,11 +1,11 @@
 use buttress_core::{
-    CallInfo, Carry, Class, Classify, Completion, Fault, Outcome, Refuse, Refused, Replay, Report,
-    Track,
+    CallInfo, Carry, Class, Classify, Completion, Fault, Outcome, Reason, Refuse, Refused, Replay,
+    Report, Track,
 };
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 
-use crate::{Body, GrpcServer, Replayable, Tracked, outcome_of_error};
+use crate::{Body, GrpcServer, Replayable, Tracked, outcome_of_error, retry_after};
 
 /// The protocol of HTTP clients: refusals are errors.
 ///
@@ -58,8 +58,9 @@ pub struct IdempotentHttp {
 /// The protocol of HTTP servers: refusals are responses.
 ///
 /// For services whose error is `Infallible`, such as axum's: no `HandleErrorLayer` is needed. The
-/// response says when to come back in `Retry-After`, in whole seconds, rounded up. It is marked,
-/// so that a layer outside still knows it for a refusal after the body's type was erased.
+/// response says when to come back in `Retry-After`, in [whole
+/// seconds](retry_after::whole_seconds), rounded up. It is marked, so that a layer outside still
+/// knows it for a refusal after the body's type was erased.
 ///
 /// | reason | status |
 /// |---|---|
@@ -87,6 +88,28 @@ pub struct IdempotentHttp {
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HttpServer;
+
+/// The status of a refusal, as the table of [`HttpServer`] says: for a server that writes the
+/// answer itself, such as in an API's own envelope.
+///
+/// ```
+/// use buttress_core::{Reason, Refused};
+/// use buttress_http::status_of_refusal;
+///
+/// assert_eq!(status_of_refusal(Refused::new(Reason::Limited)), 429);
+/// assert_eq!(status_of_refusal(Refused::new(Reason::IdleTimeout)), 504);
+/// ```
+#[must_use]
+pub const fn status_of_refusal(refused: Refused) -> StatusCode {
+    match refused.reason() {
+        Reason::Limited | Reason::OverBudget | Reason::QueueFull => StatusCode::TOO_MANY_REQUESTS,
+        Reason::Oversized => StatusCode::PAYLOAD_TOO_LARGE,
+        Reason::CircuitOpen | Reason::NoEndpoint | Reason::Coalesced => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+        _ => StatusCode::GATEWAY_TIMEOUT,
+    }
+}
 
 // ===== impl Http =====
 
@@ -154,7 +177,13 @@ refuses_with_an_error!(Http, IdempotentHttp);
 
 impl<B: Replayable> Replay<Request<B>> for Http {
     fn copy(&self, request: &Request<B>) -> Option<Request<B>> {
-        copy(request)
+        let mut copy = Request::new(request.body().copy()?);
+        *copy.method_mut() = request.method().clone();
+        *copy.uri_mut() = request.uri().clone();
+        *copy.version_mut() = request.version();
+        copy.headers_mut().clone_from(request.headers());
+        copy.extensions_mut().clone_from(request.extensions());
+        Some(copy)
     }
 
     fn whole(&self, kept: &Request<B>) -> bool {
@@ -166,11 +195,11 @@ impl<B: Replayable> Replay<Request<B>> for Http {
 
 impl<B: Replayable> Replay<Request<B>> for IdempotentHttp {
     fn copy(&self, request: &Request<B>) -> Option<Request<B>> {
-        copy(request)
+        Http.copy(request)
     }
 
     fn whole(&self, kept: &Request<B>) -> bool {
-        kept.body().whole()
+        Http.whole(kept)
     }
 
     fn safe(&self, request: &Request<B>) -> bool {
@@ -187,16 +216,6 @@ impl<B: Replayable> Replay<Request<B>> for IdempotentHttp {
     }
 }
 
-fn copy<B: Replayable>(request: &Request<B>) -> Option<Request<B>> {
-    let mut copy = Request::new(request.body().copy()?);
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    copy.headers_mut().clone_from(request.headers());
-    copy.extensions_mut().clone_from(request.extensions());
-    Some(copy)
-}
-
 // ===== impl HttpServer =====
 
 impl<B, E> Refuse<Response<Body<B>>, E> for HttpServer
@@ -206,30 +225,18 @@ where
     fn refuse(&self, refused: Refused) -> Result<Response<Body<B>>, E> {
         let body = Body::ended(refused.reason().as_str(), refused.outcome());
         let mut response = Response::new(body);
-        *response.status_mut() = status_of(refused);
+        *response.status_mut() = status_of_refusal(refused);
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,
             HeaderValue::from_static("text/plain; charset=utf-8"),
         );
         if let Some(wait) = refused.retry_after() {
-            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            let seconds = HeaderValue::from(retry_after::whole_seconds(wait));
+            headers.insert(header::RETRY_AFTER, seconds);
         }
         response.extensions_mut().insert(refused);
         Ok(response)
-    }
-}
-
-fn status_of(refused: Refused) -> StatusCode {
-    use buttress_core::Reason::{
-        CircuitOpen, Coalesced, Limited, NoEndpoint, OverBudget, Oversized, QueueFull,
-    };
-    match refused.reason() {
-        Limited | OverBudget | QueueFull => StatusCode::TOO_MANY_REQUESTS,
-        Oversized => StatusCode::PAYLOAD_TOO_LARGE,
-        CircuitOpen | NoEndpoint | Coalesced => StatusCode::SERVICE_UNAVAILABLE,
-        _ => StatusCode::GATEWAY_TIMEOUT,
     }
 }
 

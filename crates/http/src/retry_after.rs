@@ -1,4 +1,4 @@
-//! What a server says about when to ask again, and whether.
+//! What a server says about when to ask again, and whether; and how to write it.
 //!
 //! ```
 //! use std::time::{Duration, SystemTime};
@@ -57,6 +57,22 @@ pub struct Hints {
     pub retry_after: Option<Duration>,
     /// Whether to send the same request again at all.
     pub should_retry: Option<bool>,
+}
+
+/// A delay as a server writes it in `Retry-After`: in whole seconds, rounded up, so that nobody
+/// comes back too early.
+///
+/// ```
+/// use std::time::Duration;
+/// use buttress_http::retry_after::whole_seconds;
+///
+/// assert_eq!(whole_seconds(Duration::from_millis(1200)), 2);
+/// assert_eq!(whole_seconds(Duration::ZERO), 0);
+/// ```
+#[must_use]
+pub const fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs()
+        .saturating_add((wait.subsec_nanos() > 0) as u64)
 }
 
 // ===== impl Hints =====

@@ -1,7 +1,10 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -33,14 +36,18 @@ use crate::{
 ///   the call had used so far, and pays for that.
 /// - When the body fails, the reader that polled it gets the error, and the others a [`Refused`]
 ///   for [`Reason::Coalesced`] with the failure's class and hint.
-/// - When all readers and all handles are gone, so is the body, and the call is cancelled.
+/// - When all readers and all handles are gone, so is the body, and the call is cancelled. Until
+///   then a handle keeps it, so that another reader may begin.
 ///
 /// # When it is larger than the cap
 ///
 /// Nobody can begin any more: a later reader ends at once with a [`Refused`] for
 /// [`Reason::Coalesced`], and [`ended`](Share::ended) never says that it may be kept. Those that
 /// read already go on; what all of them have read is let go. A reader that falls further behind
-/// than the cap ends with a [`Refused`] of class [`Interrupted`](Class::Interrupted).
+/// than the cap ends with a [`Refused`] of class [`Interrupted`](Class::Interrupted). Since a
+/// handle is of no use any more, the last reader that leaves closes it: the body is gone and the
+/// call cancelled, whatever handles there are. The same goes for a body that says beforehand that
+/// it is larger.
 ///
 /// # Examples
 ///
@@ -81,6 +88,8 @@ where
     judged: Outcome,
     tape: Tape<Body<B>, Mark>,
     link: Link,
+    // Content has passed.
+    begun: AtomicBool,
     // How the call went, by the reply's own word, before its body was over.
     told: OnceLock<Outcome>,
     bill: Mutex<Bill>,
@@ -133,6 +142,7 @@ where
                 judged,
                 tape: Tape::new(body, Self::MAX_BYTES),
                 link,
+                begun: AtomicBool::new(false),
                 told: OnceLock::new(),
                 bill: Mutex::new(Bill {
                     readers: 0,
@@ -157,24 +167,6 @@ where
             told: false,
         };
         Response::from_parts(call.head.clone(), Body::linked(call.seen, link, reader))
-    }
-
-    /// Whether the whole of what has passed is recorded, so that another reader may begin.
-    #[must_use]
-    pub fn whole(&self) -> bool {
-        self.call.tape.is_whole()
-    }
-
-    /// How many bytes of memory the recording takes, about: its body, its head, and what is
-    /// noted beside each chunk.
-    #[must_use]
-    pub fn weight(&self) -> usize {
-        let headers = &self.call.head.headers;
-        let head: usize = headers
-            .iter()
-            .map(|(name, value)| name.as_str().len() + value.len())
-            .sum();
-        size_of::<Call<B>>() + head + self.call.tape.weight()
     }
 }
 
@@ -224,11 +216,11 @@ macro_rules! shares {
             }
 
             fn reopens(&self, shared: &Shared<B>) -> bool {
-                shared.whole()
+                shared.call.tape.is_whole()
             }
 
             fn weight(&self, shared: &Shared<B>) -> usize {
-                shared.weight()
+                shared.call.weight()
             }
         }
     )*};
@@ -246,9 +238,11 @@ where
     fn outcome(&self) -> Outcome {
         match self.link.outcome() {
             // Nobody cancelled it: it panicked.
-            Some(outcome) if outcome.class == Class::Cancelled && self.tape.has_failed() => {
-                outcome.with_class(Class::Unavailable)
-            }
+            Some(outcome) if outcome.class == Class::Cancelled && self.tape.has_failed() => outcome
+                .with_class(match self.begun.load(Ordering::Relaxed) {
+                    true => Class::Interrupted,
+                    false => Class::Unavailable,
+                }),
             Some(outcome) => outcome,
             None => Outcome::new(Class::Cancelled),
         }
@@ -269,6 +263,16 @@ where
         Some(outcome.with_class(class).or(&self.judged))
     }
 
+    /// The recording: its body, its head, and what is noted beside each chunk.
+    fn weight(&self) -> usize {
+        let headers = &self.head.headers;
+        let head: usize = headers
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len())
+            .sum();
+        size_of::<Self>() + head + self.tape.weight()
+    }
+
     fn bill(&self) -> MutexGuard<'_, Bill> {
         self.bill.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -276,6 +280,9 @@ where
     /// The source has delivered something.
     fn mark(&self, source: &Body<B>) -> Mark {
         let progress = self.link.take();
+        if progress.is_some_and(Progress::is_content) {
+            self.begun.store(true, Ordering::Relaxed);
+        }
         if self.told.get().is_none()
             && let Some(outcome) = source.told()
         {
@@ -290,15 +297,18 @@ where
 
     /// A reader goes before it has come to the end. What it has to report, if anything.
     fn left(&self, told: bool) -> Option<Outcome> {
+        let told = self.told.get().filter(|_| told);
         let mut bill = self.bill();
         bill.readers -= 1;
         let (alone, paid) = (bill.readers == 0, bill.paid.is_none());
+        let over = told.is_some_and(|told| !told.failed());
+        // Nothing is missing, or nobody can ever read it again. It is closed before anybody else
+        // can begin.
+        let closed = (alone && (over || !self.tape.is_whole()))
+            .then(|| self.tape.close())
+            .flatten();
         drop(bill);
-        let told = self.told.get().filter(|_| told);
-        if alone && (told.is_some_and(|told| !told.failed()) || !self.tape.is_whole()) {
-            // Nothing is missing, or nobody can ever read it again.
-            self.tape.close();
-        }
+        drop(closed);
         if let Some(told) = told {
             let outcome = self.link.outcome().unwrap_or(*told);
             return Some(self.bill().pay(outcome));

@@ -50,7 +50,29 @@ mod filter;
 mod message;
 mod scan;
 
+use http::{HeaderMap, header::CONTENT_TYPE};
+
 pub use self::decoder::{Decoder, Error};
 pub use self::event::{Event, EventRef};
 pub use self::filter::Filter;
 pub use self::message::{Injection, Message};
+
+/// Whether these are the headers of an event stream: whether their content type is
+/// `text/event-stream`, in upper or lower case, with or without parameters.
+///
+/// ```
+/// use buttress_http::sse::is_event_stream;
+///
+/// let mut headers = http::HeaderMap::new();
+/// headers.insert("content-type", "text/event-stream; charset=utf-8".parse().unwrap());
+/// assert!(is_event_stream(&headers));
+/// ```
+#[must_use]
+pub fn is_event_stream(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|named| {
+        let essence = named.as_bytes().split(|byte| *byte == b';').next();
+        essence.is_some_and(|essence| {
+            (essence.trim_ascii()).eq_ignore_ascii_case(b"text/event-stream")
+        })
+    })
+}

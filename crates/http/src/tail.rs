@@ -13,8 +13,9 @@ use crate::{Link, Meter, duties::Duties};
 
 /// What a body knows of its call, and whom it tells.
 pub(crate) struct Tail {
-    // Of the call so far; once `over`, of the whole call.
+    // Of the call so far; once it is `known`, of the whole call.
     seen: Seen,
+    known: bool,
     over: bool,
     content: bool,
     told: Told,
@@ -55,7 +56,7 @@ impl Tail {
 
     pub(crate) fn over(seen: Outcome) -> Self {
         let mut tail = Self::new(seen, None);
-        tail.over = true;
+        (tail.known, tail.over) = (true, true);
         tail
     }
 
@@ -66,6 +67,7 @@ impl Tail {
     fn by(seen: Outcome, told: Told) -> Self {
         Self {
             seen: seen.into(),
+            known: false,
             over: false,
             content: false,
             told,
@@ -148,17 +150,25 @@ impl Tail {
         Poll::Ready(refused.with_class(class))
     }
 
+    /// How the body ends is known, though not all of it is delivered. What comes of that later
+    /// changes nothing any more.
+    pub(crate) fn ends(&mut self, end: &End) {
+        if !std::mem::replace(&mut self.known, true) {
+            self.seen = self.outcome(end).into();
+            self.told = Told::End;
+        }
+    }
+
     /// The body is over, and gone.
-    pub(crate) fn end(&mut self, end: End) {
+    pub(crate) fn end(&mut self, end: &End) {
         if !std::mem::replace(&mut self.over, true) {
             // Nothing is learned from a clean end, and nobody asks.
-            if matches!((&self.told, &end), (Told::End, End::Clean)) && self.duties.is_empty() {
+            if matches!((&self.told, end), (Told::End, End::Clean)) && self.duties.is_empty() {
+                self.known = true;
                 return;
             }
-            let outcome = self.outcome(&end);
-            self.seen = outcome.into();
-            self.told = Told::End;
-            self.duties.complete(&outcome);
+            self.ends(end);
+            self.duties.complete(&self.seen());
         }
     }
 
@@ -172,7 +182,7 @@ impl Tail {
 
     /// What would be reported if the body was dropped now.
     pub(crate) fn if_dropped(&self) -> Outcome {
-        if self.over {
+        if self.known {
             self.seen()
         } else {
             self.outcome(&End::Dropped)
@@ -182,7 +192,8 @@ impl Tail {
     /// How the call went, by the word of the reply itself, though the body is not over.
     pub(crate) fn told(&self) -> Option<Outcome> {
         let Told::Meter(meter) = &self.told else {
-            return None;
+            let whole = self.known && matches!(self.seen.class, Class::Success);
+            return whole.then(|| self.seen());
         };
         meter.verdict(false).map(|_| self.outcome(&End::Dropped))
     }
@@ -238,7 +249,7 @@ impl Tail {
 
 impl Drop for Tail {
     fn drop(&mut self) {
-        self.end(End::Dropped);
+        self.end(&End::Dropped);
     }
 }
 

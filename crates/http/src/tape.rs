@@ -117,24 +117,22 @@ where
             drop(state);
             return Poll::Ready(Some(Ok((content.into_frame(), mark))));
         }
-        let source = match mem::replace(&mut state.source, Source::Out) {
-            Source::Here(source) => source,
-            Source::Out => {
-                state.missed = true;
-                let old = self.waiting.register(&mut place.slot, cx.waker());
-                drop(state);
-                drop(old);
-                return Poll::Pending;
-            }
-            Source::Ended => {
-                state.source = Source::Ended;
-                place.ended = true;
-                return Poll::Ready(None);
-            }
-            Source::Failed => {
-                state.source = Source::Failed;
-                return Poll::Ready(Some(Err(Stop::Failed)));
-            }
+        let Some(source) = state.take() else {
+            return match state.source {
+                Source::Ended => {
+                    place.ended = true;
+                    Poll::Ready(None)
+                }
+                Source::Failed => Poll::Ready(Some(Err(Stop::Failed))),
+                Source::Closed => Poll::Ready(Some(Err(Stop::Behind))),
+                Source::Here(_) | Source::Out => {
+                    state.missed = true;
+                    let old = self.waiting.register(&mut place.slot, cx.waker());
+                    drop(state);
+                    drop(old);
+                    Poll::Pending
+                }
+            };
         };
         drop(state);
         // Before the source is polled: it may wake at once.
@@ -153,15 +151,24 @@ impl<S, M> Tape<S, M> {
         self.waiting.leave(place.slot.take());
     }
 
-    /// Ends it here, unless somebody is polling. The source is dropped.
-    pub(crate) fn close(&self) {
-        let Ok(mut state) = self.lock() else { return };
-        if let Source::Here(_) = state.source
-            && let Source::Here(source) = mem::replace(&mut state.source, Source::Out)
-        {
-            drop(state);
-            self.drive(source, None).ending.how = Some(Source::Ended);
+    /// Ends it here, unless somebody is polling, or the source is sure to have more for whoever
+    /// begins anew. If that can be nobody, all who come are behind.
+    ///
+    /// The source is dropped with what this gives, where no lock is to be held.
+    pub(crate) fn close(&self) -> Option<impl Sized> {
+        let mut state = self.lock().ok()?;
+        if state.whole && state.hint.lower() > 0 {
+            return None;
         }
+        let how = match state.whole {
+            true => Source::Ended,
+            false => Source::Closed,
+        };
+        let source = state.take()?;
+        drop(state);
+        let mut last = self.drive(source, None);
+        last.ending.how = Some(how);
+        Some(last)
     }
 
     /// Looks at the source, if nobody is polling and it is not over.

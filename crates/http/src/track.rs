@@ -26,7 +26,8 @@ use crate::{
 /// error inside a 200, or `insufficient_quota` inside a 429, is known before any layer outside
 /// sees a response, and can be retried. The price is that a caller sees no head, and none of the
 /// pings before the first content, until then. Nothing that was held back is lost, and its frames
-/// are delivered as they came. Peeking is bounded:
+/// are delivered as they came: layers outside hear of the progress and of the end as their caller
+/// reads, also where peek has read it all. Peeking is bounded:
 ///
 /// | bound | default |
 /// |---|---|

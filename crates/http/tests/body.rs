@@ -417,7 +417,53 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     })
 }
 
+#[derive(Clone, Default)]
+struct Watch(Arc<Mutex<Vec<Progress>>>);
+
+impl Report for Watch {
+    fn report(&mut self, _: &Outcome) {}
+
+    fn watches(&self) -> bool {
+        true
+    }
+
+    fn progress(&mut self, progress: Progress) {
+        self.0.lock().unwrap().push(progress);
+    }
+}
+
+/// What who watches had heard of after each frame.
+fn progress(mut body: Body<Scripted>) -> Vec<Vec<Progress>> {
+    let watch = Watch::default();
+    body.attach(Completion::new(watch.clone()));
+    let mut heard = vec![watch.0.lock().unwrap().clone()];
+    while !read(&mut body, 1).is_empty() {
+        heard.push(watch.0.lock().unwrap().clone());
+    }
+    heard
+}
+
 proptest! {
+    #[test]
+    fn whoever_watches_hears_the_same_of_a_peeked_body_as_of_a_live_one(mut steps in steps()) {
+        // What comes after a word of failure is its explanation, if that was known beforehand.
+        steps.retain(|step| *step != Error);
+        let [live, peeked] = [false, true].map(|peek| {
+            let respond = || respond(Words, peek, 200, &steps);
+            let shared = |readers: usize| {
+                let response = Response::new(respond());
+                let seen = Http.classify(Ok::<_, &io::Error>(&response));
+                let shared = Http.share(response, &seen);
+                let open = || Response::<Body<Scripted>>::into_body(Http.open(&shared));
+                (0..readers).map(|_| progress(open())).collect::<Vec<_>>()
+            };
+            let converted = respond().convert(|body, _| Through(body, None));
+            [vec![progress(respond()), progress(converted)], shared(2)].concat()
+        });
+        prop_assert!(live.iter().all(|each| each.last() == live[0].last()), "{:?}", live);
+        prop_assert_eq!(peeked, live);
+    }
+
     #[test]
     fn frames_pass_as_they_came_and_every_report_comes_once_inner_first(
         steps in steps(), peek: bool, status in prop::sample::select(vec![200_u16, 429, 503]),

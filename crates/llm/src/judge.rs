@@ -1,5 +1,5 @@
 use buttress_core::{Class, Outcome};
-use buttress_http::{ByStatus, Judge, Meter};
+use buttress_http::{ByStatus, Judge, Meter, sse::is_event_stream};
 use http::{
     StatusCode,
     header::{CONTENT_ENCODING, CONTENT_TYPE},
@@ -157,7 +157,7 @@ impl Format {
             let end = essence.len().saturating_sub(other.len());
             essence[end..].eq_ignore_ascii_case(other)
         };
-        if is(b"text/event-stream") {
+        if is_event_stream(&parts.headers) {
             Self::Events
         } else if is(b"application/json") || is(b"text/json") || ends(b"+json") {
             Self::Json

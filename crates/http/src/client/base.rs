@@ -1,10 +1,10 @@
 //! The base URL, and what stays under it.
 
-use std::{borrow::Cow, net::Ipv6Addr};
+use std::{borrow::Cow, net::Ipv6Addr, sync::OnceLock};
 
 use bytes::{Bytes, BytesMut};
 use http::{
-    Uri,
+    HeaderValue, Uri,
     uri::{Authority, PathAndQuery, Scheme},
 };
 use rustls::pki_types::ServerName;
@@ -18,6 +18,8 @@ pub(super) struct Base {
     authority: Authority,
     /// Empty, or `/v1`: no slash at the end.
     prefix: String,
+    /// The first path that was asked for, below the base: most clients ask for one, again and again.
+    first: OnceLock<Uri>,
 }
 
 // ===== impl Base =====
@@ -73,11 +75,31 @@ impl Base {
             scheme,
             authority,
             prefix: path.strip_suffix('/').unwrap_or(path).to_owned(),
+            first: OnceLock::new(),
         })
     }
 
     pub(super) fn authority(&self) -> &Authority {
         &self.authority
+    }
+
+    /// The `Host` header of requests to it.
+    pub(super) fn host(&self) -> Option<HeaderValue> {
+        let host = self.authority.host();
+        let default = match self.scheme == Scheme::HTTPS {
+            true => 443,
+            false => 80,
+        };
+        let named = match self.authority.port_u16() {
+            Some(port) if port != default => HeaderValue::try_from(format!("{host}:{port}")),
+            _ => HeaderValue::from_str(host),
+        };
+        named.ok()
+    }
+
+    /// Whether its connections are plain TCP, on which nobody negotiates a version.
+    pub(super) fn is_plain(&self) -> bool {
+        self.scheme == Scheme::HTTP
     }
 
     /// The base URL itself.
@@ -96,17 +118,24 @@ impl Base {
         let Some(target) = target.path_and_query() else {
             return Err(refuse("no path"));
         };
-        plain(target.path()).map_err(refuse)?;
-        if self.prefix.is_empty() {
-            return Ok(self.with(target.clone()));
+        if let Some(first) = self.first.get()
+            && first.path().strip_prefix(self.prefix.as_str()) == Some(target.as_str())
+        {
+            return Ok(first.clone());
         }
+        plain(target.path()).map_err(refuse)?;
+        let joined = self.with(self.below(target).map_err(refuse)?);
+        if target.query().is_none() {
+            self.first.get_or_init(|| joined.clone());
+        }
+        Ok(joined)
+    }
+
+    fn below(&self, target: &PathAndQuery) -> Result<PathAndQuery, &'static str> {
         let mut joined = BytesMut::with_capacity(self.prefix.len() + target.as_str().len());
         joined.extend_from_slice(self.prefix.as_bytes());
         joined.extend_from_slice(target.as_str().as_bytes());
-        match PathAndQuery::from_maybe_shared::<Bytes>(joined.freeze()) {
-            Ok(joined) => Ok(self.with(joined)),
-            Err(_) => Err(refuse("too long a path")),
-        }
+        PathAndQuery::from_maybe_shared::<Bytes>(joined.freeze()).map_err(|_| "too long a path")
     }
 
     fn with(&self, path: PathAndQuery) -> Uri {
@@ -289,6 +318,37 @@ mod tests {
 
     fn base(url: &str) -> Base {
         Base::parse(url).unwrap_or_else(|error| panic!("{url}: {error}"))
+    }
+
+    #[test]
+    fn s6_what_was_asked_for_first_is_no_other_target() {
+        let base = base("http://h/v1");
+        for target in [
+            "/a?x=1", "/a", "/a", "/a?x=1", "/a?", "/b", "/a/", "/v1/a", "/a",
+        ] {
+            let uri: Uri = target.parse().unwrap();
+            let whole = format!("http://h/v1{uri}");
+            assert_eq!(base.join(&uri).unwrap().to_string(), whole);
+        }
+        assert_eq!(base.first.get().unwrap(), "http://h/v1/a");
+        assert!(base.join(&Uri::from_static("http://h/a")).is_err());
+    }
+
+    #[test]
+    fn the_host_header_has_a_port_if_it_is_not_the_schemes() {
+        for (url, host) in [
+            ("http://h", "h"),
+            ("http://h:80/v1", "h"),
+            ("http://h:8080", "h:8080"),
+            ("http://h:443", "h:443"),
+            ("https://h:443", "h"),
+            ("https://h:80", "h:80"),
+            ("http://[::1]:80", "[::1]"),
+            ("http://[::1]:8000/v1", "[::1]:8000"),
+            ("http://127.0.0.1:1", "127.0.0.1:1"),
+        ] {
+            assert_eq!(base(url).host().unwrap(), host, "{url}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::{
     error::Error as StdError,
     fmt, future, io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -31,9 +32,14 @@ use super::{
 /// How far the clock of a timeout that is longer than the clock goes: tokio's own number.
 const FAR: Duration = Duration::from_secs(86_400 * 365 * 30);
 
-/// Makes the connections of one client.
+/// Makes the connections of one client. hyper-util clones it for each request, twice.
 #[derive(Clone)]
 pub(super) struct Connector {
+    way: Arc<Way>,
+}
+
+/// What is on the way to the host.
+pub(super) struct Way {
     pub(super) tcp: HttpConnector,
     pub(super) tls: Tls,
     pub(super) proxy: Option<Intercept>,
@@ -63,17 +69,45 @@ pub(super) struct Ready<T>(Option<T>);
 // ===== impl Connector =====
 
 impl Connector {
+    pub(super) fn new(way: Way) -> Self {
+        Self { way: way.into() }
+    }
+}
+
+impl Service<Uri> for Connector {
+    type Response = Socket;
+    type Error = Broken;
+    type Future = Pin<Box<dyn Future<Output = Result<Socket, Broken>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, host: Uri) -> Self::Future {
+        let way = self.way.clone();
+        Box::pin(async move { way.connect(host).await })
+    }
+}
+
+// ===== impl Way =====
+
+impl Way {
     /// Whether requests to this host are read by a proxy on the way.
     pub(super) fn forwards(&self, host: &Uri) -> bool {
         let http = self.proxy.as_ref().and_then(proxy::speaks) == Some(Speaks::Http);
         http && host.scheme() == Some(&Scheme::HTTP) && !self.prior_knowledge
     }
 
-    async fn connect(mut self, host: Uri) -> Result<Socket, Broken> {
+    async fn connect(&self, host: Uri) -> Result<Socket, Broken> {
         let now = Instant::now();
         let end = now.checked_add(self.timeout).unwrap_or_else(|| now + FAR);
         let first = self.proxy.as_ref().map_or(&host, Intercept::uri).clone();
-        let tcp = stage(Stage::Connect, end, self.tcp.call(default_port(first))).await?;
+        let tcp = stage(
+            Stage::Connect,
+            end,
+            self.tcp.clone().call(default_port(first)),
+        )
+        .await?;
         let near = match &self.proxy {
             Some(proxy) if proxy.uri().scheme() == Some(&Scheme::HTTPS) => {
                 stage(Stage::Tls, end, async {
@@ -107,20 +141,6 @@ impl Connector {
             forwarded,
             http2: self.prior_knowledge,
         })
-    }
-}
-
-impl Service<Uri> for Connector {
-    type Response = Socket;
-    type Error = Broken;
-    type Future = Pin<Box<dyn Future<Output = Result<Socket, Broken>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, host: Uri) -> Self::Future {
-        Box::pin(self.clone().connect(host))
     }
 }
 

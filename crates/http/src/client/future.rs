@@ -21,6 +21,10 @@ use super::{
 ///
 /// It resolves when the head of the response is there. Dropped before that, it closes the HTTP/1.1
 /// connection or resets the HTTP/2 stream.
+///
+/// # Panics
+///
+/// Polled after it has resolved, as futures do.
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture {
     state: State,
@@ -66,7 +70,7 @@ impl Future for ResponseFuture {
         let result = match &mut self.state {
             State::Refused(error) => match error.take() {
                 Some(error) => Err(error),
-                None => return Poll::Pending,
+                None => panic!("polled after completion"),
             },
             State::Sent {
                 response,

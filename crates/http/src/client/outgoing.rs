@@ -49,10 +49,8 @@ where
     }
 }
 
-/// The headers that are the connection's business: where the request goes, and where its body
-/// ends.
+/// The headers that say where the body ends.
 pub(super) fn frame(headers: &mut HeaderMap, method: &Method, body: &Outgoing) {
-    headers.remove(header::HOST);
     headers.remove(header::TRANSFER_ENCODING);
     // Of a body whose length is known hyper would believe a header that says otherwise.
     match body.size_hint().exact() {
@@ -60,11 +58,23 @@ pub(super) fn frame(headers: &mut HeaderMap, method: &Method, body: &Outgoing) {
         Some(0) if matches!(*method, Method::POST | Method::PUT | Method::PATCH) => {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
+        Some(length) if states(headers, length) => {}
         Some(_) => {
             headers.remove(header::CONTENT_LENGTH);
         }
         None => {}
     }
+}
+
+/// Whether the headers state this length already, once, and as hyper would write it.
+fn states(headers: &HeaderMap, length: u64) -> bool {
+    let mut stated = headers.get_all(header::CONTENT_LENGTH).iter();
+    let (Some(first), None) = (stated.next(), stated.next()) else {
+        return false;
+    };
+    let digits = first.as_bytes();
+    let plain = digits.iter().all(u8::is_ascii_digit) && !digits.starts_with(b"0");
+    plain && std::str::from_utf8(digits).is_ok_and(|digits| digits.parse() == Ok(length))
 }
 
 // ===== impl Informational =====
@@ -124,11 +134,27 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("9"));
         headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("gzip"));
-        headers.insert(header::HOST, HeaderValue::from_static("evil.example"));
 
         let full = outgoing(Full::from("hello"));
         frame(&mut headers, &Method::POST, &full);
         assert!(headers.is_empty(), "{headers:?}");
+
+        for (value, kept) in [
+            ("5", true),
+            ("05", false),
+            ("+5", false),
+            ("5,5", false),
+            ("", false),
+        ] {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static(value));
+            frame(&mut headers, &Method::POST, &full);
+            assert_eq!(stated(&headers).is_some(), kept, "{value}");
+        }
+        for _ in 0..2 {
+            headers.append(header::CONTENT_LENGTH, HeaderValue::from_static("5"));
+        }
+        frame(&mut headers, &Method::POST, &full);
+        assert_eq!(stated(&headers), None);
 
         let empty = outgoing(Empty::new());
         frame(&mut headers, &Method::POST, &empty);

@@ -16,12 +16,12 @@ use super::{Error, Kind, error::BoxError};
 
 /// The TLS side of one client. What a handshake needs is made for the first one, so that plain
 /// HTTP works on a machine without certificates.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(super) struct Tls {
     extra: Vec<CertificateDer<'static>>,
     alpn: Vec<Vec<u8>>,
-    host: Arc<OnceLock<Arc<ClientConfig>>>,
-    proxy: Arc<OnceLock<Arc<ClientConfig>>>,
+    host: OnceLock<Arc<ClientConfig>>,
+    proxy: OnceLock<Arc<ClientConfig>>,
 }
 
 /// The platform's certificates, read once for all clients: it can take tens of milliseconds.

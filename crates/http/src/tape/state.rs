@@ -34,6 +34,8 @@ pub(super) enum Source<S> {
     Out,
     Ended,
     Failed,
+    // Given up half-way.
+    Closed,
 }
 
 pub(super) struct Kept<M> {
@@ -75,7 +77,18 @@ impl<S, M> State<S, M> {
     }
 
     pub(super) fn is_over(&self) -> bool {
-        matches!(self.source, Source::Ended | Source::Failed)
+        !matches!(self.source, Source::Here(_) | Source::Out)
+    }
+
+    /// The source, if it is here.
+    pub(super) fn take(&mut self) -> Option<Pin<Box<S>>> {
+        match mem::replace(&mut self.source, Source::Out) {
+            Source::Here(source) => Some(source),
+            other => {
+                self.source = other;
+                None
+            }
+        }
     }
 
     /// Whether what this reader wants next is there, or yet to come.

@@ -1,5 +1,10 @@
 //! What a request is on the wire, and which ones are not sent.
 
+use std::{
+    pin::Pin,
+    task::{Context, Waker},
+};
+
 use buttress_core::{Class, Sent};
 use buttress_http::client::{Client, Kind};
 use bytes::Bytes;
@@ -56,8 +61,8 @@ async fn a_request_goes_under_the_base_url_with_the_clients_headers() {
         format!(
             "POST /v1/chat/completions?x=1&y=/../ HTTP/1.1\r\n\
              authorization: Bearer key\r\n\
-             user-agent: {agent}\r\n\
              host: {addr}\r\n\
+             user-agent: {agent}\r\n\
              content-length: 5\r\n\r\n"
         )
     );
@@ -239,4 +244,14 @@ async fn nothing_that_a_request_carries_is_in_its_error() {
         Sent::Maybe,
     )
     .await;
+}
+
+#[tokio::test]
+#[should_panic = "polled after completion"]
+async fn a_request_that_is_done_does_not_look_like_one_under_way() {
+    let mut client = Client::direct("http://127.0.0.1:9").unwrap();
+    let mut future = client.call(get("/.."));
+    assert!((&mut future).await.is_err());
+    let polled = Pin::new(&mut future).poll(&mut Context::from_waker(Waker::noop()));
+    assert!(polled.is_pending(), "{polled:?}");
 }

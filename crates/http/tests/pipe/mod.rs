@@ -75,7 +75,11 @@ impl Pipe {
     }
 
     pub(crate) fn send_bytes(&self, data: impl Into<Bytes>) {
-        self.step(Step::Frame(Frame::data(data.into())));
+        self.send_frame(Frame::data(data.into()));
+    }
+
+    pub(crate) fn send_frame(&self, frame: Frame<Bytes>) {
+        self.step(Step::Frame(frame));
     }
 
     /// Is there when it is polled next, without waking anybody before.
@@ -93,7 +97,7 @@ impl Pipe {
         for (name, value) in trailers {
             all.insert(*name, HeaderValue::from_str(value).unwrap());
         }
-        self.step(Step::Frame(Frame::trailers(all)));
+        self.send_frame(Frame::trailers(all));
     }
 
     pub(crate) fn fail(&self) {
@@ -157,7 +161,8 @@ impl Body for Piped {
             Some(Step::Fail) => Poll::Ready(Some(Err(io::Error::other("broken")))),
             Some(Step::Panic) => {
                 drop(state);
-                panic!("on purpose")
+                // Without a word on the terminal.
+                std::panic::resume_unwind(Box::new("on purpose"))
             }
             Some(Step::Call(during)) => {
                 state.waker = Some(cx.waker().clone());

@@ -52,6 +52,14 @@ enum InString {
 // ===== impl Extent =====
 
 impl Extent {
+    /// Of a text that was found to be one object and nothing else.
+    pub(crate) fn ended() -> Self {
+        Self {
+            place: Place::After,
+            ..Self::default()
+        }
+    }
+
     pub(crate) const fn place(&self) -> Place {
         self.place
     }

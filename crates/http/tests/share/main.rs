@@ -1,229 +1,28 @@
 //! What a response promises that several callers read.
 
+#[path = "../pipe/mod.rs"]
 mod pipe;
+mod states;
+mod support;
 
 use std::{
-    io,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
-    sync::{Arc, Mutex},
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use buttress_core::{
-    Class, Classify, Completion, Money, Outcome, Progress, Reason, Refused, Report, Share, Track,
-    Usage,
+    Class, Completion, Money, Outcome, Progress, Reason, Refused, Report, Share, Usage,
 };
-use buttress_http::{Body, BodyError, Http, HttpServer, Judge, Meter, Shared, TrackLayer, Tracked};
+use buttress_http::{Body, BodyError, Http, HttpServer, Shared, Tracked};
 use bytes::Bytes;
-use http::{Request, Response, response::Parts};
+use http::Response;
 use http_body::Body as _;
 use http_body_util::BodyExt;
-use tower::{ServiceExt, service_fn};
-use tower_layer::Layer;
 
 use pipe::{Pipe, Piped, Woken, error, poll, rest, text};
-
-/// Chunks that begin with `+` are content, `END` is the terminator, `bad` is an error in band, and
-/// everything else is neither.
-#[derive(Clone, Copy)]
-struct Lines;
-
-#[derive(Default)]
-struct Reads {
-    chunks: u64,
-    said: Option<Class>,
-}
-
-impl Judge for Lines {
-    fn head(&self, parts: &Parts) -> Outcome {
-        match parts.status.as_u16() {
-            200 => Outcome::SUCCESS,
-            _ => Outcome::new(Class::Throttled).with_retry_after(Duration::from_secs(7)),
-        }
-    }
-
-    fn meter(&self, _: &Parts) -> Option<Box<dyn Meter>> {
-        Some(Box::new(Reads::default()))
-    }
-}
-
-impl Meter for Reads {
-    fn chunk(&mut self, data: &Bytes) -> Progress {
-        self.chunks += 1;
-        match &data[..] {
-            b"END" => self.said = Some(Class::Success),
-            b"bad" => self.said = Some(Class::Denied),
-            [b'+', ..] => return Progress::Content,
-            _ => {}
-        }
-        Progress::Ping
-    }
-
-    fn verdict(&self, _: bool) -> Option<Outcome> {
-        self.said.map(Outcome::new)
-    }
-
-    // Each chunk is a token that costs three.
-    fn usage(&self) -> Option<Usage> {
-        Some(Usage::new(10, self.chunks))
-    }
-
-    fn cost(&self) -> Option<Money> {
-        Some(Money::from_pico(u128::from(self.chunks) * 3))
-    }
-}
-
-fn used(tokens: u64) -> Outcome {
-    Outcome::SUCCESS
-        .with_usage(Usage::new(10, tokens))
-        .with_cost(Money::from_pico(u128::from(tokens) * 3))
-}
-
-fn unbilled(tokens: u64) -> Outcome {
-    Outcome::SUCCESS
-        .with_usage(Usage::new(10, tokens).unbilled())
-        .with_cost(Money::ZERO)
-}
-
-#[derive(Clone, Default)]
-struct Heard(Arc<Mutex<(Vec<Progress>, Vec<Outcome>)>>);
-
-struct Hears(Heard);
-
-impl Heard {
-    /// Listens to a response, as a layer does.
-    fn on(response: &mut Response<Body<Piped>>) -> Self {
-        let heard = Self::default();
-        let seen = Http.classify(Ok::<_, &io::Error>(response));
-        Http.track(response, &seen, Completion::new(Hears(heard.clone())));
-        heard
-    }
-
-    fn progress(&self) -> Vec<Progress> {
-        self.0.lock().unwrap().0.clone()
-    }
-
-    #[track_caller]
-    fn outcome(&self) -> Outcome {
-        let reports = self.0.lock().unwrap().1.clone();
-        assert_eq!(reports.len(), 1, "reports");
-        reports[0]
-    }
-
-    #[track_caller]
-    fn nothing_yet(&self) {
-        let reports = self.0.lock().unwrap().1.clone();
-        assert_eq!(reports, []);
-    }
-}
-
-impl Report for Hears {
-    fn report(&mut self, outcome: &Outcome) {
-        self.0.0.lock().unwrap().1.push(*outcome);
-    }
-
-    fn watches(&self) -> bool {
-        true
-    }
-
-    fn progress(&mut self, progress: Progress) {
-        self.0.0.lock().unwrap().0.push(progress);
-    }
-}
-
-/// What one call is made of: the upstream's end, what a layer inside hears, and the shared reply.
-struct Call {
-    pipe: Pipe,
-    inside: Heard,
-    shared: Shared<Piped>,
-}
-
-struct Caller {
-    body: Body<Piped>,
-    heard: Heard,
-}
-
-impl Call {
-    fn begin() -> Self {
-        Self::of(Lines, 200, 0)
-    }
-
-    fn of(judge: impl Judge + Clone, status: u16, peek: usize) -> Self {
-        let (pipe, source) = Pipe::new();
-        let call = Self::answer(judge, status, peek, source, |_| ());
-        Self { pipe, ..call }
-    }
-
-    fn answer(
-        judge: impl Judge + Clone,
-        status: u16,
-        peek: usize,
-        source: Piped,
-        look: impl FnOnce(&Response<Body<Piped>>),
-    ) -> Self {
-        let source = Mutex::new(Some(source));
-        let client = service_fn(move |_: Request<()>| {
-            let body = source.lock().unwrap().take().unwrap();
-            let response = Response::builder().status(status).header("x-head", "kept");
-            std::future::ready(Ok::<_, io::Error>(response.body(body).unwrap()))
-        });
-        let track = TrackLayer::new(judge).peek_bytes(peek).layer(client);
-        let mut response = pin!(track.oneshot(Request::default()));
-        let Poll::Ready(Ok(mut response)) = response
-            .as_mut()
-            .poll(&mut Context::from_waker(Waker::noop()))
-        else {
-            panic!("the response is there");
-        };
-        look(&response);
-        let inside = Heard::on(&mut response);
-        let seen = Http.classify(Ok::<_, &io::Error>(&response));
-        Self {
-            pipe: Pipe::default(),
-            inside,
-            shared: Http.share(response, &seen),
-        }
-    }
-
-    fn open(&self) -> Caller {
-        let mut response = Http.open(&self.shared);
-        assert_eq!(response.headers()["x-head"], "kept");
-        let heard = Heard::on(&mut response);
-        Caller {
-            body: response.into_body(),
-            heard,
-        }
-    }
-
-    fn ended(&self) -> Option<Outcome> {
-        Http.ended(&self.shared)
-    }
-}
-
-impl Caller {
-    /// Leaves at once.
-    fn leave(self) -> Heard {
-        drop(self.body);
-        self.heard
-    }
-
-    /// Reads all that is there, which is everything.
-    #[track_caller]
-    fn read(self) -> (String, Heard) {
-        let (data, _) = rest(self.body);
-        (String::from_utf8(data).unwrap(), self.heard)
-    }
-}
-
-#[track_caller]
-fn refused(body: &mut Body<Piped>) -> Refused {
-    match error(body) {
-        BodyError::Refused(refused) => refused,
-        other => panic!("expected a refusal, found {other:?}"),
-    }
-}
+use support::{Call, Heard, Lines, refused, unbilled, used};
 
 #[test]
 fn what_is_shared_goes_between_threads_though_its_body_is_not_sync() {
@@ -602,10 +401,10 @@ fn c5_a_recording_that_outgrew_its_cap_cannot_be_begun_nor_kept() {
     for number in 1..=9 {
         call.pipe.send_bytes(megabyte());
         assert_eq!(text(&mut one.body).len(), 1 << 20);
-        assert_eq!(call.shared.whole(), number < 9, "{number} MiB");
+        assert_eq!(Http.reopens(&call.shared), number < 9, "{number} MiB");
     }
     assert!(
-        call.shared.weight() < 4 << 10,
+        Http.weight(&call.shared) < 4 << 10,
         "what all have read is let go"
     );
     let mut late = call.open();
@@ -634,7 +433,7 @@ fn c5_a_slow_reader_neither_stalls_the_others_nor_grows_memory_past_the_cap() {
         call.pipe.send_bytes(megabyte());
         assert_eq!(text(&mut fast.body).len(), 1 << 20);
         assert_eq!(text(&mut near.body).len(), 1 << 20);
-        assert!(call.shared.weight() <= Shared::<Piped>::MAX_BYTES + (64 << 10));
+        assert!(Http.weight(&call.shared) <= Shared::<Piped>::MAX_BYTES + (64 << 10));
     }
     let refusal = refused(&mut far.body);
     assert_eq!(
@@ -659,6 +458,25 @@ fn a_call_that_nobody_can_read_any_more_is_cancelled_though_there_is_a_handle() 
     one.leave();
     assert!(call.pipe.is_gone());
     assert_eq!(call.inside.outcome().class, Class::Cancelled);
+    assert_eq!(call.ended().unwrap().class, Class::Cancelled);
+}
+
+#[test]
+fn c5_a_recording_that_nobody_read_to_its_end_never_ends_well_for_a_later_reader() {
+    // Told to be over the cap before anything of it has passed.
+    let (pipe, source) = Pipe::with_length(9 << 20);
+    let call = Call::answer(Lines, 200, 0, source, |_| ());
+    let left = call.open().leave();
+    assert_eq!(left.outcome().class, Class::Cancelled);
+    assert!(pipe.is_gone());
+    let mut late = call.open();
+    assert!(!late.body.is_end_stream());
+    let refusal = refused(&mut late.body);
+    assert_eq!(
+        (refusal.reason(), refusal.class()),
+        (Reason::Coalesced, Class::Unavailable)
+    );
+    assert_eq!(late.heard.outcome().class, Class::Unavailable);
     assert_eq!(call.ended().unwrap().class, Class::Cancelled);
 }
 
@@ -691,7 +509,7 @@ fn s4_small_chunks_do_not_keep_the_buffers_alive_that_they_came_in() {
     sent.extend_from_slice(b"END");
     while !matches!(poll(&mut one.body, Waker::noop()), Poll::Ready(None)) {}
     assert_eq!(Arc::strong_count(&alive), 1);
-    assert!(call.shared.weight() < 32 << 10);
+    assert!(Http.weight(&call.shared) < 32 << 10);
     assert_eq!(rest(call.open().body).0, sent);
 }
 
