@@ -3,7 +3,7 @@
 use std::time::UNIX_EPOCH;
 
 use buttress_core::{Class, Outcome};
-use buttress_http::{Body, Tracked};
+use buttress_http::{Body, Tracked, retry_after::whole_seconds, sse::is_event_stream};
 use bytes::{Bytes, BytesMut};
 use http::{
     HeaderMap, HeaderValue, Response, StatusCode,
@@ -100,7 +100,7 @@ impl Converted {
         if let Some(wait) = seen.retry_after
             && !head.contains_key(RETRY_AFTER)
         {
-            head.insert(RETRY_AFTER, wait.as_secs().into());
+            head.insert(RETRY_AFTER, whole_seconds(wait).into());
         }
         let error = ErrorBody::read(self.way.endpoint, read);
         let message = match &error {
@@ -162,14 +162,4 @@ fn date(headers: &HeaderMap) -> Option<u64> {
     let date = httpdate::parse_http_date(date).ok()?;
     let since = date.duration_since(UNIX_EPOCH).ok()?;
     Some(since.as_secs())
-}
-
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    let kind = headers
-        .get(CONTENT_TYPE)
-        .map_or(&b""[..], HeaderValue::as_bytes);
-    let essence = kind.split(|byte| *byte == b';').next().unwrap_or_default();
-    essence
-        .trim_ascii()
-        .eq_ignore_ascii_case(b"text/event-stream")
 }
