@@ -100,6 +100,30 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The string that the object which comes next has by this name, without taking anything. `None`:
+    /// it is no object, or has none.
+    ///
+    /// It is for a member that says what the others are, such as `type`.
+    pub(super) fn look(&self, member: &str) -> Option<Text<'a>> {
+        let mut ahead = self.json.clone();
+        if ahead.kind() != Kind::Object {
+            return None;
+        }
+        let mut items = ahead.object();
+        while let Some(name) = ahead.member_decoded(&mut items) {
+            if ahead.kind() == Kind::String && *name == *member.as_bytes() {
+                let at = ahead.at();
+                let span = ahead.string();
+                return ahead
+                    .bad()
+                    .is_none()
+                    .then(|| Text::new(&self.text[span], at));
+            }
+            ahead.skip();
+        }
+        None
+    }
+
     /// Takes an array. `element` must take each value.
     pub(super) fn array(&mut self, mut element: impl FnMut(&mut Self)) {
         if !self.is(Kind::Array, "an array") {

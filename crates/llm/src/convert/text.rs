@@ -47,6 +47,13 @@ impl<'a> Text<'a> {
         }
     }
 
+    /// The same, made of what stands at `at`.
+    #[must_use]
+    pub(super) fn placed(mut self, at: usize) -> Self {
+        self.at = at;
+        self
+    }
+
     /// As it is written.
     pub(super) fn written(&self) -> &str {
         &self.written
