@@ -21,6 +21,8 @@ pub(super) struct Request<'a> {
     pub(super) choice: Option<Choice<'a>>,
     /// Whether several tools may be called at once. `None`: as the provider likes.
     pub(super) parallel: Option<bool>,
+    /// Where that was said.
+    pub(super) parallel_at: usize,
     pub(super) output: Output<'a>,
     pub(super) max_tokens: Option<Raw<'a>>,
     pub(super) temperature: Option<Raw<'a>>,
