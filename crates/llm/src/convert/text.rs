@@ -71,6 +71,16 @@ impl<'a> Text<'a> {
         self.written.is_empty()
     }
 
+    /// What is written after `prefix`, if it begins with that.
+    pub(super) fn strip_prefix(&self, prefix: &str) -> Option<Self> {
+        let written = match &self.written {
+            Cow::Borrowed(written) => written.strip_prefix(prefix)?.into(),
+            Cow::Owned(written) => written.strip_prefix(prefix)?.to_owned().into(),
+        };
+        let at = self.at;
+        Some(Self { written, at })
+    }
+
     pub(super) const fn at(&self) -> usize {
         self.at
     }
