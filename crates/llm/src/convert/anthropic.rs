@@ -1,8 +1,12 @@
-//! Requests, replies and streams in the dialect of this module.
+//! Messages: requests, replies and streams.
 
+mod arguments;
 mod events;
 mod reply;
 mod request;
+mod signature;
+mod stop;
+mod usage;
 
 pub(super) use self::{
     events::{EventReader, EventWriter},
