@@ -134,9 +134,11 @@ const USER_AGENT: HeaderValue =
 /// | [`extra_root_pem`](Client::extra_root_pem) | none |
 ///
 /// `TCP_NODELAY` is set. The head of a response is bounded: 100 fields and some 400 KiB on
-/// HTTP/1.1, 16 KiB on HTTP/2. There is no timeout after the connection is made: that is the
-/// timeout layer's. See the [module](self) for what is sent where, and [`ResponseBody`] for how a
-/// response ends.
+/// HTTP/1.1, 16 KiB on HTTP/2. On HTTP/1.1, the 129th informational (1xx) response to a request is
+/// an error of [`Kind::Malformed`]; on HTTP/2 each is forgotten at once, but nobody is told of
+/// them, and only time bounds their number. There is no timeout after the connection is made: that
+/// is the timeout layer's. See the [module](self) for what is sent where, and [`ResponseBody`] for
+/// how a response ends.
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<Shared>,

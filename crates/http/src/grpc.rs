@@ -2,7 +2,9 @@ use std::time::Duration;
 
 use buttress_core::{Class, Outcome, Progress, Reason, Refuse, Refused};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, response::Parts};
+use http::{
+    Extensions, HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, response::Parts,
+};
 
 use crate::{Body, Judge, Meter, hints, retry_after};
 
@@ -199,7 +201,7 @@ pub const fn grpc_code_of_refusal(refused: Refused) -> i32 {
 
 impl Judge for Grpc {
     fn head(&self, parts: &Parts) -> Outcome {
-        if let Some(outcome) = status_in(&parts.headers) {
+        if let Some(outcome) = status_in(&parts.headers, &parts.extensions) {
             return outcome;
         }
         let class = match parts.status {
@@ -207,7 +209,7 @@ impl Judge for Grpc {
             StatusCode::TOO_MANY_REQUESTS => Class::Throttled,
             other => class_of_grpc_code(code_of_status(other)),
         };
-        hinted(class, &parts.headers)
+        hinted(class, &parts.headers, &parts.extensions)
     }
 
     fn meter(&self, parts: &Parts) -> Option<Box<dyn Meter>> {
@@ -217,17 +219,17 @@ impl Judge for Grpc {
 }
 
 /// What headers or trailers say of the call, if they do.
-fn status_in(headers: &HeaderMap) -> Option<Outcome> {
+fn status_in(headers: &HeaderMap, extensions: &Extensions) -> Option<Outcome> {
     let code = headers.get(STATUS)?.to_str().ok();
     let code = code.and_then(|code| code.parse().ok()).unwrap_or(UNKNOWN);
     Some(match code {
         OK => Outcome::SUCCESS,
-        _ => hinted(class_of_grpc_code(code), headers),
+        _ => hinted(class_of_grpc_code(code), headers, extensions),
     })
 }
 
-fn hinted(class: Class, headers: &HeaderMap) -> Outcome {
-    let mut outcome = hints::add(Outcome::new(class), headers);
+fn hinted(class: Class, headers: &HeaderMap, extensions: &Extensions) -> Outcome {
+    let mut outcome = hints::add(Outcome::new(class), headers, extensions);
     if let Some(pushback) = headers.get(PUSHBACK) {
         let millis = pushback.to_str().ok().and_then(|text| text.parse().ok());
         match millis.and_then(|millis: i32| u64::try_from(millis).ok()) {
@@ -264,7 +266,7 @@ impl Meter for Messages {
     }
 
     fn trailers(&mut self, trailers: &HeaderMap) {
-        self.said = status_in(trailers);
+        self.said = status_in(trailers, &Extensions::new());
     }
 
     fn verdict(&self, _: bool) -> Option<Outcome> {

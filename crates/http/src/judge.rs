@@ -49,6 +49,11 @@ pub trait Judge {
 
 /// Reads one body as it passes, changing nothing.
 ///
+/// What a meter cannot read passes as it came. One malformed part in an otherwise good body is no
+/// failure: the meters of `buttress-llm` skip it, and it is [`Progress::Ping`], neither content
+/// nor verdict. It is no part of an [`Outcome`] either, which says how a call went: a meter that
+/// counts such parts is given where to by its [`Judge`], which makes it.
+///
 /// # Examples
 ///
 /// A line protocol that ends with `END`:
@@ -164,7 +169,7 @@ impl Judge for ByStatus {
         let class = class_of_status(parts.status);
         match class {
             Class::Success => Outcome::SUCCESS,
-            _ => hints::add(Outcome::new(class), &parts.headers),
+            _ => hints::add(Outcome::new(class), &parts.headers, &parts.extensions),
         }
     }
 

@@ -84,7 +84,7 @@
 //! | what may be sent twice | every method; [`Http::idempotent_only`] says otherwise |
 //! | [`client::Client`] | connect within 10 s; 256 idle connections kept for 50 s; HTTP/2 if the server offers it |
 //! | a hint to wait | at most one day ([`retry_after::MAX`]) |
-//! | a `retry-after` date | is read by the response's own `date`, else by our clock |
+//! | a `retry-after` date | is read by the response's own `date`, else by [when it was received](retry_after::ReceivedAt) |
 //!
 //! # Features
 //!

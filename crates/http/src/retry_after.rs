@@ -59,6 +59,29 @@ pub struct Hints {
     pub should_retry: Option<bool>,
 }
 
+/// When a response was received, in its extensions: the time from which a date in its
+/// `retry-after` counts, if it has no `date` of its own.
+///
+/// Without it that is the machine's wall clock at the moment when the response is judged, moved
+/// as far as tokio's clock was moved in a test. A test puts it there to know the delay to the
+/// second, as may whoever keeps responses.
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+/// use buttress_http::{ByStatus, Judge, retry_after::ReceivedAt};
+///
+/// let (parts, ()) = http::Response::builder()
+///     .status(503)
+///     .header("retry-after", "Fri, 29 Sep 2023 16:26:57 GMT")
+///     .extension(ReceivedAt(SystemTime::UNIX_EPOCH + Duration::from_secs(1_696_004_797)))
+///     .body(())
+///     .unwrap()
+///     .into_parts();
+/// assert_eq!(ByStatus.head(&parts).retry_after, Some(Duration::from_secs(20)));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReceivedAt(pub SystemTime);
+
 /// A delay as a server writes it in `Retry-After`: in whole seconds, rounded up, so that nobody
 /// comes back too early.
 ///
@@ -81,7 +104,8 @@ impl Hints {
     /// Reads the hints of a response, as the [module](self) says.
     ///
     /// `now` is the time from which a date counts. It is called only if there is a date, and once for
-    /// each.
+    /// each. The judges of this crate take the response's own `date`, which is of the clock that
+    /// the date was made by, or else when it was [received](ReceivedAt).
     #[must_use]
     pub fn from_headers(headers: &HeaderMap, now: impl Fn() -> SystemTime) -> Self {
         let millis = values(headers, &RETRY_AFTER_MS)

@@ -1,22 +1,20 @@
+mod bill;
+mod reader;
+
 use std::{
     fmt,
-    pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll, ready},
 };
 
-use buttress_core::{Class, Money, Outcome, Progress, Reason, Refused, Share, Usage};
+use buttress_core::{Class, Outcome, Progress, Share};
 use bytes::Bytes;
 use http::{Response, response::Parts};
-use http_body::{Frame, SizeHint};
 
-use crate::{
-    Body, BodyError, GrpcServer, Http, HttpServer, IdempotentHttp, Link, Tracked,
-    tape::{Place, Stop, Tape},
-};
+use self::{bill::Bill, reader::Reader};
+use crate::{Body, GrpcServer, Http, HttpServer, IdempotentHttp, Link, Tracked, tape::Tape};
 
 /// A response that several callers read: what [`Http`] makes of one by [`Share`].
 ///
@@ -30,24 +28,25 @@ use crate::{
 /// - Each reader's layers hear of the progress as *its* chunks are delivered, and of the outcome
 ///   when *it* has come to the end. The tokens are paid for once: the first reader to come to the
 ///   end reports usage and cost as they are, every other one the same usage
-///   [unbilled](Usage::unbilled), at no cost.
+///   [unbilled](buttress_core::Usage::unbilled), at no cost.
 /// - A reader that is dropped before the end reports [`Cancelled`](Class::Cancelled), unless the
 ///   reply's terminator had been delivered to it. If it was the only one left, it reports what
 ///   the call had used so far, and pays for that.
-/// - When the body fails, the reader that polled it gets the error, and the others a [`Refused`]
-///   for [`Reason::Coalesced`] with the failure's class and hint.
+/// - When the body fails, the reader that polled it gets the error, and the others a
+///   [refusal](buttress_core::Refused) for [`Coalesced`] with the failure's class and hint.
 /// - When all readers and all handles are gone, so is the body, and the call is cancelled. Until
 ///   then a handle keeps it, so that another reader may begin.
 ///
 /// # When it is larger than the cap
 ///
-/// Nobody can begin any more: a later reader ends at once with a [`Refused`] for
-/// [`Reason::Coalesced`], and [`ended`](Share::ended) never says that it may be kept. Those that
-/// read already go on; what all of them have read is let go. A reader that falls further behind
-/// than the cap ends with a [`Refused`] of class [`Interrupted`](Class::Interrupted). Since a
-/// handle is of no use any more, the last reader that leaves closes it: the body is gone and the
-/// call cancelled, whatever handles there are. The same goes for a body that says beforehand that
-/// it is larger.
+/// Nobody can begin any more: a later reader ends at once with a refusal for [`Coalesced`], and
+/// [`ended`](Share::ended) never says that it may be kept. Those that read already go on; what all
+/// of them have read is let go. A reader that falls further behind than the cap ends with a
+/// refusal of class [`Interrupted`](Class::Interrupted). Since a handle is of no use any more, the
+/// last reader that leaves closes it: the body is gone and the call cancelled, whatever handles
+/// there are. The same goes for a body that says beforehand that it is larger.
+///
+/// [`Coalesced`]: buttress_core::Reason::Coalesced
 ///
 /// # Examples
 ///
@@ -102,23 +101,6 @@ struct Mark {
     told: bool,
 }
 
-struct Bill {
-    readers: usize,
-    // None, once all of it is.
-    paid: Option<(Usage, Money)>,
-}
-
-/// One caller's body.
-struct Reader<B>
-where
-    B: http_body::Body<Data = Bytes>,
-{
-    call: Option<Arc<Call<B>>>,
-    place: Place,
-    link: Link,
-    told: bool,
-}
-
 // ===== impl Shared =====
 
 impl<B> Shared<B>
@@ -144,10 +126,7 @@ where
                 link,
                 begun: AtomicBool::new(false),
                 told: OnceLock::new(),
-                bill: Mutex::new(Bill {
-                    readers: 0,
-                    paid: Some((Usage::default(), Money::ZERO)),
-                }),
+                bill: Mutex::new(Bill::new()),
             }),
         }
     }
@@ -157,15 +136,8 @@ where
         B: Send + 'static,
         B::Error: Send,
     {
-        let call = &self.call;
-        call.bill().readers += 1;
-        let link = Link::default();
-        let reader = Reader {
-            call: Some(call.clone()),
-            place: Place::default(),
-            link: link.clone(),
-            told: false,
-        };
+        let (call, link) = (&self.call, Link::default());
+        let reader = Reader::new(call, link.clone());
         Response::from_parts(call.head.clone(), Body::linked(call.seen, link, reader))
     }
 }
@@ -300,7 +272,7 @@ where
         let told = self.told.get().filter(|_| told);
         let mut bill = self.bill();
         bill.readers -= 1;
-        let (alone, paid) = (bill.readers == 0, bill.paid.is_none());
+        let (alone, paid) = (bill.readers == 0, bill.is_paid());
         let over = told.is_some_and(|told| !told.failed());
         // Nothing is missing, or nobody can ever read it again. It is closed before anybody else
         // can begin.
@@ -323,180 +295,5 @@ where
             _ => used,
         };
         Some(self.bill().pay_part(outcome))
-    }
-}
-
-// ===== impl Bill =====
-
-impl Bill {
-    /// What one reports who has come to the end.
-    fn pay(&mut self, outcome: Outcome) -> Outcome {
-        let reported = self.rest(outcome);
-        self.paid = None;
-        reported
-    }
-
-    /// What one reports who leaves the call alone before its end.
-    fn pay_part(&mut self, outcome: Outcome) -> Outcome {
-        let reported = self.rest(outcome);
-        if self.paid.is_some() {
-            self.paid = Some((
-                outcome.usage.unwrap_or_default(),
-                outcome.cost.unwrap_or_default(),
-            ));
-        }
-        reported
-    }
-
-    fn rest(&self, mut outcome: Outcome) -> Outcome {
-        match self.paid {
-            Some((usage, cost)) => {
-                outcome.usage = outcome.usage.map(|all| Usage {
-                    input: all.input.saturating_sub(usage.input),
-                    output: all.output.saturating_sub(usage.output),
-                    cached_input: all.cached_input.saturating_sub(usage.cached_input),
-                    cache_write: all.cache_write.saturating_sub(usage.cache_write),
-                    reasoning: all.reasoning.saturating_sub(usage.reasoning),
-                    ..all
-                });
-                outcome.cost = outcome
-                    .cost
-                    .map(|all| Money::from_pico(all.pico().saturating_sub(cost.pico())));
-            }
-            None => {
-                outcome.usage = outcome.usage.map(Usage::unbilled);
-                outcome.cost = outcome.cost.map(|_| Money::ZERO);
-            }
-        }
-        outcome
-    }
-}
-
-// ===== impl Reader =====
-
-impl<B> Reader<B>
-where
-    B: http_body::Body<Data = Bytes>,
-{
-    /// It has come to the end, whatever that is.
-    fn ends(&mut self) -> Option<Outcome> {
-        let call = self.call.take()?;
-        call.tape.leave(&mut self.place);
-        let outcome = call.outcome();
-        let mut bill = call.bill();
-        bill.readers -= 1;
-        let reported = bill.pay(outcome);
-        drop(bill);
-        self.link.tell(&reported);
-        Some(outcome)
-    }
-
-    fn leaves(&mut self) {
-        if let Some(call) = self.call.take() {
-            call.tape.leave(&mut self.place);
-            if let Some(outcome) = call.left(self.told) {
-                self.link.tell(&outcome);
-            }
-        }
-    }
-
-    fn fails(
-        &mut self,
-        stop: Stop<BodyError<B::Error>>,
-    ) -> Option<Result<Frame<Bytes>, BodyError<B::Error>>> {
-        let error = match stop {
-            Stop::Behind => {
-                let refused = Refused::new(Reason::Coalesced);
-                let begun = self.place.has_read();
-                self.leaves();
-                BodyError::Refused(match begun {
-                    true => refused.with_class(Class::Interrupted),
-                    false => refused,
-                })
-            }
-            Stop::Source(error) => match self.ends()?.class {
-                // It broke after its terminator: nothing is missing.
-                Class::Success => return None,
-                _ => error,
-            },
-            Stop::Failed => {
-                let outcome = self.ends()?;
-                if outcome.class == Class::Success {
-                    return None;
-                }
-                let refused = Refused::new(Reason::Coalesced).with_class(outcome.class);
-                BodyError::Refused(match outcome.retry_after {
-                    Some(wait) => refused.with_retry_after(wait),
-                    None => refused,
-                })
-            }
-        };
-        Some(Err(error))
-    }
-}
-
-impl<B> Drop for Reader<B>
-where
-    B: http_body::Body<Data = Bytes>,
-{
-    fn drop(&mut self) {
-        match &self.call {
-            Some(call) if !call.tape.is_at_end(&self.place) => self.leaves(),
-            _ => {
-                self.ends();
-            }
-        }
-    }
-}
-
-impl<B> http_body::Body for Reader<B>
-where
-    B: http_body::Body<Data = Bytes>,
-{
-    type Data = Bytes;
-    type Error = BodyError<B::Error>;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let this = self.get_mut();
-        let Some(call) = &this.call else {
-            return Poll::Ready(None);
-        };
-        let mark = |source: &Body<B>| call.mark(source);
-        Poll::Ready(
-            match ready!(call.tape.poll_frame(&mut this.place, cx, mark)) {
-                Some(Ok((frame, mark))) => {
-                    this.told |= mark.told;
-                    if let Some(progress) = mark.progress {
-                        this.link.pass(progress);
-                    }
-                    if call.tape.is_end_stream(&this.place) {
-                        this.ends();
-                    }
-                    Some(Ok(frame))
-                }
-                Some(Err(stop)) => this.fails(stop),
-                None => {
-                    this.ends();
-                    None
-                }
-            },
-        )
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match &self.call {
-            Some(call) => call.tape.is_end_stream(&self.place),
-            None => true,
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match &self.call {
-            Some(call) => call.tape.size_hint(&self.place),
-            None => SizeHint::with_exact(0),
-        }
     }
 }

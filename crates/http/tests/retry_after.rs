@@ -2,7 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use buttress_http::retry_after::{Hints, MAX};
+use buttress_http::{
+    ByStatus, Judge,
+    retry_after::{Hints, MAX, ReceivedAt},
+};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 use serde_json::Value;
@@ -196,6 +199,60 @@ fn r8_the_server_can_say_yes_or_no() {
     assert_eq!(pair("true", "True"), Some(true));
     assert_eq!(pair("maybe", "false"), Some(false));
     assert_eq!(pair("true", "false"), None);
+}
+
+/// What a judge makes of a `retry-after` with this date.
+fn judged(at: SystemTime, date: Option<SystemTime>, received: Option<SystemTime>) -> Duration {
+    let mut response = http::Response::new(());
+    *response.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
+    let value = |time| HeaderValue::from_str(&httpdate::fmt_http_date(time)).unwrap();
+    response.headers_mut().insert("retry-after", value(at));
+    if let Some(date) = date {
+        response.headers_mut().insert("date", value(date));
+    }
+    if let Some(time) = received {
+        response.extensions_mut().insert(ReceivedAt(time));
+    }
+    let (parts, ()) = response.into_parts();
+    ByStatus.head(&parts).retry_after.expect("a hint")
+}
+
+#[test]
+fn r8_a_date_counts_from_the_responses_own_date_and_else_from_when_it_came() {
+    let secs = Duration::from_secs;
+    let (at, skewed) = (now() + secs(20), now() + secs(5));
+    assert_eq!(judged(at, Some(now()), None), secs(20));
+    assert_eq!(judged(at, Some(now()), Some(skewed)), secs(20));
+    assert_eq!(judged(at, None, Some(skewed)), secs(15));
+}
+
+#[test]
+fn a_date_counts_by_the_wall_clock_now_whatever_other_clocks_were_before() {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "what the machine says, to compare"
+    )]
+    let today = SystemTime::now();
+    let at = today + Duration::from_secs(10 * 60 * 60);
+    let hour = Duration::from_secs(60 * 60);
+    // Each test has a clock of its own, which it moves as it likes.
+    for moved in [5, 0, 1, 3] {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            tokio::time::advance(hour * moved).await;
+            let left = judged(at, None, None).as_secs_f64() / 3600.0;
+            assert!(
+                (left - f64::from(10 - moved)).abs() < 0.1,
+                "{left}, moved by {moved}"
+            );
+        });
+    }
+    let left = judged(at, None, None).as_secs_f64() / 3600.0;
+    assert!((left - 10.0).abs() < 0.1, "{left}");
 }
 
 proptest! {

@@ -1,13 +1,14 @@
 //! What a connection is served.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{Router, body::Body, routing::get};
-use http::{Request, Response};
-use hyper::body::Incoming;
+use buttress_http::BoxError;
+use bytes::Bytes;
+use http::{Request, Response, header};
 use tower::ServiceExt;
 
-use crate::{face, front, gateway::Gateway, models, pages};
+use crate::{face, front, gateway::Gateway, models, pages, web};
 
 /// What peers are served: the pages, those of them that may see them.
 #[derive(Debug)]
@@ -71,17 +72,54 @@ impl App {
         Self { gateway, router }
     }
 
-    pub(crate) async fn serve(
-        self,
-        request: Request<Incoming>,
-    ) -> Result<Response<Body>, Infallible> {
+    pub(crate) async fn serve<B>(&self, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let listed = self.gateway.web.listed(&request);
         // The router boxes body, route and future of each request. For calls, of which there are
         // many, there is nothing to be routed by the path.
-        if face::is_call(&request) {
-            Ok(front::serve(&self.gateway, request).await)
+        let mut answer = if face::is_call(&request) {
+            front::serve(&self.gateway, request).await
         } else {
-            self.router.oneshot(request.map(Body::new)).await
+            self.route(request).await
+        };
+        if let Some(origin) = listed {
+            web::open(&mut answer, origin);
         }
+        answer
+    }
+
+    async fn route<B>(&self, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let rest = (!request.body().is_end_stream()).then_some(request.version());
+        let (head, body) = request.into_parts();
+        let mut answer = match self.gateway.shows(&head) {
+            Ok(()) => {
+                let request = Request::from_parts(head, Body::new(body));
+                match self.router.clone().oneshot(request).await {
+                    Ok(answer) => answer,
+                    Err(never) => match never {},
+                }
+            }
+            Err(fault) => front::turn_away(&self.gateway, &head, &fault),
+        };
+        // Nothing that is routed reads a body.
+        if let Some(version) = rest {
+            front::close(&mut answer, version);
+        }
+        answer
+    }
+
+    /// Whether it was answered with a part of the request unread, which stands in the way of the
+    /// connection's next one.
+    pub(crate) fn closes(answer: &Response<Body>) -> bool {
+        // Of an endpoint's reply, this header is taken out.
+        answer.headers().contains_key(header::CONNECTION)
     }
 }
 
@@ -92,7 +130,6 @@ mod tests {
     use axum::body::Body;
     use http::Request;
     use http_body_util::BodyExt;
-    use tower::ServiceExt;
 
     use super::Apps;
     use crate::{config::Config, gateway::Gateway, log::Writer};
@@ -100,7 +137,7 @@ mod tests {
     fn apps(public: bool) -> Apps {
         let text = "[[endpoint]]\nname = \"a\"\ndialect = \"openai\"\nbase_url = \"http://127.0.0.1:1\"\n\
                     [[route]]\nmodel = \"m\"\nendpoints = [\"a\"]\n";
-        let config = Config::parse(Path::new("gateway.toml"), text, &|_| None).unwrap();
+        let config = Config::parse(Path::new("gateway.toml"), text, None, &|_| None).unwrap();
         Apps::new(
             &Arc::new(Gateway::new(config, Writer::quiet().log(), false)),
             public,
@@ -109,8 +146,9 @@ mod tests {
 
     async fn get(apps: &Apps, peer: &str, path: &str) -> (u16, String) {
         let peer: SocketAddr = peer.parse().unwrap();
-        let request = Request::get(path).body(Body::empty()).unwrap();
-        let answer = apps.of(peer).router.oneshot(request).await.unwrap();
+        let request = Request::get(path).header("host", "localhost");
+        let request = request.body(Body::empty()).unwrap();
+        let answer = apps.of(peer).serve(request).await;
         let status = answer.status().as_u16();
         let body = answer.into_body().collect().await.unwrap().to_bytes();
         (status, String::from_utf8(body.into()).unwrap())

@@ -3,6 +3,16 @@
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 /// What the command line asks for.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Command {
+    Serve(Args),
+    /// Makes a key for a caller of this name.
+    Key(String),
+    /// Makes the digest of a key.
+    Digest,
+}
+
+/// How to serve.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Args {
     /// The configuration. `None`: simulated endpoints.
@@ -20,6 +30,8 @@ pub(crate) const HELP: &str = "\
 An LLM gateway: OpenAI's and Anthropic's APIs in front, any number of endpoints behind.
 
 Usage: gateway [OPTIONS] [FILE]
+       gateway key NAME
+       gateway digest
 
 FILE is the configuration, in TOML. Without one, the gateway starts simulated endpoints of its own.
 
@@ -28,13 +40,56 @@ FILE is the configuration, in TOML. Without one, the gateway starts simulated en
       --listen ADDR    listen here, as 127.0.0.1:8080, whatever the configuration says
   -q, --quiet          write no line for each request
   -h, --help           show this
+
+`key` makes a key for a caller of this name, shows it once, and writes what the configuration says of
+it. `digest` reads a key of yours from its input, and writes the same. Neither keeps anything.
 ";
+
+// ===== impl Command =====
+
+impl Command {
+    /// Reads the arguments after the program's name. An `Err` says which of them is wrong, and why.
+    pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Self, String> {
+        let mut args = args.into_iter().peekable();
+        let first = args.peek().and_then(|arg| arg.to_str());
+        let command = match first {
+            Some("key") => {
+                let name = args.nth(1).map(|name| name.to_string_lossy().into_owned());
+                let name = name.ok_or("key: expected the caller's NAME after it")?;
+                if !is_name(&name) {
+                    return Err(format!("key: found `{name}`, expected {NAME}"));
+                }
+                Self::Key(name)
+            }
+            Some("digest") => {
+                args.next();
+                Self::Digest
+            }
+            _ => return Args::parse(args).map(Self::Serve),
+        };
+        match args.next() {
+            None => Ok(command),
+            Some(more) => Err(format!(
+                "found `{}`, expected nothing more",
+                more.to_string_lossy()
+            )),
+        }
+    }
+}
+
+/// Whether an endpoint or a caller may have this name: it is fit for a log and for a label.
+pub(crate) fn is_name(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    (1..=64).contains(&text.len()) && text.chars().all(plain)
+}
+
+/// Which those are.
+pub(crate) const NAME: &str = "1 to 64 letters, digits, `-`, `_` or `.`";
 
 // ===== impl Args =====
 
 impl Args {
-    /// Reads the arguments after the program's name. An `Err` says which of them is wrong, and why.
-    pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Self, String> {
+    fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Self, String> {
         let mut parsed = Self::default();
         let mut args = args.into_iter();
         while let Some(arg) = args.next() {
@@ -82,10 +137,32 @@ impl Args {
 
 #[cfg(test)]
 mod tests {
-    use super::Args;
+    use super::{Args, Command};
 
     fn parse(line: &str) -> Result<Args, String> {
-        Args::parse(line.split_whitespace().map(Into::into))
+        match command(line)? {
+            Command::Serve(args) => Ok(args),
+            other => Err(format!("{other:?}")),
+        }
+    }
+
+    fn command(line: &str) -> Result<Command, String> {
+        Command::parse(line.split_whitespace().map(Into::into))
+    }
+
+    #[test]
+    fn keys_and_digests_are_made_by_commands_of_their_own() {
+        assert_eq!(command("key alice"), Ok(Command::Key("alice".to_owned())));
+        assert_eq!(command("digest"), Ok(Command::Digest));
+        for (line, said) in [
+            ("key", "key: expected the caller's NAME"),
+            ("key a/b", "key: found `a/b`, expected 1 to 64 letters"),
+            ("key a b", "found `b`, expected nothing more"),
+            ("digest sk-1", "found `sk-1`, expected nothing more"),
+        ] {
+            let error = command(line).unwrap_err();
+            assert!(error.starts_with(said), "{line}: {error}");
+        }
     }
 
     #[test]

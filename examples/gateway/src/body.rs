@@ -21,20 +21,17 @@ pub(crate) enum BodyFault {
 
 /// Reads it. A body that came in one piece is not copied.
 ///
-/// `expects` says that the caller waits for a word before it sends a large body (`Expect:
-/// 100-continue`).
-pub(crate) async fn read<B>(mut body: B, limits: &Limits, expects: bool) -> Result<Bytes, BodyFault>
+/// One that is too large is refused as soon as that is known, by its declared length or by what came
+/// of it: the rest is not waited for.
+pub(crate) async fn read<B>(mut body: B, limits: &Limits) -> Result<Bytes, BodyFault>
 where
     B: Body<Data = Bytes> + Unpin,
 {
     let told = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if told > limits.body {
+        return Err(BodyFault::TooLarge);
+    }
     let whole = async {
-        if told > limits.body {
-            if !expects {
-                discard(&mut body, limits.body).await;
-            }
-            return Err(BodyFault::TooLarge);
-        }
         let Some(first) = data(&mut body).await? else {
             return Ok(Bytes::new());
         };
@@ -45,7 +42,6 @@ where
         let mut next = Some(first);
         while let Some(part) = next {
             if part.len() > limits.body - whole.len() {
-                discard(&mut body, limits.body).await;
                 return Err(BodyFault::TooLarge);
             }
             whole.extend_from_slice(&part);
@@ -56,20 +52,6 @@ where
     timeout(limits.read, whole)
         .await
         .unwrap_or(Err(BodyFault::TooSlow))
-}
-
-/// Lets as much again pass by, since a caller that is still sending may not see the answer when
-/// the connection closes before it has read all.
-async fn discard<B>(body: &mut B, mut bound: usize)
-where
-    B: Body<Data = Bytes> + Unpin,
-{
-    while let Ok(Some(part)) = data(body).await {
-        match bound.checked_sub(part.len()) {
-            Some(left) => bound = left,
-            None => return,
-        }
-    }
 }
 
 /// The next part that holds data; trailers are of no interest.
@@ -137,7 +119,7 @@ mod tests {
             read: Duration::from_secs(5),
             ..Limits::default()
         };
-        read(body, &limits, false).await
+        read(body, &limits).await
     }
 
     #[tokio::test]
@@ -170,13 +152,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_over_the_limit_passes_by_but_not_without_end() {
+    async fn a_body_over_the_limit_is_read_no_further() {
         let endless =
             std::iter::repeat_with(|| Ok::<_, ()>(Frame::data(Bytes::from_static(b"hello"))));
         let mut taken = 0;
         let stream = Counted(endless, &mut taken);
         assert_eq!(read_within(100, stream).await, Err(BodyFault::TooLarge));
-        assert_eq!(taken, 20 + 1 + 20 + 1);
+        assert_eq!(taken, 20 + 1);
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,14 +3,14 @@
 use std::{
     borrow::Cow,
     fmt::{self, Write as _},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use buttress_core::{Outcome, Report};
+use buttress_core::{Class, Outcome, Report};
 use http::{HeaderValue, Method, StatusCode, request::Parts};
 use tokio::time::Instant;
 
-use crate::{endpoint::Endpoint, fault::Fault, gateway::Id, log::Log};
+use crate::{callers::Caller, endpoint::Endpoint, fault::Fault, gateway::Id, log::Log};
 
 /// What the log says of a request, whatever becomes of it.
 #[derive(Debug)]
@@ -19,19 +19,28 @@ pub(crate) struct Line {
     begun: Instant,
     method: Method,
     path: Cow<'static, str>,
+    caller: Option<Caller>,
     model: Option<Box<str>>,
 }
 
-/// Counts a call to an endpoint and writes its line, once it is over.
+/// A call to an endpoint. When it is dropped, it is over: it is counted then, and its line written.
 ///
-/// It is a [`Report`], and so it goes where the reply goes: attached to the reply's body, it hears
-/// how the call went when that body has ended, failed, or been dropped.
+/// It goes where the reply goes, outside of its body, so that it knows what the caller got of it.
 #[derive(Debug)]
 pub(crate) struct Call {
     endpoint: Arc<Endpoint>,
     line: Line,
     answered: Option<(StatusCode, HeaderValue)>,
+    heard: Heard,
+    failed: Option<Class>,
 }
+
+/// Hears how a call went.
+///
+/// It is a [`Report`]: attached to the reply's body, it is told when that has ended, failed, or been
+/// dropped.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Heard(Arc<Mutex<Option<Outcome>>>);
 
 // ===== impl Line =====
 
@@ -45,8 +54,13 @@ impl Line {
             begun: Instant::now(),
             method: head.method.clone(),
             path: known.map_or_else(|| path.to_owned().into(), Cow::Borrowed),
+            caller: None,
             model: None,
         }
+    }
+
+    pub(crate) fn caller(&mut self, caller: &Caller) {
+        self.caller = Some(caller.clone());
     }
 
     pub(crate) fn model(&mut self, model: &str) {
@@ -69,6 +83,9 @@ impl Line {
     fn write(&self, out: &mut String) {
         word(out, "method=", self.method.as_str());
         quote(out, " path=", &self.path);
+        if let Some(caller) = &self.caller {
+            word(out, " caller=", caller.name());
+        }
         if let Some(model) = &self.model {
             quote(out, " model=", model);
         }
@@ -84,18 +101,49 @@ impl Call {
             endpoint: endpoint.clone(),
             line,
             answered: None,
+            heard: Heard::default(),
+            failed: None,
         }
+    }
+
+    /// What is to be told how it goes.
+    pub(crate) fn heard(&self) -> Heard {
+        self.heard.clone()
     }
 
     /// The caller is about to be told this, under this id.
     pub(crate) fn answered(&mut self, status: StatusCode, id: HeaderValue) {
         self.answered = Some((status, id));
     }
+
+    /// What was taken for a success is none.
+    pub(crate) const fn failed(&mut self, class: Class) {
+        self.failed = Some(class);
+    }
+
+    /// The caller has the head of a reply, and its body broke off. Whatever the part of it said that
+    /// came: to the caller, it is a part.
+    pub(crate) const fn broke_off(&mut self) {
+        self.failed = Some(Class::Interrupted);
+    }
+
+    fn outcome(&self) -> Outcome {
+        let heard = self.heard.lock().take();
+        // Who hears nothing was dropped before there was anything to hear.
+        let outcome = heard.unwrap_or(Outcome::new(Class::Cancelled));
+        match (self.failed, outcome.class) {
+            (Some(class), Class::Success | Class::Unavailable | Class::Cancelled) => {
+                outcome.with_class(class)
+            }
+            _ => outcome,
+        }
+    }
 }
 
-impl Report for Call {
-    fn report(&mut self, outcome: &Outcome) {
-        self.endpoint.counters.end(outcome);
+impl Drop for Call {
+    fn drop(&mut self) {
+        let outcome = self.outcome();
+        self.endpoint.counters.end(&outcome);
         self.line.log.line(|out| {
             self.line.write(out);
             word(out, " endpoint=", &self.endpoint.name);
@@ -112,6 +160,20 @@ impl Report for Call {
                 quote(out, " id=", id.to_str().unwrap_or_default());
             }
         });
+    }
+}
+
+// ===== impl Heard =====
+
+impl Heard {
+    fn lock(&self) -> MutexGuard<'_, Option<Outcome>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Report for Heard {
+    fn report(&mut self, outcome: &Outcome) {
+        *self.lock() = Some(*outcome);
     }
 }
 

@@ -1,7 +1,9 @@
 //! The configuration: a TOML file, checked as a whole before anything starts.
 
 mod check;
+mod date;
 mod fault;
+mod fields;
 mod file;
 mod units;
 
@@ -17,7 +19,7 @@ use buttress_llm::{Dialect, Secret};
 
 pub(crate) use self::fault::Faults;
 use self::{check::Check, file::File};
-use crate::pattern::Pattern;
+use crate::{callers::Callers, pattern::Pattern, web::Web};
 
 /// What the file says, and nothing is wrong with it.
 #[derive(Debug)]
@@ -25,6 +27,8 @@ pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     /// Whether others than loopback peers are shown the pages.
     pub(crate) public_pages: bool,
+    pub(crate) web: Web,
+    pub(crate) callers: Callers,
     pub(crate) limits: Limits,
     pub(crate) endpoints: Vec<Endpoint>,
     pub(crate) routes: Vec<Route>,
@@ -72,21 +76,25 @@ type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
 impl Config {
     /// Reads and checks a file. An `Err` is everything that is wrong with it.
-    pub(crate) fn read(path: &Path) -> Result<Self, Faults> {
+    ///
+    /// Where to `listen`, if that is said elsewhere, goes before what the file says.
+    pub(crate) fn read(path: &Path, listen: Option<SocketAddr>) -> Result<Self, Faults> {
+        let bytes = std::fs::read(path).map_err(|error| Faults::unreadable(path, &error))?;
         let text =
-            std::fs::read_to_string(path).map_err(|error| Faults::unreadable(path, &error))?;
-        Self::parse(path, &text, &|name| std::env::var_os(name))
+            str::from_utf8(&bytes).map_err(|error| Faults::not_text(path, &bytes, &error))?;
+        Self::parse(path, text, listen, &|name| std::env::var_os(name))
     }
 
     /// Checks the text of the file of this name.
     pub(crate) fn parse(
         path: &Path,
         text: &str,
+        listen: Option<SocketAddr>,
         environment: Environment<'_>,
     ) -> Result<Self, Faults> {
         let mut faults = Faults::of(path, text);
         let file = File::parse(text, &mut faults);
-        Check::new(faults, environment).config(&file)
+        Check::new(faults, environment).config(&file, listen)
     }
 }
 
@@ -102,6 +110,9 @@ impl Default for Limits {
         }
     }
 }
+
+/// Why it does not listen elsewhere than on loopback for everybody.
+pub(crate) const NOBODY_ASKED: &str = "expected a loopback address, or `[[callers]]` in the configuration: without them, whoever reaches the address can use the endpoints' keys";
 
 /// Where the gateway listens if nothing says otherwise.
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);

@@ -10,7 +10,13 @@ use http::{Extensions, HeaderValue, Request, header, request};
 use http_body_util::Full;
 use tower::{ServiceBuilder, ServiceExt, util::MapErr};
 
-use crate::{config, headers::take_out, stats::Counters, target::Targets};
+use crate::{
+    callers::Caller,
+    config,
+    headers::{is_callers, take_out},
+    stats::Counters,
+    target::Targets,
+};
 
 /// Where calls go.
 #[derive(Debug)]
@@ -83,10 +89,14 @@ impl Endpoint {
     /// The request as it goes to this endpoint, from the head of the caller's.
     pub(crate) fn request(&self, mut head: request::Parts, body: Bytes) -> Request<Full<Bytes>> {
         head.uri = self.targets.of(head.uri);
+        let caller = head.extensions.remove::<Caller>();
         head.extensions = Extensions::new();
+        if let Some(caller) = caller {
+            head.extensions.insert(caller);
+        }
         let headers = &mut head.headers;
-        // The body that was waited for is here. Host and length are the client's business.
-        take_out(headers, |name| name == "expect");
+        // Host and length are the client's business.
+        take_out(headers, is_callers);
         // What is read as it passes must not be compressed.
         headers.insert(
             header::ACCEPT_ENCODING,

@@ -43,7 +43,9 @@ impl Face {
     /// Whether it is worth reading the body of a request with this head.
     pub(crate) fn admits(self, head: &Parts) -> Result<(), Fault> {
         if self.asks == Asks::Other && !is_json(&head.headers) {
-            return Err(Fault::Path);
+            let kind = head.headers.get(header::CONTENT_TYPE);
+            let kind = kind.map(|kind| String::from_utf8_lossy(kind.as_bytes()).into_owned());
+            return Err(Fault::NotJson(kind));
         }
         match head.headers.get(header::CONTENT_ENCODING) {
             Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") => {
@@ -54,10 +56,28 @@ impl Face {
     }
 }
 
-/// Whether the request may be one for an endpoint, as all but the pages are.
+/// Whether the request may be one for an endpoint, as all but the pages and models are.
 pub(crate) fn is_call<B>(request: &Request<B>) -> bool {
-    request.method() == Method::POST && request.uri().path().starts_with("/v1/")
+    let path = request.uri().path();
+    request.method() == Method::POST && path.starts_with("/v1/") && methods(path) != Some(GET)
 }
+
+/// The methods for which there is something at this path, the one that matters first.
+pub(crate) fn methods(path: &str) -> Option<&'static str> {
+    match path {
+        "/v1/chat/completions" | "/v1/messages" => Some(POST),
+        "/" | "/status" | "/metrics" | "/healthz" | "/v1/models" => Some(GET),
+        // Of the server as a whole.
+        "*" => Some("GET, HEAD, POST, OPTIONS"),
+        path => match path.strip_prefix("/v1/models/") {
+            Some("") | None => None,
+            Some(_) => Some(GET),
+        },
+    }
+}
+
+const GET: &str = "GET, HEAD, OPTIONS";
+const POST: &str = "POST, OPTIONS";
 
 /// The dialect of a request whose path does not tell it.
 pub(crate) fn dialect_of(headers: &HeaderMap) -> Dialect {

@@ -11,18 +11,30 @@ use buttress_core::{Refuse, Refused};
 use buttress_http::{BoxError, HttpServer, client::Kind, outcome_of_error};
 use buttress_llm::{Dialect, ErrorReply, request::PeekError};
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::Empty;
 
-use crate::{body::BodyFault, config::Limits, front, gateway::Id};
+use crate::{body::BodyFault, callers::KeyFault, config::Limits, front, gateway::Id, web::Foreign};
 
 /// What went wrong.
 #[derive(Debug)]
 pub(crate) enum Fault {
     /// Nothing of ours is at this path.
     Path,
-    /// Something is, but not for this method.
-    Method,
+    /// Something is, but not for this method: for these.
+    Method(Method, &'static str),
+    /// A web page asks that may not.
+    Foreign(Foreign),
+    /// Nobody knows who asks.
+    Key(KeyFault),
+    /// The caller may not use this model.
+    Forbidden(String),
+    /// This page is shown to peers on this machine alone.
+    Hidden,
+    /// It depends on the body what is at this path, and the body is of this type.
+    NotJson(Option<String>),
+    /// It depends on the model, and the body names none.
+    Nameless,
     /// The body is encoded, and what it asks for cannot be read.
     Encoded,
     /// The body did not come.
@@ -39,6 +51,8 @@ pub(crate) enum Fault {
     Endpoint(String, BoxError),
     /// The endpoint of this name wants the call to go elsewhere.
     Redirect(String, StatusCode),
+    /// The endpoint of this name says that all is well, and nothing else.
+    Empty(String, StatusCode),
 }
 
 /// How many requests reached no endpoint, by reason.
@@ -47,9 +61,13 @@ pub(crate) struct TurnedAway {
     counts: [AtomicU64; REASONS.len()],
 }
 
-const REASONS: [&str; 8] = [
+const REASONS: [&str; 12] = [
     "unknown_path",
     "wrong_method",
+    "foreign_page",
+    "hidden_page",
+    "no_caller",
+    "forbidden_model",
     "encoded_body",
     "unread_body",
     "malformed_body",
@@ -66,22 +84,32 @@ impl Fault {
     /// Why it reached no endpoint, as one of [`TurnedAway`]'s reasons.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
-            Self::Path => "unknown_path",
-            Self::Method => "wrong_method",
+            Self::Path | Self::NotJson(_) | Self::Nameless => "unknown_path",
+            Self::Method(..) => "wrong_method",
+            Self::Foreign(_) => "foreign_page",
+            Self::Hidden => "hidden_page",
+            Self::Key(_) => "no_caller",
+            Self::Forbidden(_) => "forbidden_model",
             Self::Encoded => "encoded_body",
             Self::Body(..) => "unread_body",
             Self::Malformed(_) => "malformed_body",
             Self::NoModel => "no_model",
             Self::Model(_) => "unknown_model",
             Self::OtherDialect(..) => "other_dialect",
-            Self::Endpoint(..) | Self::Redirect(..) => "endpoint",
+            Self::Endpoint(..) | Self::Redirect(..) | Self::Empty(..) => "endpoint",
         }
     }
 
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::Path | Self::Model(_) | Self::OtherDialect(..) => StatusCode::NOT_FOUND,
-            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Path
+            | Self::NotJson(_)
+            | Self::Nameless
+            | Self::Model(_)
+            | Self::OtherDialect(..) => StatusCode::NOT_FOUND,
+            Self::Method(..) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Key(_) => StatusCode::UNAUTHORIZED,
+            Self::Foreign(_) | Self::Hidden | Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::Encoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Body(BodyFault::TooLarge, _) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Body(BodyFault::TooSlow, _) => StatusCode::REQUEST_TIMEOUT,
@@ -89,13 +117,25 @@ impl Fault {
                 StatusCode::BAD_REQUEST
             }
             Self::Endpoint(_, error) => status_of(error),
-            Self::Redirect(..) => StatusCode::BAD_GATEWAY,
+            Self::Redirect(..) | Self::Empty(..) => StatusCode::BAD_GATEWAY,
         }
     }
 
-    fn code(&self) -> Option<&'static str> {
+    /// The status whose name the envelope bears. That a caller is slow is no server's fault, as which
+    /// OpenAI's dialect names every 408; Anthropic's names all 4xx that it does not list as here.
+    fn named(&self) -> StatusCode {
         match self {
-            Self::Model(_) | Self::OtherDialect(..) => Some("model_not_found"),
+            Self::Body(BodyFault::TooSlow, _) => StatusCode::BAD_REQUEST,
+            _ => self.status(),
+        }
+    }
+
+    /// What it is exactly, in the words of OpenAI's dialect, and what of the request is wrong.
+    fn code(&self) -> Option<(&'static str, Option<&'static str>)> {
+        match self {
+            Self::Model(_) | Self::OtherDialect(..) => Some(("model_not_found", Some("model"))),
+            Self::Forbidden(_) => Some(("model_not_allowed", Some("model"))),
+            Self::Key(_) => Some(("invalid_api_key", None)),
             _ => None,
         }
     }
@@ -103,9 +143,12 @@ impl Fault {
     /// The answer in this dialect's envelope, to the request of this id.
     pub(crate) fn answer(&self, dialect: Dialect, id: Id) -> Response<Body> {
         let (message, name) = (self.to_string(), id.to_string());
-        let mut error = ErrorReply::new(self.status(), &message);
-        if let Some(code) = self.code() {
-            error = error.code(code).param("model");
+        let mut error = ErrorReply::new(self.named(), &message);
+        if let Some((code, param)) = self.code() {
+            error = error.code(code);
+            if let Some(param) = param {
+                error = error.param(param);
+            }
         }
         error = error.request_id(&name);
         let mut answer = Response::new(Body::from(error.json(dialect)));
@@ -117,8 +160,12 @@ impl Fault {
         );
         headers.insert(front::id_header(dialect), id.header());
         match self {
-            Self::Method => {
-                headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
+            Self::Method(_, allowed) => {
+                headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
+            }
+            Self::Key(_) => {
+                let scheme = HeaderValue::from_static("Bearer");
+                headers.insert(header::WWW_AUTHENTICATE, scheme);
             }
             Self::Endpoint(_, error) => {
                 let outcome = outcome_of_error(error);
@@ -132,6 +179,10 @@ impl Fault {
             Self::Redirect(..) => {
                 headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
             }
+            // As any reply that cannot be understood.
+            Self::Empty(..) => {
+                headers.insert(SHOULD_RETRY, HeaderValue::from_static("true"));
+            }
             _ => {}
         }
         answer
@@ -141,10 +192,35 @@ impl Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Path => f.write_str(
-                "there is nothing at this path, or its body is no JSON that names a model",
+            Self::Path => f.write_str("there is nothing at this path"),
+            Self::Method(method, allowed) => {
+                let first = allowed.split(',').next().unwrap_or_default();
+                let method: String = method.as_str().chars().take(20).collect();
+                write!(f, "found method {method}, expected {first}")
+            }
+            Self::Foreign(foreign) => foreign.fmt(f),
+            Self::Key(fault) => fault.fmt(f),
+            Self::Forbidden(model) => write!(
+                f,
+                "this caller may not use the model `{}`",
+                model.escape_debug()
             ),
-            Self::Method => f.write_str("this path expects a POST"),
+            Self::Hidden => f.write_str(
+                "this page is shown to loopback peers only; `public = true` below `[pages]` in the configuration shows it to everybody",
+            ),
+            Self::NotJson(kind) => {
+                match kind {
+                    Some(kind) => {
+                        let kind = kind.chars().take(100).flat_map(char::escape_debug);
+                        write!(f, "found content-type `{}`", kind.collect::<String>())?;
+                    }
+                    None => f.write_str("found no content-type")?,
+                }
+                f.write_str(", expected `application/json`: what this path leads to is found by the `model` in its body")
+            }
+            Self::Nameless => f.write_str(
+                "the body names no `model`, by which it is found where this path leads to",
+            ),
             Self::Encoded => {
                 f.write_str("the body has a content-encoding; it is expected to have none")
             }
@@ -175,9 +251,11 @@ impl fmt::Display for Fault {
             }
             Self::Endpoint(endpoint, error) => {
                 write!(f, "endpoint `{endpoint}`: ")?;
-                match Refused::find(&**error) {
-                    Some(refused) => refused.fmt(f),
-                    None => Kind::of(&**error).fmt(f),
+                match (Refused::find(&**error), Kind::of(&**error)) {
+                    (Some(refused), _) => refused.fmt(f),
+                    // Why it is not sent: of its own request, the caller may know all.
+                    (None, Kind::Request) => error.fmt(f),
+                    (None, kind) => kind.fmt(f),
                 }
             }
             Self::Redirect(endpoint, status) => {
@@ -191,6 +269,10 @@ impl fmt::Display for Fault {
                 )?;
                 f.write_str("its base_url may be wrong")
             }
+            Self::Empty(endpoint, status) => write!(
+                f,
+                "endpoint `{endpoint}` answered with {status} and no body, expected a reply of the model"
+            ),
         }
     }
 }
@@ -243,10 +325,10 @@ mod tests {
     use buttress_core::{Reason, Refused};
     use buttress_http::BoxError;
     use buttress_llm::{Dialect, request::Peek};
-    use http::StatusCode;
+    use http::{Method, StatusCode};
 
     use super::{Fault, REASONS, TurnedAway};
-    use crate::{body::BodyFault, config::Limits, gateway::Ids};
+    use crate::{body::BodyFault, callers::KeyFault, config::Limits, gateway::Ids, web::Foreign};
 
     fn of(error: impl Into<BoxError>) -> Fault {
         Fault::Endpoint("up".to_owned(), error.into())
@@ -287,7 +369,11 @@ mod tests {
         let limits = Limits::default();
         let faults = [
             Fault::Path,
-            Fault::Method,
+            Fault::Method(Method::GET, "POST"),
+            Fault::Foreign(Foreign::Site),
+            Fault::Hidden,
+            Fault::Key(KeyFault::Unknown),
+            Fault::Forbidden(String::new()),
             Fault::Encoded,
             Fault::Body(BodyFault::Broken, limits),
             Fault::Malformed(Peek::new("{").unwrap_err()),

@@ -3,24 +3,27 @@
 use std::sync::Arc;
 
 use axum::{body::Body, extract::State};
-use buttress_core::{Completion, settle};
+use buttress_core::{Class, Completion, settle};
 use buttress_http::Http;
 use buttress_llm::{Dialect, openai::UsageFilter, request::Peek};
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header,
+    request::Parts,
 };
+use http_body::Body as _;
 use http_body_util::Full;
-use hyper::body::Incoming;
 
 use crate::{
     body,
     call::{Call, Line},
+    callers::Caller,
     endpoint::{Endpoint, Reply},
-    face::{Asks, Face},
+    face::{self, Asks, Face},
     fault::{self, Fault},
     gateway::{Gateway, Id},
-    headers::take_out,
+    headers::{is_endpoints, take_out},
+    web,
     written::Written,
 };
 
@@ -33,12 +36,24 @@ struct Asked {
 }
 
 /// Serves one call, whatever becomes of it.
-pub(crate) async fn serve(gateway: &Gateway, request: Request<Incoming>) -> Response<Body> {
-    let (head, body) = request.into_parts();
+pub(crate) async fn serve<B>(gateway: &Gateway, request: Request<B>) -> Response<Body>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+{
+    let (mut head, body) = request.into_parts();
     let face = Face::of(&head);
+    let version = head.version;
     let id = gateway.ids.next();
     let mut line = Line::begin(&gateway.log, &head);
-    let reply = match understand(gateway, face, head, body, &mut line).await {
+    let mut unread = !body.is_end_stream();
+    let asked = match read(gateway, face, &mut head, body, &mut line).await {
+        Ok(body) => {
+            unread = false;
+            understand(gateway, face, head, body, &mut line)
+        }
+        Err(fault) => Err(fault),
+    };
+    let reply = match asked {
         Ok(asked) => ask(asked, face, id, line).await,
         Err(fault) => {
             gateway.turned_away.count(&fault);
@@ -46,47 +61,96 @@ pub(crate) async fn serve(gateway: &Gateway, request: Request<Incoming>) -> Resp
             Err(fault)
         }
     };
-    reply.unwrap_or_else(|fault| fault.answer(face.dialect, id))
+    reply.unwrap_or_else(|fault| {
+        let mut answer = fault.answer(face.dialect, id);
+        if unread {
+            close(&mut answer, version);
+        }
+        answer
+    })
 }
 
-/// Tells whoever asks for what is not there.
+/// Tells the caller that the connection ends with this answer, where one request stands in the way
+/// of the next.
+pub(crate) fn close(answer: &mut Response<Body>, version: Version) {
+    if version < Version::HTTP_2 {
+        let close = HeaderValue::from_static("close");
+        answer.headers_mut().insert(header::CONNECTION, close);
+    }
+}
+
+/// Answers what is not there, and what is but not in this way.
 pub(crate) async fn nothing(
     State(gateway): State<Arc<Gateway>>,
     request: Request<Body>,
 ) -> Response<Body> {
     let (head, _) = request.into_parts();
-    let face = Face::of(&head);
-    let fault = match face.asks {
-        Asks::Reply => Fault::Method,
-        Asks::Other => Fault::Path,
-    };
-    let id = gateway.ids.next();
-    gateway.turned_away.count(&fault);
-    Line::begin(&gateway.log, &head).turned_away(&fault, id);
-    fault.answer(face.dialect, id)
+    match face::methods(head.uri.path()) {
+        Some(allowed) if head.method == Method::OPTIONS => {
+            let mut answer = Response::new(Body::empty());
+            *answer.status_mut() = StatusCode::NO_CONTENT;
+            let headers = answer.headers_mut();
+            headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
+            web::preflight(&head.headers, headers);
+            answer
+        }
+        Some(allowed) => {
+            let method = head.method.clone();
+            turn_away(&gateway, &head, &Fault::Method(method, allowed))
+        }
+        None => turn_away(&gateway, &head, &Fault::Path),
+    }
 }
 
-/// Reads a request, and finds the endpoint that it goes to.
-async fn understand(
+/// Tells why there is no answer, counts it, and writes its line.
+pub(crate) fn turn_away(gateway: &Gateway, head: &Parts, fault: &Fault) -> Response<Body> {
+    let id = gateway.ids.next();
+    gateway.turned_away.count(fault);
+    Line::begin(&gateway.log, head).turned_away(fault, id);
+    fault.answer(Face::of(head).dialect, id)
+}
+
+/// Reads the body of a request, if its head admits it.
+async fn read<B>(
+    gateway: &Gateway,
+    face: Face,
+    head: &mut Parts,
+    body: B,
+    line: &mut Line,
+) -> Result<Bytes, Fault>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+{
+    if let Some(caller) = gateway.admits(head)? {
+        line.caller(&caller);
+        // For whatever layer wants to know.
+        head.extensions.insert(caller);
+    }
+    face.admits(head)?;
+    let limits = &gateway.limits;
+    let read = body::read(body, limits).await;
+    read.map_err(|fault| Fault::Body(fault, *limits))
+}
+
+/// Finds the endpoint that a request goes to, and makes it the endpoint's.
+fn understand(
     gateway: &Gateway,
     face: Face,
     head: Parts,
-    body: Incoming,
+    body: Bytes,
     line: &mut Line,
 ) -> Result<Asked, Fault> {
-    face.admits(&head)?;
-    let limits = &gateway.limits;
-    let expects = head.headers.contains_key(header::EXPECT);
-    let body = body::read(body, limits, expects)
-        .await
-        .map_err(|fault| Fault::Body(fault, *limits))?;
     let asked = Peek::new(body).map_err(Fault::Malformed)?;
 
     let model = asked.model().ok_or(match face.asks {
         Asks::Reply => Fault::NoModel,
-        Asks::Other => Fault::Path,
+        Asks::Other => Fault::Nameless,
     })?;
     line.model(model);
+    let caller = head.extensions.get::<Caller>();
+    if caller.is_some_and(|caller| !caller.may_use(model)) {
+        return Err(Fault::Forbidden(model.to_owned()));
+    }
     let route = gateway
         .routes
         .find(model)
@@ -122,24 +186,32 @@ async fn ask(asked: Asked, face: Face, id: Id, line: Line) -> Result<Response<Bo
         request,
         usage,
     } = asked;
-    let mut call = Completion::new(Call::begin(&endpoint, line));
+    let mut call = Call::begin(&endpoint, line);
+    // If nobody waits any more, this is dropped before the call.
+    let heard = Completion::new(call.heard());
     let mut result = match face.asks {
         Asks::Reply => endpoint.chat(request).await,
         Asks::Other => endpoint.other(request).await,
     };
+    let unfit = match &result {
+        Ok(reply) if !is_final(reply.status()) => Some(Fault::Redirect as fn(_, _) -> _),
+        Ok(reply) if face.asks == Asks::Reply && is_empty(reply) => Some(Fault::Empty as _),
+        _ => None,
+    };
     let (status, name) = match &mut result {
-        Ok(reply) if !is_final(reply.status()) => (StatusCode::BAD_GATEWAY, id.header()),
+        Ok(_) if unfit.is_some() => (StatusCode::BAD_GATEWAY, id.header()),
         Ok(reply) => (reply.status(), clean(reply.headers_mut(), face.dialect, id)),
         Err(error) => (fault::status_of(error), id.header()),
     };
-    call.get_mut().answered(status, name);
-    settle(&Http, &mut result, call);
-    match result {
-        Ok(reply) if !is_final(reply.status()) => {
-            Err(Fault::Redirect(endpoint.name.clone(), reply.status()))
-        }
-        Ok(reply) => Ok(passed_on(reply, usage)),
-        Err(error) => Err(Fault::Endpoint(endpoint.name.clone(), error)),
+    call.answered(status, name);
+    if unfit.is_some() {
+        call.failed(Class::Unavailable);
+    }
+    settle(&Http, &mut result, heard);
+    match (result, unfit) {
+        (Ok(reply), Some(fault)) => Err(fault(endpoint.name.clone(), reply.status())),
+        (Ok(reply), None) => Ok(passed_on(reply, usage, call)),
+        (Err(error), _) => Err(Fault::Endpoint(endpoint.name.clone(), error)),
     }
 }
 
@@ -148,9 +220,18 @@ fn is_final(status: StatusCode) -> bool {
     !status.is_redirection() && !status.is_informational()
 }
 
+/// Whether it is a success of which nothing comes.
+fn is_empty(reply: &Reply) -> bool {
+    let contentless = matches!(
+        reply.status(),
+        StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT
+    );
+    reply.status().is_success() && (contentless || reply.body().is_end_stream())
+}
+
 /// Makes the head of a reply one of ours, and says under which id the caller gets it.
 fn clean(headers: &mut HeaderMap, dialect: Dialect, id: Id) -> HeaderValue {
-    take_out(headers, |name| name == "set-cookie");
+    take_out(headers, is_endpoints);
     if is_event_stream(headers) {
         // Nothing on the way may keep a part of it back.
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -163,13 +244,13 @@ fn clean(headers: &mut HeaderMap, dialect: Dialect, id: Id) -> HeaderValue {
 }
 
 /// The reply for the caller, its body as it comes.
-fn passed_on(reply: Reply, usage: bool) -> Response<Body> {
+fn passed_on(reply: Reply, usage: bool, call: Call) -> Response<Body> {
     let (mut head, body) = reply.into_parts();
     if usage && is_event_stream(&head.headers) {
         head.headers.remove(header::CONTENT_LENGTH);
-        Response::from_parts(head, Body::new(Written::new(UsageFilter::new(body))))
+        Response::from_parts(head, Body::new(Written::new(UsageFilter::new(body), call)))
     } else {
-        Response::from_parts(head, Body::new(Written::new(body)))
+        Response::from_parts(head, Body::new(Written::new(body, call)))
     }
 }
 

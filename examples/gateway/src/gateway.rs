@@ -10,15 +10,18 @@ use std::{
     },
 };
 
-use http::HeaderValue;
+use http::{HeaderValue, request::Parts};
 
 use crate::{
+    callers::{Caller, Callers},
     config::{Config, Limits},
     endpoint::Endpoint,
-    fault::TurnedAway,
+    fault::{Fault, TurnedAway},
     log::Log,
     models::Model,
     route::Routes,
+    wall,
+    web::Web,
 };
 
 /// Everything that requests share.
@@ -33,6 +36,10 @@ pub(crate) struct Gateway {
     pub(crate) simulated: bool,
     pub(crate) turned_away: TurnedAway,
     pub(crate) ids: Ids,
+    pub(crate) web: Web,
+    pub(crate) callers: Callers,
+    /// Whether everybody may see the pages.
+    pub(crate) public_pages: bool,
 }
 
 /// Makes the ids of requests that nobody else has given one.
@@ -69,7 +76,37 @@ impl Gateway {
             simulated,
             turned_away: TurnedAway::default(),
             ids: Ids::new(),
+            web: config.web,
+            callers: config.callers,
+            public_pages: config.public_pages,
         }
+    }
+
+    /// Who calls, if that may be. Whoever has a key needs no other proof; where nobody is asked for
+    /// one, it must not be a web page.
+    pub(crate) fn admits(&self, head: &Parts) -> Result<Option<Caller>, Fault> {
+        if self.callers.is_empty() {
+            self.is_own(head)?;
+        }
+        let caller = self.callers.identify(&head.headers, wall::now);
+        caller.map_err(Fault::Key)
+    }
+
+    /// Whether somebody may see what is at a path that is no call's.
+    pub(crate) fn shows(&self, head: &Parts) -> Result<(), Fault> {
+        match head.uri.path() {
+            // It tells nothing, and those who ask may know no name.
+            "/healthz" => Ok(()),
+            "/" | "/status" | "/metrics" if self.public_pages => Ok(()),
+            "/" | "/status" | "/metrics" => self.is_own(head),
+            _ if self.callers.is_empty() => self.is_own(head),
+            _ => Ok(()),
+        }
+    }
+
+    fn is_own(&self, head: &Parts) -> Result<(), Fault> {
+        let admitted = self.web.admits(&head.method, &head.uri, &head.headers);
+        admitted.map_err(Fault::Foreign)
     }
 }
 

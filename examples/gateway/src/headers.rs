@@ -27,6 +27,49 @@ pub(crate) fn take_out(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool)
     }
 }
 
+/// Whether it is the caller's own business: where it comes from, on which way, and whose account
+/// its own credential is of.
+pub(crate) fn is_callers(name: &str) -> bool {
+    matches!(
+        name,
+        // The body that was waited for is here.
+        "expect"
+            | "openai-organization"
+            | "openai-project"
+            | "forwarded"
+            | "via"
+            | "x-real-ip"
+            | "x-client-ip"
+            | "true-client-ip"
+            | "cf-connecting-ip"
+            | "origin"
+            | "referer"
+    ) || name.starts_with("x-forwarded-")
+        // What a browser says of its page: `sec-fetch-site` and the like. Anthropic refuses those
+        // who seem to be one.
+        || name.starts_with("sec-")
+        || name.starts_with("access-control-")
+}
+
+/// Whether it tells of the account at an endpoint, or of the endpoint as a site, which the gateway is
+/// not.
+pub(crate) fn is_endpoints(name: &str) -> bool {
+    matches!(
+        name,
+        "set-cookie"
+            | "openai-organization"
+            | "openai-project"
+            | "anthropic-organization-id"
+            | "via"
+            | "alt-svc"
+            | "strict-transport-security"
+            | "clear-site-data"
+            | "nel"
+            | "report-to"
+            | "reporting-endpoints"
+    ) || name.starts_with("access-control-")
+}
+
 fn is_hop_by_hop(name: &str) -> bool {
     matches!(
         name,

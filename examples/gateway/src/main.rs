@@ -5,7 +5,9 @@ mod app;
 mod args;
 mod body;
 mod call;
+mod callers;
 mod config;
+mod connection;
 mod endpoint;
 mod face;
 mod fault;
@@ -19,8 +21,12 @@ mod pattern;
 mod route;
 mod server;
 mod simulate;
+mod socket;
 mod stats;
 mod target;
+mod upload;
+mod wall;
+mod web;
 mod written;
 
 use std::{
@@ -34,12 +40,23 @@ use std::{
 
 use tokio::{net::TcpListener, runtime::Runtime};
 
-use self::{app::Apps, args::Args, config::Config, gateway::Gateway, log::Writer, server::Signals};
+use self::{
+    app::Apps,
+    args::{Args, Command},
+    callers::Key,
+    config::{Config, NOBODY_ASKED},
+    gateway::Gateway,
+    log::Writer,
+    server::Signals,
+};
 
 fn main() -> ExitCode {
-    let ended = Args::parse(env::args_os().skip(1))
-        .map_err(Into::into)
-        .and_then(|args| start(&args));
+    let ended = match Command::parse(env::args_os().skip(1)) {
+        Ok(Command::Serve(args)) => start(&args),
+        Ok(Command::Key(name)) => make_key(&name),
+        Ok(Command::Digest) => digest(),
+        Err(wrong) => Err(wrong.into()),
+    };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -57,6 +74,31 @@ fn start(args: &Args) -> Result<(), Box<dyn Error>> {
     ended
 }
 
+/// Shows a new key, and what the configuration says of its caller.
+fn make_key(name: &str) -> Result<(), Box<dyn Error>> {
+    let key = Key::random().map_err(|_| "the system gives no random bytes")?;
+    let (digest, key) = (key.digest(), key.expose());
+    let mut out = io::stdout().lock();
+    write!(
+        out,
+        "{key}
+
+That is the key: give it to the caller, it is not shown again. This belongs in the configuration:
+
+[[callers]]
+name = \"{name}\"
+key_sha256 = \"{digest}\"
+"
+    )?;
+    Ok(out.flush()?)
+}
+
+/// Says what the configuration says of a key that there is already.
+fn digest() -> Result<(), Box<dyn Error>> {
+    let key = Key::read(io::stdin().lock())?;
+    Ok(writeln!(io::stdout(), "key_sha256 = \"{}\"", key.digest())?)
+}
+
 async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     if args.help {
         return Ok(write!(io::stdout(), "{}", args::HELP)?);
@@ -64,14 +106,19 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let mut signals = Signals::listen()?;
     let (config, _simulated) = match &args.config {
         Some(file) => (
-            Config::read(file).map_err(|faults| faults.to_string())?,
+            Config::read(file, args.listen).map_err(|faults| faults.to_string())?,
             None,
         ),
         None => {
-            let (config, providers) = simulate::start().await?;
+            let (config, providers) = simulate::start(args.listen).await?;
             (config, Some(providers))
         }
     };
+    let open = config.callers.is_empty();
+    let address = config.listen;
+    if open && !address.ip().to_canonical().is_loopback() {
+        return Err(format!("--listen: found {address} and no callers, {NOBODY_ASKED}").into());
+    }
     for note in &config.notes {
         eprintln!("note: {note}");
     }
@@ -84,11 +131,10 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         )?);
     }
 
-    let address = args.listen.unwrap_or(config.listen);
     let listener = TcpListener::bind(address)
         .await
         .map_err(|error| format!("cannot listen on {address}: {error}"))?;
-    announce(listener.local_addr()?, args.config.is_none())?;
+    announce(listener.local_addr()?, open, args.config.is_none())?;
 
     let limits = config.limits;
     let writer = if args.quiet {
@@ -114,13 +160,13 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn announce(address: SocketAddr, simulated: bool) -> io::Result<()> {
+fn announce(address: SocketAddr, open: bool, simulated: bool) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "listening on http://{address}")?;
-    if !address.ip().to_canonical().is_loopback() {
+    if open {
         writeln!(
             out,
-            "note: it asks nobody for a key: whoever reaches this address can use the endpoints' keys"
+            "No callers are listed: it asks nobody for a key, and listens on loopback only."
         )?;
     }
     if simulated {

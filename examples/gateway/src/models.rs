@@ -5,14 +5,16 @@ use std::{collections::HashSet, sync::Arc};
 use axum::{
     Json,
     body::Body,
-    extract::{Path, State},
+    extract::{Path, State, rejection::PathRejection},
     response::{IntoResponse, Response},
 };
 use buttress_llm::Dialect;
-use http::HeaderMap;
+use http::Request;
 use serde_json::{Value, json};
 
-use crate::{endpoint::Endpoint, face, fault::Fault, gateway::Gateway, route::Routes};
+use crate::{
+    callers::Caller, endpoint::Endpoint, face, fault::Fault, front, gateway::Gateway, route::Routes,
+};
 
 /// A model, and the endpoint that serves it first.
 #[derive(Debug)]
@@ -57,31 +59,49 @@ impl Model {
 }
 
 /// `GET /v1/models`
-pub(crate) async fn list(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Json<Value> {
-    let dialect = face::dialect_of(&headers);
-    let models: Vec<_> = gateway
-        .models
-        .iter()
-        .map(|model| model.shown(dialect))
+pub(crate) async fn list(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response {
+    let (head, _) = request.into_parts();
+    let caller = match gateway.admits(&head) {
+        Ok(caller) => caller,
+        Err(fault) => return front::turn_away(&gateway, &head, &fault),
+    };
+    let dialect = face::dialect_of(&head.headers);
+    let models: Vec<_> = (gateway.models.iter())
+        .filter(|model| may_use(caller.as_ref(), &model.id))
         .collect();
-    Json(match dialect {
+    let shown: Vec<_> = models.iter().map(|model| model.shown(dialect)).collect();
+    let list = match dialect {
         Dialect::Anthropic => json!({
             "has_more": false,
-            "first_id": gateway.models.first().map(|model| &model.id),
-            "last_id": gateway.models.last().map(|model| &model.id),
-            "data": models,
+            "first_id": models.first().map(|model| &model.id),
+            "last_id": models.last().map(|model| &model.id),
+            "data": shown,
         }),
-        _ => json!({ "object": "list", "data": models }),
-    })
+        _ => json!({ "object": "list", "data": shown }),
+    };
+    Json(list).into_response()
+}
+
+/// If nobody is asked for a key, everybody may.
+fn may_use(caller: Option<&Caller>, model: &str) -> bool {
+    caller.is_none_or(|caller| caller.may_use(model))
 }
 
 /// `GET /v1/models/{id}`
 pub(crate) async fn one(
     State(gateway): State<Arc<Gateway>>,
-    headers: HeaderMap,
-    Path(id): Path<String>,
-) -> Response<Body> {
-    let dialect = face::dialect_of(&headers);
+    id: Result<Path<String>, PathRejection>,
+    request: Request<Body>,
+) -> Response {
+    let (head, _) = request.into_parts();
+    // One that is not UTF-8 is not the name of a model.
+    let id = id.map_or_else(|_| head.uri.path().to_owned(), |Path(id)| id);
+    match gateway.admits(&head) {
+        Ok(caller) if may_use(caller.as_ref(), &id) => {}
+        Ok(_) => return front::turn_away(&gateway, &head, &Fault::Forbidden(id)),
+        Err(fault) => return front::turn_away(&gateway, &head, &fault),
+    }
+    let dialect = face::dialect_of(&head.headers);
     let listed = gateway.models.iter().find(|model| model.id == id);
     if let Some(model) = listed {
         return Json(model.shown(dialect)).into_response();
@@ -92,6 +112,6 @@ pub(crate) async fn one(
             let owner = endpoint.name.clone();
             Json(Model { id, owner }.shown(dialect)).into_response()
         }
-        None => Fault::Model(id).answer(dialect, gateway.ids.next()),
+        None => front::turn_away(&gateway, &head, &Fault::Model(id)),
     }
 }

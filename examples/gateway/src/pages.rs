@@ -7,13 +7,14 @@ use std::{
 
 use axum::{
     Json,
+    body::Body,
     extract::State,
     response::{Html, IntoResponse},
 };
-use http::{StatusCode, header};
+use http::{Request, Response, header};
 use serde_json::{Value, json};
 
-use crate::{endpoint::Endpoint, gateway::Gateway};
+use crate::{endpoint::Endpoint, fault::Fault, front, gateway::Gateway};
 
 /// `/`: one page that streams a chat, and shows what the gateway does meanwhile.
 pub(crate) async fn index() -> impl IntoResponse {
@@ -32,9 +33,11 @@ pub(crate) async fn health() -> &'static str {
 }
 
 /// In place of a page, for a peer that may not see it.
-pub(crate) async fn hidden() -> impl IntoResponse {
-    let why = "This page is shown to loopback peers only. To show it to everybody:\n\n[pages]\npublic = true\n";
-    (StatusCode::FORBIDDEN, why)
+pub(crate) async fn hidden(
+    State(gateway): State<Arc<Gateway>>,
+    request: Request<Body>,
+) -> Response<Body> {
+    front::turn_away(&gateway, &request.into_parts().0, &Fault::Hidden)
 }
 
 /// `/status`: what the page shows, as JSON.
@@ -44,7 +47,11 @@ pub(crate) async fn status(State(gateway): State<Arc<Gateway>>) -> impl IntoResp
         .iter()
         .map(|endpoint| shown(endpoint))
         .collect();
-    let status = json!({ "simulated": gateway.simulated, "endpoints": endpoints });
+    let status = json!({
+        "simulated": gateway.simulated,
+        "asks_for_key": !gateway.callers.is_empty(),
+        "endpoints": endpoints,
+    });
     ([(header::CACHE_CONTROL, "no-store")], Json(status))
 }
 

@@ -2,18 +2,18 @@
 
 use std::{io, pin::pin, time::Duration};
 
-use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
-};
 use tokio::{
     net::TcpListener,
+    sync::watch,
     task::JoinSet,
     time::{sleep, timeout},
 };
 
-use crate::{app::Apps, config::Limits};
+use crate::{
+    app::Apps,
+    config::Limits,
+    connection::{Protocols, Requests},
+};
 
 /// The order to stop: SIGTERM, or ctrl-c.
 #[derive(Debug)]
@@ -25,8 +25,9 @@ pub(crate) struct Signals {
 /// Those who were let in, and have not left.
 #[derive(Debug)]
 pub(crate) struct Connections {
-    graceful: GracefulShutdown,
+    stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
+    requests: Requests,
 }
 
 /// Serves everybody who connects, until `stop` is ready.
@@ -36,34 +37,25 @@ pub(crate) async fn serve(
     apps: &Apps,
     stop: impl Future<Output = ()>,
 ) -> Connections {
-    let mut http = http1::Builder::new();
-    // Between two requests of a connection, too: an idle caller is let go.
-    http.timer(TokioTimer::new())
-        .header_read_timeout(limits.read);
-    let graceful = GracefulShutdown::new();
+    let (stopping, stopped) = watch::channel(false);
+    let protocols = Protocols::new(*limits, stopped);
     let mut tasks = JoinSet::new();
     let mut stop = pin!(stop);
     loop {
         tokio::select! {
             accepted = listener.accept(), if tasks.len() < limits.connections => match accepted {
                 Ok((stream, peer)) => {
-                    // A caller that leaves, or does not speak HTTP, is nobody's business: here,
-                    // and below.
-                    let _ = stream.set_nodelay(true);
-                    let app = apps.of(peer);
-                    let service = service_fn(move |request| app.clone().serve(request));
-                    let connection = http.serve_connection(TokioIo::new(stream), service);
-                    let connection = graceful.watch(connection);
-                    tasks.spawn(async move {
-                        let _ = connection.await;
-                    });
+                    tasks.spawn(protocols.clone().serve(stream, apps.of(peer)));
                 }
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 // Out of descriptors: those who have one need a moment to give it back.
                 Err(_) => sleep(Duration::from_millis(20)).await,
             },
             Some(_) = tasks.join_next() => {}
-            () = &mut stop => return Connections { graceful, tasks },
+            () = &mut stop => {
+                let requests = protocols.requests();
+                return Connections { stop: stopping, tasks, requests };
+            }
         }
     }
 }
@@ -75,15 +67,19 @@ impl Connections {
     /// Says whether they did.
     pub(crate) async fn drain(self, bound: Duration, cut: impl Future<Output = ()>) -> bool {
         let Self {
-            graceful,
+            stop,
             mut tasks,
+            requests,
         } = self;
+        stop.send_replace(true);
+        let gone = async { while tasks.join_next().await.is_some() {} };
         let finished = tokio::select! {
-            finished = timeout(bound, graceful.shutdown()) => finished.is_ok(),
+            finished = timeout(bound, gone) => finished.is_ok(),
             () = cut => false,
         };
         // Whatever is cut off is over, and has been counted and logged, when this returns.
         tasks.shutdown().await;
+        requests.shutdown().await;
         finished
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     error::Error,
+    net::SocketAddr,
     path::Path,
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
@@ -21,14 +22,16 @@ pub(crate) struct Simulated {
 const PACE: Duration = Duration::from_millis(25);
 
 /// Starts them, and says how they are reached.
-pub(crate) async fn start() -> Result<(Config, Simulated), Box<dyn Error>> {
+pub(crate) async fn start(
+    listen: Option<SocketAddr>,
+) -> Result<(Config, Simulated), Box<dyn Error>> {
     let openai = Provider::openai().on(Match::model("sim-flaky"), flaky());
     let openai = talkative(openai).start().await?;
     let anthropic = talkative(Provider::anthropic()).start().await?;
     let text = include_str!("simulate/gateway.toml")
         .replace("OPENAI", &openai.base_url())
         .replace("ANTHROPIC", &anthropic.base_url());
-    let config = Config::parse(Path::new("simulate/gateway.toml"), &text, &|_| None);
+    let config = Config::parse(Path::new("simulate/gateway.toml"), &text, listen, &|_| None);
     let config = config.map_err(|faults| faults.to_string())?;
     let providers = [openai, anthropic];
     Ok((

@@ -9,8 +9,10 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
+use crate::call::Call;
+
 pin_project! {
-    /// A body that waits once before it fails.
+    /// The body of a reply, with the call that it ends. It waits once before it fails.
     ///
     /// hyper writes to the connection when a body has nothing ready; one that fails in the same turn
     /// as it delivered takes along what was not written yet.
@@ -18,14 +20,17 @@ pin_project! {
         #[pin]
         inner: B,
         failure: Option<B::Error>,
+        // Dropped after the body, which tells how it went before it is gone.
+        call: Call,
     }
 }
 
 impl<B: Body> Written<B> {
-    pub(crate) const fn new(inner: B) -> Self {
+    pub(crate) const fn new(inner: B, call: Call) -> Self {
         Self {
             inner,
             failure: None,
+            call,
         }
     }
 }
@@ -44,6 +49,7 @@ impl<B: Body<Data = Bytes>> Body for Written<B> {
         }
         match ready!(this.inner.poll_frame(cx)) {
             Some(Err(failure)) => {
+                this.call.broke_off();
                 *this.failure = Some(failure);
                 cx.waker().wake_by_ref();
                 Poll::Pending

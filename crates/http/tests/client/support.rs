@@ -210,6 +210,11 @@ pub(crate) async fn fails(client: &Client, kind: Kind, class: Class, sent: Sent)
     error
 }
 
+/// A failure of this kind, after which nobody knows whether the request was served.
+pub(crate) async fn may_have_been_served(client: &Client, kind: Kind) -> Error {
+    fails(client, kind, Class::Unavailable, Sent::Maybe).await
+}
+
 /// An error's texts, to the bottom of its chain, have nothing of the canary.
 pub(crate) fn assert_silent(error: &(dyn StdError + 'static)) {
     let mut next = Some(error);

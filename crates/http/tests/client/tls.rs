@@ -19,7 +19,7 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tower_service::Service;
 
-use crate::support::{Server, fails, get, gone, read_head, reply, reset};
+use crate::support::{Server, fails, get, gone, may_have_been_served, read_head, reply, reset};
 
 /// An authority that clients can be made to trust.
 pub(crate) struct Authority {
@@ -222,13 +222,7 @@ async fn tls_against_plain_http_is_a_mistake_in_the_configuration() {
 async fn plain_http_against_tls_is_malformed() {
     let authority = Authority::new();
     let server = serving(authority.acceptor("127.0.0.1", &[])).await;
-    fails(
-        &server.client(),
-        Kind::Malformed,
-        Class::Unavailable,
-        Sent::Maybe,
-    )
-    .await;
+    may_have_been_served(&server.client(), Kind::Malformed).await;
 }
 
 #[tokio::test]
@@ -282,7 +276,7 @@ async fn a_close_over_tls_without_an_answer_may_have_been_served() {
     })
     .await;
     let client = trusting(server.addr, &authority);
-    fails(&client, Kind::Closed, Class::Unavailable, Sent::Maybe).await;
+    may_have_been_served(&client, Kind::Closed).await;
 }
 
 /// hyper-util by itself would have the second request wait for the first one's connection, and

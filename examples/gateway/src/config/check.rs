@@ -1,16 +1,21 @@
 //! What keys and types do not say: whether it all fits together, and whether it can work.
 
-use std::collections::HashMap;
-
-use buttress_http::client::{Client, Proxies};
-use buttress_llm::{Dialect, Secret};
-use toml::Spanned;
+use std::{collections::HashMap, net::SocketAddr};
 
 use super::{
-    Config, Endpoint, Environment, Faults, LISTEN, Limits, Route,
-    file::{EndpointEntry, File, LimitsSection, RouteEntry},
+    Config, Endpoint, Environment, Faults, LISTEN, Limits, NOBODY_ASKED, Route,
+    fields::Text,
+    file::{EndpointEntry, File, LimitsSection, RouteEntry, WebSection},
 };
-use crate::pattern::Pattern;
+use crate::{
+    args,
+    callers::{Callers, Digest, Entry},
+    pattern::Pattern,
+    web::Web,
+};
+use buttress_http::client::{Client, Proxies};
+use buttress_llm::{Dialect, Secret};
+use http::uri::Authority;
 
 /// One check of one file.
 pub(super) struct Check<'a> {
@@ -32,8 +37,15 @@ impl<'a> Check<'a> {
         }
     }
 
-    pub(super) fn config(mut self, file: &File) -> Result<Config, Faults> {
+    pub(super) fn config(
+        mut self,
+        file: &File,
+        listen: Option<SocketAddr>,
+    ) -> Result<Config, Faults> {
+        let listen = listen.unwrap_or_else(|| self.listen(file));
+        let callers = self.callers(file);
         let limits = self.limits(&file.limits);
+        let web = self.web(&file.web);
         let names = self.names(file);
         let endpoints: Option<Vec<_>> = {
             // All of them are looked at before the first that is wrong ends it.
@@ -50,8 +62,10 @@ impl<'a> Check<'a> {
         }
         let notes = self.notes;
         self.faults.or(endpoints.map(|endpoints| Config {
-            listen: file.listen.unwrap_or(LISTEN),
+            listen,
             public_pages: file.pages.public.unwrap_or(false),
+            web,
+            callers: Callers::new(callers),
             limits,
             endpoints,
             routes,
@@ -79,32 +93,121 @@ impl<'a> Check<'a> {
         }
     }
 
+    /// Who asks nobody for a key is reached from this machine alone.
+    fn listen(&mut self, file: &File) -> SocketAddr {
+        let Some(listen) = &file.listen else {
+            return LISTEN;
+        };
+        let address = *listen.get_ref();
+        if file.callers.is_empty() && !address.ip().to_canonical().is_loopback() {
+            let found = format!("found {address} and no callers, {NOBODY_ASKED}");
+            self.faults.add(&listen.span(), found);
+        }
+        address
+    }
+
+    fn callers(&mut self, file: &File) -> Vec<(Digest, Entry)> {
+        const MOST: usize = 4096;
+        let mut callers: Vec<(Digest, Entry)> = Vec::with_capacity(file.callers.len().min(MOST));
+        for entry in &file.callers {
+            if let Some(name) = &entry.name {
+                self.name(name);
+            }
+            let models = entry.models.as_ref().map(|models| {
+                if models.get_ref().is_empty() {
+                    let found = "found no model, expected at least one; or no `models`, for all";
+                    self.faults.add(&models.span(), found);
+                }
+                for model in models.get_ref() {
+                    self.model(model);
+                }
+                let texts = models.get_ref().iter();
+                texts
+                    .map(|text| Pattern::new(text.get_ref().as_str()))
+                    .collect()
+            });
+            let (Some(name), Some(digest)) = (&entry.name, &entry.key_sha256) else {
+                continue;
+            };
+            let key = *digest.get_ref();
+            if let Some((_, before)) = callers.iter().find(|(known, _)| *known == key) {
+                let found = format!(
+                    "found the key of caller `{}` again, expected another",
+                    before.name
+                );
+                self.faults.add(&digest.span(), found);
+            } else if callers.len() == MOST {
+                let found = format!("found more than {MOST} callers, expected at most as many");
+                self.faults.add(&digest.span(), found);
+                break;
+            }
+            callers.push((
+                key,
+                Entry {
+                    name: name.get_ref().clone(),
+                    models,
+                    expires: entry.expires,
+                },
+            ));
+        }
+        callers
+    }
+
+    fn web(&mut self, section: &WebSection) -> Web {
+        for host in &section.hosts {
+            let text = host.get_ref();
+            let authority = text.parse::<Authority>().ok();
+            // Without user and port.
+            if authority.is_none_or(|authority| authority.host() != text) {
+                let found =
+                    format!("found host {text:?}, expected a name or address without a port");
+                self.faults.add(&host.span(), found);
+            }
+        }
+        for origin in &section.origins {
+            let text = origin.get_ref();
+            let rest = (text.strip_prefix("https://")).or_else(|| text.strip_prefix("http://"));
+            let authority = rest.and_then(|rest| rest.parse::<Authority>().ok());
+            if authority.is_none_or(|authority| authority.as_str().contains('@')) {
+                let found = format!(
+                    "found origin {text:?}, expected scheme and host alone, such as \"https://chat.example.com\""
+                );
+                self.faults.add(&origin.span(), found);
+            }
+        }
+        let own = |texts: &[Text]| texts.iter().map(|text| text.get_ref().clone()).collect();
+        Web {
+            hosts: own(&section.hosts),
+            origins: own(&section.origins),
+        }
+    }
+
     /// The endpoints by name.
     fn names<'f>(&mut self, file: &'f File) -> HashMap<&'f str, usize> {
         let mut names = HashMap::new();
         for (place, entry) in file.endpoints.iter().enumerate() {
-            let name = entry.name.get_ref();
-            let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-            if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
-                let found = format!(
-                    "found name {name:?}, expected 1 to 64 letters, digits, `-`, `_` or `.`"
-                );
-                self.faults.add(&entry.name.span(), found);
-            }
+            let Some(text) = &entry.name else { continue };
+            self.name(text);
+            let name = text.get_ref();
             if names.insert(name.as_str(), place).is_some() {
                 let found = format!("found a second endpoint `{name}`, expected another name");
-                self.faults.add(&entry.name.span(), found);
+                self.faults.add(&text.span(), found);
             }
         }
         names
     }
 
-    fn endpoint(&mut self, entry: &EndpointEntry) -> Option<Endpoint> {
-        let base_url = entry.base_url.get_ref();
-        let client = Client::direct(base_url).and_then(|client| client.proxies(&self.proxies));
-        if let Err(error) = &client {
-            self.faults.add(&entry.base_url.span(), error.to_string());
+    /// A name must be fit for a log and for a label.
+    fn name(&mut self, name: &Text) {
+        let text = name.get_ref();
+        if !args::is_name(text) {
+            let found = format!("found name {text:?}, expected {}", args::NAME);
+            self.faults.add(&name.span(), found);
         }
+    }
+
+    fn endpoint(&mut self, entry: &EndpointEntry) -> Option<Endpoint> {
+        let client = entry.base_url.as_ref().and_then(|url| self.client(url));
         let key = entry
             .key_env
             .as_ref()
@@ -119,17 +222,17 @@ impl<'a> Check<'a> {
                 self.faults.add(&model.span(), found);
             }
         }
-        let name = entry.name.get_ref();
-        if entry.dialect == Dialect::Gemini {
+        let (name, dialect) = (entry.name.as_ref()?.get_ref(), entry.dialect?);
+        if dialect == Dialect::Gemini {
             self.notes.push(format!(
                 "endpoint `{name}`: no path of the gateway reaches a Gemini endpoint yet"
             ));
         }
         Some(Endpoint {
             name: name.clone(),
-            dialect: entry.dialect,
-            client: client.ok()?,
-            base_url: base_url.clone(),
+            dialect,
+            client: client?,
+            base_url: entry.base_url.as_ref()?.get_ref().clone(),
             key,
             models: entry
                 .models
@@ -139,8 +242,16 @@ impl<'a> Check<'a> {
         })
     }
 
+    fn client(&mut self, base_url: &Text) -> Option<Client> {
+        let client = Client::direct(base_url.get_ref());
+        let client = client.and_then(|client| client.proxies(&self.proxies));
+        client
+            .map_err(|error| self.faults.add(&base_url.span(), error.to_string()))
+            .ok()
+    }
+
     /// The key in this variable. Its value is never shown, and neither is a name that may be one.
-    fn key(&mut self, variable: &Spanned<String>) -> Option<Secret> {
+    fn key(&mut self, variable: &Text) -> Option<Secret> {
         let name = variable.get_ref();
         let plain = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
         let fault = if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
@@ -164,7 +275,7 @@ impl<'a> Check<'a> {
     }
 
     /// A model's name or pattern must be fit for a log and for a JSON string.
-    fn model(&mut self, model: &Spanned<String>) {
+    fn model(&mut self, model: &Text) {
         let text = model.get_ref();
         if text.is_empty() || text.len() > 256 || text.chars().any(char::is_control) {
             let found =
@@ -176,33 +287,34 @@ impl<'a> Check<'a> {
     fn routes(&mut self, file: &File, names: &HashMap<&str, usize>) -> Vec<Route> {
         let mut routes: Vec<Route> = Vec::with_capacity(file.routes.len());
         for entry in &file.routes {
-            self.model(&entry.model);
-            let model = Pattern::new(entry.model.get_ref().as_str());
+            let endpoints = self.targets(entry, file, names);
+            let rename = entry.rename.as_ref().map(|rename| {
+                self.model(rename);
+                let text = rename.get_ref();
+                if text.contains('*') {
+                    let found = format!("found rename {text:?}, expected one model's name");
+                    self.faults.add(&rename.span(), found);
+                }
+                text.clone()
+            });
+            let Some(text) = &entry.model else { continue };
+            self.model(text);
+            let model = Pattern::new(text.get_ref().as_str());
             // An exact name goes before all patterns, so that only its like can be in its way.
             let in_the_way = |before: &&Route| {
                 before.model.is_exact() == model.is_exact() && before.model.covers(&model)
             };
             if let Some(before) = routes.iter().find(in_the_way) {
-                let (text, before) = (model.as_str(), before.model.as_str());
+                let (narrow, before) = (model.as_str(), before.model.as_str());
                 let found = format!(
-                    "found route {text:?} behind {before:?}, which takes all of its models; expected the narrower one first"
+                    "found route {narrow:?} behind {before:?}, which takes all of its models; expected the narrower one first"
                 );
-                self.faults.add(&entry.model.span(), found);
+                self.faults.add(&text.span(), found);
             }
             routes.push(Route {
                 model,
-                endpoints: self.targets(entry, file, names),
-                rename: entry.rename.as_ref().map(|rename| {
-                    self.model(rename);
-                    if rename.get_ref().contains('*') {
-                        let found = format!(
-                            "found rename {:?}, expected one model's name",
-                            rename.get_ref()
-                        );
-                        self.faults.add(&rename.span(), found);
-                    }
-                    rename.get_ref().clone()
-                }),
+                endpoints,
+                rename,
             });
         }
         routes
@@ -215,7 +327,10 @@ impl<'a> Check<'a> {
         names: &HashMap<&str, usize>,
     ) -> Vec<usize> {
         let mut targets = Vec::new();
-        for name in entry.endpoints.get_ref() {
+        let Some(listed) = &entry.endpoints else {
+            return targets;
+        };
+        for name in listed.get_ref() {
             let text = name.get_ref();
             match names.get(text.as_str()) {
                 Some(place) if targets.contains(place) => {
@@ -238,20 +353,14 @@ impl<'a> Check<'a> {
                 }
             }
         }
-        let dialects = |dialect| {
-            targets
-                .iter()
-                .any(|place| file.endpoints[*place].dialect == dialect)
-        };
-        if entry.endpoints.get_ref().is_empty() {
-            self.faults.add(
-                &entry.endpoints.span(),
-                "found no endpoint, expected at least one",
-            );
-        } else if !targets.is_empty() && !dialects(Dialect::OpenAi) && !dialects(Dialect::Anthropic)
-        {
+        // Of those whose dialect could not be read, it is not known.
+        let gemini = |place: &usize| file.endpoints[*place].dialect == Some(Dialect::Gemini);
+        if listed.get_ref().is_empty() {
+            self.faults
+                .add(&listed.span(), "found no endpoint, expected at least one");
+        } else if !targets.is_empty() && targets.iter().all(gemini) {
             let found = "found only Gemini endpoints, which no path of the gateway reaches yet; expected one of dialect `openai` or `anthropic`";
-            self.faults.add(&entry.endpoints.span(), found);
+            self.faults.add(&listed.span(), found);
         }
         targets
     }

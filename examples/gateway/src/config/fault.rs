@@ -1,6 +1,6 @@
 //! What is wrong with a configuration, and where.
 
-use std::{fmt, ops::Range, path::Path};
+use std::{fmt, ops::Range, path::Path, str::Utf8Error};
 
 /// Everything that is wrong with one file, in the order of its lines.
 #[derive(Debug)]
@@ -34,14 +34,41 @@ impl Faults {
         faults
     }
 
+    /// A file that is no text.
+    pub(super) fn not_text(file: &Path, bytes: &[u8], error: &Utf8Error) -> Self {
+        let (good, rest) = bytes.split_at(error.valid_up_to());
+        let good = String::from_utf8_lossy(good);
+        let mut faults = Self::of(file, &good);
+        let column = good.chars().rev().take_while(|c| *c != '\n').count() + 1;
+        let byte = rest.first().copied().unwrap_or_default();
+        faults.add(
+            &(good.len()..good.len()),
+            format!("found byte 0x{byte:02x} at column {column}, expected UTF-8 text"),
+        );
+        faults
+    }
+
     /// Something at this place is wrong: says what was found, and what was expected.
     pub(super) fn add(&mut self, at: &Range<usize>, what: impl Into<String>) {
         let line = self.lines.partition_point(|begin| *begin <= at.start);
         self.found.push((Some(line), what.into()));
     }
 
-    /// What the TOML parser, or serde, has to say.
-    pub(super) fn parser(&mut self, error: &toml::de::Error, fallback: &Range<usize>) {
+    /// What the TOML parser has to say.
+    pub(super) fn parser(&mut self, error: &toml::de::Error, fallback: &Range<usize>, text: &str) {
+        let at = error.span().unwrap_or_else(|| fallback.clone());
+        let what = match (error.message(), text.get(at.clone())) {
+            ("duplicate key", Some(key)) => format!(
+                "found key `{}` a second time, expected it once",
+                key.trim_matches(['"', '\'']).escape_debug()
+            ),
+            (message, _) => reworded(message),
+        };
+        self.add(&at, what);
+    }
+
+    /// What serde has to say of the value at this place.
+    pub(super) fn value(&mut self, error: &toml::de::Error, fallback: &Range<usize>) {
         let at = error.span().unwrap_or_else(|| fallback.clone());
         self.add(&at, reworded(error.message()));
     }

@@ -1,36 +1,38 @@
 //! What the file says, as far as its keys and types are right.
 
-use std::{net::SocketAddr, ops::Range};
+use std::{net::SocketAddr, time::SystemTime};
 
 use buttress_llm::Dialect;
-use serde::{
-    Deserialize, Deserializer,
-    de::{DeserializeOwned, Error},
-};
 use toml::{
     Spanned,
-    de::{DeTable, DeValue, ValueDeserializer},
+    de::{DeTable, DeValue},
 };
 
 use super::{
+    date::Moment,
     fault::Faults,
+    fields::{Fields, Text, Texts},
     units::{Size, Time},
 };
+use crate::callers::Digest;
 
 /// The file, with the places of what may yet turn out to be wrong.
+///
+/// What is missing in an entry, or could not be read, is `None`, and has been told.
 #[derive(Debug, Default)]
 pub(super) struct File {
-    pub(super) listen: Option<SocketAddr>,
+    pub(super) listen: Option<Spanned<SocketAddr>>,
     pub(super) limits: LimitsSection,
     pub(super) pages: PagesSection,
+    pub(super) web: WebSection,
+    pub(super) callers: Vec<CallerEntry>,
     pub(super) endpoints: Vec<EndpointEntry>,
     pub(super) routes: Vec<RouteEntry>,
     /// Some of it could not be read: what seems to be missing may be there.
     pub(super) incomplete: bool,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Default)]
 pub(super) struct LimitsSection {
     pub(super) body: Option<Size>,
     pub(super) read: Option<Time>,
@@ -38,30 +40,44 @@ pub(super) struct LimitsSection {
     pub(super) connections: Option<Spanned<usize>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Default)]
 pub(super) struct PagesSection {
     pub(super) public: Option<bool>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct EndpointEntry {
-    pub(super) name: Spanned<String>,
-    #[serde(deserialize_with = "dialect")]
-    pub(super) dialect: Dialect,
-    pub(super) base_url: Spanned<String>,
-    pub(super) key_env: Option<Spanned<String>>,
-    #[serde(default)]
-    pub(super) models: Vec<Spanned<String>>,
+#[derive(Debug, Default)]
+pub(super) struct WebSection {
+    pub(super) hosts: Vec<Text>,
+    pub(super) origins: Vec<Text>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug)]
+pub(super) struct CallerEntry {
+    pub(super) name: Option<Text>,
+    pub(super) key_sha256: Option<Spanned<Digest>>,
+    pub(super) models: Option<Texts>,
+    pub(super) expires: Option<SystemTime>,
+}
+
+#[derive(Debug)]
+pub(super) struct EndpointEntry {
+    pub(super) name: Option<Text>,
+    pub(super) dialect: Option<Dialect>,
+    pub(super) base_url: Option<Text>,
+    pub(super) key_env: Option<Text>,
+    pub(super) models: Vec<Text>,
+}
+
+#[derive(Debug)]
 pub(super) struct RouteEntry {
-    pub(super) model: Spanned<String>,
-    pub(super) endpoints: Spanned<Vec<Spanned<String>>>,
-    pub(super) rename: Option<Spanned<String>>,
+    pub(super) model: Option<Text>,
+    pub(super) endpoints: Option<Texts>,
+    pub(super) rename: Option<Text>,
+}
+
+/// A table of the file.
+trait Section: Sized {
+    fn read(fields: &mut Fields<'_, '_>) -> Self;
 }
 
 // ===== impl File =====
@@ -72,7 +88,7 @@ impl File {
         let (table, errors) = DeTable::parse_recoverable(text);
         let whole = table.span();
         for error in &errors {
-            faults.parser(error, &whole);
+            faults.parser(error, &whole, text);
         }
         let mut file = Self::default();
         // A file that is no TOML has no keys to speak of.
@@ -81,21 +97,24 @@ impl File {
             return file;
         }
         for (key, value) in table.into_inner() {
-            match key.as_ref().as_ref() {
+            match key.get_ref().as_ref() {
                 "listen" => file.listen = listen(value, faults),
-                "limits" => file.limits = take(value, faults).unwrap_or_default(),
-                "pages" => file.pages = take(value, faults).unwrap_or_default(),
+                "limits" => file.limits = section("limits", &value, faults),
+                "pages" => file.pages = section("pages", &value, faults),
+                "web" => file.web = section("web", &value, faults),
+                "callers" => file.callers = file.entries("callers", &value, faults),
                 "endpoint" => file.endpoints = file.entries("endpoint", &value, faults),
                 "route" => file.routes = file.entries("route", &value, faults),
                 other => faults.add(
                     &key.span(),
                     format!(
-                        "found key `{}`, expected one of `listen`, `limits`, `pages`, `endpoint`, `route`",
+                        "found key `{}`, expected one of `listen`, `limits`, `pages`, `web`, `callers`, `endpoint`, `route`",
                         other.escape_debug()
                     ),
                 ),
             }
         }
+        file.incomplete |= file.endpoints.iter().any(|entry| entry.name.is_none());
         for (name, none) in [
             ("endpoint", file.endpoints.is_empty()),
             ("route", file.routes.is_empty()),
@@ -110,34 +129,65 @@ impl File {
         file
     }
 
-    /// The entries of an array of tables, those that are right.
-    fn entries<T: DeserializeOwned>(
+    /// The entries of an array of tables.
+    fn entries<T: Section>(
         &mut self,
         name: &str,
         value: &Spanned<DeValue<'_>>,
         faults: &mut Faults,
     ) -> Vec<T> {
-        let span = value.span();
+        let expected = format!("entries that begin with `[[{name}]]`");
         let DeValue::Array(entries) = value.get_ref() else {
             let found = value.get_ref().type_str();
-            let what =
-                format!("found {found} `{name}`, expected entries that begin with `[[{name}]]`");
-            faults.add(&span, what);
+            let what = format!("found {found} `{name}`, expected {expected}");
+            faults.add(&value.span(), what);
             self.incomplete = true;
             return Vec::new();
         };
         let read: Vec<T> = entries
             .iter()
-            .filter_map(|entry| take(entry.clone(), faults))
+            .filter_map(|entry| table(entry, &expected, faults))
             .collect();
         self.incomplete |= read.len() < entries.len();
         read
     }
 }
 
-fn listen(value: Spanned<DeValue<'_>>, faults: &mut Faults) -> Option<SocketAddr> {
-    let text: Spanned<String> = take(value, faults)?;
-    let address = text.get_ref().parse().ok();
+fn section<T: Section + Default>(
+    name: &str,
+    value: &Spanned<DeValue<'_>>,
+    faults: &mut Faults,
+) -> T {
+    table(
+        value,
+        &format!("a table that begins with `[{name}]`"),
+        faults,
+    )
+    .unwrap_or_default()
+}
+
+fn table<T: Section>(
+    value: &Spanned<DeValue<'_>>,
+    expected: &str,
+    faults: &mut Faults,
+) -> Option<T> {
+    let DeValue::Table(found) = value.get_ref() else {
+        let found = value.get_ref().type_str();
+        faults.add(&value.span(), format!("found {found}, expected {expected}"));
+        return None;
+    };
+    let mut fields = Fields::new(found, value.span(), faults);
+    let read = T::read(&mut fields);
+    fields.end();
+    Some(read)
+}
+
+fn listen(value: Spanned<DeValue<'_>>, faults: &mut Faults) -> Option<Spanned<SocketAddr>> {
+    let text: Text = super::fields::take(value, faults)?;
+    let address = text.get_ref().parse();
+    let address = address
+        .ok()
+        .map(|address| Spanned::new(text.span(), address));
     if address.is_none() {
         faults.add(
             &text.span(),
@@ -150,26 +200,98 @@ fn listen(value: Spanned<DeValue<'_>>, faults: &mut Faults) -> Option<SocketAddr
     address
 }
 
-fn take<T: DeserializeOwned>(value: Spanned<DeValue<'_>>, faults: &mut Faults) -> Option<T> {
-    let span: Range<usize> = value.span();
-    match T::deserialize(ValueDeserializer::from(value)) {
-        Ok(value) => Some(value),
-        Err(error) => {
-            faults.parser(&error, &span);
-            None
+// ===== impl Section =====
+
+impl Section for LimitsSection {
+    fn read(fields: &mut Fields<'_, '_>) -> Self {
+        Self {
+            body: fields.optional("body"),
+            read: fields.optional("read"),
+            drain: fields.optional("drain"),
+            connections: fields.optional("connections"),
         }
     }
 }
 
-fn dialect<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dialect, D::Error> {
-    let name = String::deserialize(deserializer)?;
-    name.parse().map_err(|_| {
+impl Section for PagesSection {
+    fn read(fields: &mut Fields<'_, '_>) -> Self {
+        Self {
+            public: fields.optional("public"),
+        }
+    }
+}
+
+impl Section for WebSection {
+    fn read(fields: &mut Fields<'_, '_>) -> Self {
+        Self {
+            hosts: fields.listed("hosts"),
+            origins: fields.listed("origins"),
+        }
+    }
+}
+
+impl Section for CallerEntry {
+    fn read(fields: &mut Fields<'_, '_>) -> Self {
+        Self {
+            name: fields.required("name"),
+            key_sha256: fields
+                .required::<Text>("key_sha256")
+                .and_then(|text| digest(&text, fields)),
+            models: fields.texts("models"),
+            expires: fields
+                .optional::<Spanned<Moment>>("expires")
+                .map(|moment| moment.into_inner().0),
+        }
+    }
+}
+
+impl Section for EndpointEntry {
+    fn read(fields: &mut Fields<'_, '_>) -> Self {
+        Self {
+            name: fields.required("name"),
+            dialect: fields
+                .required::<Text>("dialect")
+                .and_then(|text| dialect(&text, fields)),
+            base_url: fields.required("base_url"),
+            key_env: fields.optional("key_env"),
+            models: fields.listed("models"),
+        }
+    }
+}
+
+impl Section for RouteEntry {
+    fn read(fields: &mut Fields<'_, '_>) -> Self {
+        Self {
+            model: fields.required("model"),
+            endpoints: fields.required_texts("endpoints"),
+            rename: fields.optional("rename"),
+        }
+    }
+}
+
+/// What is no digest is not shown: it may be the key.
+fn digest(text: &Text, fields: &mut Fields<'_, '_>) -> Option<Spanned<Digest>> {
+    let digest = Digest::parse(text.get_ref());
+    if digest.is_none() {
+        fields.fault(
+            &text.span(),
+            "found what is no digest, expected the 64 hexadecimal digits that `gateway digest` makes of a key".to_owned(),
+        );
+    }
+    digest.map(|digest| Spanned::new(text.span(), digest))
+}
+
+fn dialect(name: &Text, fields: &mut Fields<'_, '_>) -> Option<Dialect> {
+    let dialect = name.get_ref().parse().ok();
+    if dialect.is_none() {
         let known = Dialect::ALL
             .map(|dialect| format!("\"{dialect}\""))
             .join(", ");
-        D::Error::custom(format!(
-            "found \"{}\", expected one of {known}",
-            name.escape_debug()
-        ))
-    })
+        let found = name.get_ref().escape_debug();
+        fields.fault(
+            &name.span(),
+            format!("found \"{found}\", expected one of {known}"),
+        );
+    }
+    dialect
 }

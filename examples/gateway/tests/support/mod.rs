@@ -4,10 +4,34 @@
 mod process;
 mod wire;
 
+use serde_json::json;
+
 pub(crate) use self::{
-    process::{Ended, Gateway, run},
+    process::{Ended, Gateway, run, run_with},
     wire::{Answer, Caller, Upstream},
 };
+
+/// Checks the envelope, and gives the message.
+pub(crate) fn told(answer: &Answer, dialect: &str, status: u16, kind: &str) -> String {
+    assert_eq!(answer.status(), status, "{answer:?}");
+    assert_eq!(
+        answer.header("content-type").as_deref(),
+        Some("application/json")
+    );
+    let body = answer.json();
+    let id = if dialect == "openai" {
+        assert_eq!(body["error"].as_object().unwrap().len(), 4, "{body}");
+        answer.header("x-request-id").unwrap()
+    } else {
+        assert_eq!(body["type"], "error");
+        let id = answer.header("request-id").unwrap();
+        assert_eq!(body["request_id"], json!(id));
+        id
+    };
+    assert!(id.starts_with("req_"), "{id}");
+    assert_eq!(body["error"]["type"], kind, "{body}");
+    body["error"]["message"].as_str().unwrap().to_owned()
+}
 
 /// A configuration: an endpoint `up` of this dialect at this address, and routes to it for `m-*`
 /// and, as `m-real`, for `alias`.

@@ -1,6 +1,6 @@
 use std::{
     fs,
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Read, Write},
     net::SocketAddr,
     path::PathBuf,
     process::{Child, ChildStdout, Command, Output, Stdio},
@@ -55,6 +55,16 @@ pub(crate) fn run(config: Option<&str>, args: &[&str]) -> Output {
     let output = command.output().unwrap();
     file.map(fs::remove_file).transpose().unwrap();
     output
+}
+
+/// Runs it to its end with this input.
+pub(crate) fn run_with(args: &[&str], input: &[u8]) -> Output {
+    let mut command = gateway();
+    let command = command.args(args).stdin(Stdio::piped());
+    let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    child.wait_with_output().unwrap()
 }
 
 impl Gateway {

@@ -158,8 +158,45 @@ impl Caller {
         self.wire.message().await.expect("no answer came")
     }
 
+    /// The same, to a HEAD.
+    pub(crate) async fn answer_without_body(&mut self) -> Answer {
+        let head = self.wire.head().await.expect("no answer came");
+        Answer {
+            head,
+            body: Vec::new(),
+        }
+    }
+
     pub(crate) async fn closed(&mut self) -> bool {
         self.wire.closed().await
+    }
+
+    /// Whether the other end closes in good order, and says nothing before.
+    pub(crate) async fn ended(&mut self) -> bool {
+        self.wire.read.is_empty()
+            && self
+                .wire
+                .stream
+                .read_buf(&mut self.wire.read)
+                .await
+                .unwrap()
+                == 0
+    }
+
+    /// Waits for the other end to close, whatever it says before.
+    pub(crate) async fn gone(&mut self) {
+        while self
+            .wire
+            .stream
+            .read_buf(&mut self.wire.read)
+            .await
+            .unwrap_or(0)
+            > 0
+        {}
+    }
+
+    pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.wire.stream.write_all(bytes).await
     }
 
     /// Posts this body, with these headers (each with its line's end), and waits for the answer.
@@ -177,14 +214,14 @@ impl Caller {
     pub(crate) async fn start(&mut self, path: &str, headers: &str, body: impl AsRef<[u8]>) {
         let (body, length) = (body.as_ref(), body.as_ref().len());
         let head = format!(
-            "POST {path} HTTP/1.1\r\nhost: gateway\r\ncontent-type: application/json\r\n{headers}content-length: {length}\r\n\r\n"
+            "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n{headers}content-length: {length}\r\n\r\n"
         );
         self.send([head.as_bytes(), body].concat()).await;
     }
 
     pub(crate) async fn get(&mut self, path: &str, headers: &str) -> Answer {
         self.send(format!(
-            "GET {path} HTTP/1.1\r\nhost: gateway\r\n{headers}\r\n"
+            "GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n{headers}\r\n"
         ))
         .await;
         self.answer().await
