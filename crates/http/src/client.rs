@@ -146,6 +146,8 @@ pub struct Client {
 
 struct Shared {
     settings: Settings,
+    /// What the pool is told of where requests go.
+    base: Base,
     /// For a proxy that reads the requests themselves.
     proxy_authorization: Option<HeaderValue>,
     /// Where HTTP/1 is certain; elsewhere hyper-util makes it, for each request that needs one.
@@ -305,6 +307,7 @@ impl Client {
         // The whole of it is bounded by the connector; this divides it among the addresses.
         tcp.set_connect_timeout(Some(settings.connect_timeout));
         let way = Way {
+            host: settings.base.uri(),
             tcp,
             tls: Tls::new(settings.roots.clone(), alpn),
             proxy: settings.proxy.clone(),
@@ -314,7 +317,7 @@ impl Client {
         let proxy_authorization = settings
             .proxy
             .as_ref()
-            .filter(|_| way.forwards(&settings.base.uri()))
+            .filter(|_| way.forwards())
             .and_then(|proxy| proxy.basic_auth().cloned());
 
         let mut pool = legacy::Client::builder(TokioExecutor::new());
@@ -329,8 +332,13 @@ impl Client {
         }
         let http1 = settings.base.is_plain() && settings.versions != Versions::Http2;
         let host = http1.then(|| settings.base.host()).flatten();
+        let mut base = settings.base.clone();
+        if host.is_some() && !way.forwards() {
+            base.abbreviate();
+        }
         Self {
             shared: Arc::new(Shared {
+                base,
                 proxy_authorization,
                 host,
                 pool: pool.build(Connector::new(way)),
@@ -398,7 +406,7 @@ impl Shared {
         if parts.method == Method::CONNECT {
             return Err(Error::request("method", "`CONNECT`", "one with a path"));
         }
-        parts.uri = self.settings.base.join(&parts.uri)?;
+        parts.uri = self.base.join(&parts.uri)?;
         // Which version is spoken is the connection's business.
         parts.version = Version::HTTP_11;
         let body = outgoing::outgoing(body);

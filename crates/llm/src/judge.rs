@@ -151,16 +151,16 @@ impl Format {
         };
         let named = named.as_bytes();
         let essence = named.split(|byte| *byte == b';').next().unwrap_or(named);
-        let is = |other: &[u8]| essence.trim_ascii().eq_ignore_ascii_case(other);
+        let essence = essence.trim_ascii();
+        let is = |other: &[u8]| essence.eq_ignore_ascii_case(other);
         let ends = |other: &[u8]| {
-            let essence = essence.trim_ascii();
             let end = essence.len().saturating_sub(other.len());
             essence[end..].eq_ignore_ascii_case(other)
         };
-        if is_event_stream(&parts.headers) {
-            Self::Events
-        } else if is(b"application/json") || is(b"text/json") || ends(b"+json") {
+        if is(b"application/json") || is(b"text/json") || ends(b"+json") {
             Self::Json
+        } else if is_event_stream(&parts.headers) {
+            Self::Events
         } else if is(b"text/html") || is(b"application/xhtml+xml") {
             Self::Html
         } else {

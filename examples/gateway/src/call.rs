@@ -112,8 +112,10 @@ impl Call {
     }
 
     /// The caller is about to be told this, under this id.
-    pub(crate) fn answered(&mut self, status: StatusCode, id: HeaderValue) {
-        self.answered = Some((status, id));
+    pub(crate) fn answered(&mut self, status: StatusCode, id: impl FnOnce() -> HeaderValue) {
+        if !self.line.log.is_quiet() {
+            self.answered = Some((status, id()));
+        }
     }
 
     /// What was taken for a success is none.

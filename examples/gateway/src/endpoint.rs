@@ -1,5 +1,7 @@
 //! One endpoint: the stack of layers that every call to it passes, and the client at its bottom.
 
+use std::future::poll_fn;
+
 use buttress_http::{
     BoxError, Judge, TrackLayer, TrackService,
     client::{self, Client, ResponseBody},
@@ -8,7 +10,7 @@ use buttress_llm::{AnyPath, Dialect, Secret, strip_credentials};
 use bytes::Bytes;
 use http::{Extensions, HeaderValue, Request, header, request};
 use http_body_util::Full;
-use tower::{ServiceBuilder, ServiceExt, util::MapErr};
+use tower::{Service, ServiceBuilder, util::MapErr};
 
 use crate::{
     callers::Caller,
@@ -48,6 +50,14 @@ fn stack<J: Judge + Clone>(track: TrackLayer<J>, client: Client) -> Stack<J> {
         .service(client)
 }
 
+async fn send<J: Judge + Clone>(
+    mut stack: Stack<J>,
+    request: Request<Full<Bytes>>,
+) -> Result<Reply, BoxError> {
+    poll_fn(|cx| Service::<Request<Full<Bytes>>>::poll_ready(&mut stack, cx)).await?;
+    stack.call(request).await
+}
+
 // ===== impl Endpoint =====
 
 impl Endpoint {
@@ -78,12 +88,12 @@ impl Endpoint {
 
     /// Sends a call for the dialect's own kind of text.
     pub(crate) async fn chat(&self, request: Request<Full<Bytes>>) -> Result<Reply, BoxError> {
-        self.chat.clone().oneshot(request).await
+        send(self.chat.clone(), request).await
     }
 
     /// Sends any other call.
     pub(crate) async fn other(&self, request: Request<Full<Bytes>>) -> Result<Reply, BoxError> {
-        self.other.clone().oneshot(request).await
+        send(self.other.clone(), request).await
     }
 
     /// The request as it goes to this endpoint, from the head of the caller's.

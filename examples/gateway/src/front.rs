@@ -198,12 +198,15 @@ async fn ask(asked: Asked, face: Face, id: Id, line: Line) -> Result<Response<Bo
         Ok(reply) if face.asks == Asks::Reply && is_empty(reply) => Some(Fault::Empty as _),
         _ => None,
     };
-    let (status, name) = match &mut result {
-        Ok(_) if unfit.is_some() => (StatusCode::BAD_GATEWAY, id.header()),
-        Ok(reply) => (reply.status(), clean(reply.headers_mut(), face.dialect, id)),
-        Err(error) => (fault::status_of(error), id.header()),
-    };
-    call.answered(status, name);
+    match &mut result {
+        Ok(_) if unfit.is_some() => call.answered(StatusCode::BAD_GATEWAY, || id.header()),
+        Ok(reply) => {
+            let status = reply.status();
+            let name = clean(reply.headers_mut(), face.dialect, id);
+            call.answered(status, || name.clone());
+        }
+        Err(error) => call.answered(fault::status_of(error), || id.header()),
+    }
     if unfit.is_some() {
         call.failed(Class::Unavailable);
     }
@@ -230,7 +233,7 @@ fn is_empty(reply: &Reply) -> bool {
 }
 
 /// Makes the head of a reply one of ours, and says under which id the caller gets it.
-fn clean(headers: &mut HeaderMap, dialect: Dialect, id: Id) -> HeaderValue {
+fn clean(headers: &mut HeaderMap, dialect: Dialect, id: Id) -> &HeaderValue {
     take_out(headers, is_endpoints);
     if is_event_stream(headers) {
         // Nothing on the way may keep a part of it back.
@@ -240,7 +243,6 @@ fn clean(headers: &mut HeaderMap, dialect: Dialect, id: Id) -> HeaderValue {
     headers
         .entry(id_header(dialect))
         .or_insert_with(|| id.header())
-        .clone()
 }
 
 /// The reply for the caller, its body as it comes.

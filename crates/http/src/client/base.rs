@@ -102,6 +102,12 @@ impl Base {
         self.scheme == Scheme::HTTP
     }
 
+    /// Gives the host a name of one letter, for requests that go out without their host: in HTTP/1
+    /// it is in a header of its own. hyper-util's pool hashes it byte by byte, twice for each of them.
+    pub(super) fn abbreviate(&mut self) {
+        self.authority = Authority::from_static("h");
+    }
+
     /// The base URL itself.
     pub(super) fn uri(&self) -> Uri {
         let path = PathAndQuery::try_from(self.prefix.as_str());

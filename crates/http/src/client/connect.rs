@@ -40,6 +40,8 @@ pub(super) struct Connector {
 
 /// What is on the way to the host.
 pub(super) struct Way {
+    /// The base URL: a client has one host, whatever its requests are called on their way here.
+    pub(super) host: Uri,
     pub(super) tcp: HttpConnector,
     pub(super) tls: Tls,
     pub(super) proxy: Option<Intercept>,
@@ -83,25 +85,26 @@ impl Service<Uri> for Connector {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, host: Uri) -> Self::Future {
+    fn call(&mut self, _: Uri) -> Self::Future {
         let way = self.way.clone();
-        Box::pin(async move { way.connect(host).await })
+        Box::pin(async move { way.connect().await })
     }
 }
 
 // ===== impl Way =====
 
 impl Way {
-    /// Whether requests to this host are read by a proxy on the way.
-    pub(super) fn forwards(&self, host: &Uri) -> bool {
+    /// Whether requests to the host are read by a proxy on the way.
+    pub(super) fn forwards(&self) -> bool {
         let http = self.proxy.as_ref().and_then(proxy::speaks) == Some(Speaks::Http);
-        http && host.scheme() == Some(&Scheme::HTTP) && !self.prior_knowledge
+        http && self.host.scheme() == Some(&Scheme::HTTP) && !self.prior_knowledge
     }
 
-    async fn connect(&self, host: Uri) -> Result<Socket, Broken> {
+    async fn connect(&self) -> Result<Socket, Broken> {
+        let host = &self.host;
         let now = Instant::now();
         let end = now.checked_add(self.timeout).unwrap_or_else(|| now + FAR);
-        let first = self.proxy.as_ref().map_or(&host, Intercept::uri).clone();
+        let first = self.proxy.as_ref().map_or(host, Intercept::uri).clone();
         let tcp = stage(
             Stage::Connect,
             end,
@@ -119,10 +122,10 @@ impl Way {
             }
             _ => MaybeHttpsStream::Http(tcp),
         };
-        let forwarded = self.forwards(&host);
+        let forwarded = self.forwards();
         let near = match &self.proxy {
             Some(proxy) if !forwarded => {
-                stage(Stage::Proxy, end, tunnel(proxy, near, &host)).await?
+                stage(Stage::Proxy, end, tunnel(proxy, near, host)).await?
             }
             _ => near,
         };
@@ -130,7 +133,7 @@ impl Way {
             stage(Stage::Tls, end, async {
                 let config = self.tls.to_host().await?;
                 let mut tls = HttpsConnector::from((Ready(Some(near)), config));
-                tls.call(host).await
+                tls.call(host.clone()).await
             })
             .await?
         } else {

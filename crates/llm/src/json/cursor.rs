@@ -2,7 +2,7 @@ use std::{borrow::Cow, ops::Range};
 
 use super::{
     Bad, DEPTH, Kind, Strings, What,
-    scan::{find_quote, whole},
+    scan::{find_special, quoted_len, short_len, whole},
 };
 
 /// A place in a JSON text. Each method takes what it names, with the space before it.
@@ -15,7 +15,7 @@ pub(crate) struct Cursor<'a> {
     at: usize,
     depth: u32,
     strict: bool,
-    /// The last string or name has an escape in it.
+    /// If strict: the last string or name has an escape in it.
     escaped: bool,
     bad: Option<Bad>,
 }
@@ -101,7 +101,7 @@ impl<'a> Cursor<'a> {
         Some(&self.text[name])
     }
 
-    /// The same, and a name with escapes is what it says.
+    /// The same, and a name with escapes is what it says, if the cursor is strict.
     pub(crate) fn member_decoded(&mut self, items: &mut Items) -> Option<Cow<'a, [u8]>> {
         let name = self.member_span(items)?;
         let raw = &self.text[name.clone()];
@@ -151,8 +151,10 @@ impl<'a> Cursor<'a> {
     fn name(&mut self) -> Range<usize> {
         if self.next() != b'"' {
             self.fail("the name of a member");
+            return 0..0;
         }
-        let name = self.string();
+        self.at += 1;
+        let name = self.rest_of_string();
         if self.text.get(self.at) == Some(&b':') {
             self.at += 1;
         } else {
@@ -165,47 +167,66 @@ impl<'a> Cursor<'a> {
     #[inline]
     pub(crate) fn string(&mut self) -> Range<usize> {
         self.take(b'"', "a string");
+        self.rest_of_string()
+    }
+
+    // Not inlined, so that what is short has few registers to save.
+    #[inline(never)]
+    fn rest_of_string(&mut self) -> Range<usize> {
+        if self.strict {
+            return self.strict_string();
+        }
         let start = self.at;
-        self.escaped = false;
-        // Without an escape, as most are, it ends at the first quote.
-        match find_quote(&self.text[start..]) {
-            Some(found) if self.text[start + found] == b'"' => {
-                let end = start + found;
-                self.plain(start..end);
-                self.at = end + 1;
-                start..end
+        match short_len(&self.text[start..]) {
+            Some(len) => {
+                self.at = start + len + 1;
+                start..start + len
             }
-            _ => self.string_with_escapes(start),
+            None => self.lax_string(),
         }
     }
 
     #[inline(never)]
-    fn string_with_escapes(&mut self, start: usize) -> Range<usize> {
-        loop {
-            let found = find_quote(&self.text[self.at..]);
-            let end = found.map_or(self.text.len(), |found| self.at + found);
-            self.plain(self.at..end);
-            self.at = end;
-            match self.text.get(end) {
-                Some(b'"') => {
-                    self.at += 1;
-                    return start..end;
-                }
-                Some(_) => {
-                    self.at += 1;
-                    self.escaped = true;
-                    self.escape();
-                }
-                None => {
-                    self.fail("the end of a string");
-                    return start..start;
-                }
+    fn lax_string(&mut self) -> Range<usize> {
+        let start = self.at;
+        match quoted_len(&self.text[start..]) {
+            Some(len) => {
+                self.at = start + len + 1;
+                start..start + len
+            }
+            None => {
+                self.fail("the end of a string");
+                start..start
             }
         }
     }
 
-    /// What the last string or name says, of which `span` was returned. `None`: it is not Unicode,
-    /// but holds invalid UTF-8 or half of a surrogate pair.
+    #[inline(never)]
+    fn strict_string(&mut self) -> Range<usize> {
+        let start = self.at;
+        self.escaped = false;
+        while let Some(found) = find_special(&self.text[self.at..]) {
+            self.at += found;
+            match self.text[self.at] {
+                b'"' => {
+                    self.at += 1;
+                    return start..self.at - 1;
+                }
+                b'\\' => {
+                    self.at += 1;
+                    self.escaped = true;
+                    self.escape();
+                }
+                _ => self.fail("a string without control characters"),
+            }
+        }
+        self.at = self.text.len();
+        self.fail("the end of a string");
+        start..start
+    }
+
+    /// What the last string or name says, of which `span` was returned, if the cursor is strict.
+    /// `None`: it is not Unicode, but holds invalid UTF-8 or half of a surrogate pair.
     pub(crate) fn decode(&self, span: Range<usize>) -> Option<Cow<'a, str>> {
         if !self.escaped {
             return std::str::from_utf8(&self.text[span])
@@ -221,26 +242,10 @@ impl<'a> Cursor<'a> {
         self.bad
     }
 
-    /// Checks for control characters.
-    #[inline]
-    fn plain(&mut self, span: Range<usize>) {
-        if !self.strict {
-            return;
-        }
-        let text = &self.text[span.clone()];
-        // Without an early end, so that the compiler makes vectors of it.
-        if text.iter().fold(false, |any, byte| any | (*byte < b' ')) {
-            let found = text.iter().position(|byte| *byte < b' ').unwrap_or(0);
-            self.at = span.start + found;
-            self.fail("a string without control characters");
-        }
-    }
-
     /// Takes what follows a backslash.
     fn escape(&mut self) {
         match self.text.get(self.at) {
             None => return self.fail("the end of a string"),
-            _ if !self.strict => {}
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {}
             Some(b'u') => {
                 for _ in 0..4 {
