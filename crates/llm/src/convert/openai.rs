@@ -1,8 +1,9 @@
-//! Requests, replies and streams in the dialect of this module.
+//! OpenAI chat completions: requests, replies and streams.
 
 mod events;
 mod reply;
 mod request;
+mod said;
 
 pub(super) use self::{
     events::{EventReader, EventWriter},

@@ -52,6 +52,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Whether something was wrong before: then what was read last may be cut off.
+    pub(super) const fn is_failed(&self) -> bool {
+        self.wrong.is_some() || self.json.bad().is_some()
+    }
+
     /// The whole text.
     pub(super) const fn whole(&self) -> &'a str {
         self.text
@@ -85,7 +90,7 @@ impl<'a> Reader<'a> {
         let mut seen: Vec<Cow<'a, [u8]>> = Vec::new();
         let mut items = self.json.object();
         while let Some(name) = self.json.member_decoded(&mut items) {
-            let at = self.json.at();
+            let at = self.at();
             if self.names == Names::Once {
                 if seen.len() == MOST_MEMBERS {
                     self.fail(at, Wrong::TooMany);
@@ -105,19 +110,49 @@ impl<'a> Reader<'a> {
     ///
     /// It is for a member that says what the others are, such as `type`.
     pub(super) fn look(&self, member: &str) -> Option<Text<'a>> {
+        match self.ahead(member)? {
+            (Kind::String, mut ahead) => {
+                let at = ahead.at();
+                let span = ahead.string();
+                let text = || Text::new(&self.text[span], at);
+                ahead.bad().is_none().then(text)
+            }
+            _ => None,
+        }
+    }
+
+    /// The same, and where there is none, it is a fault.
+    pub(super) fn tag(&mut self, member: &'static str) -> Option<Text<'a>> {
+        let found = self.look(member);
+        if found.is_none() {
+            let (at, kind) = (self.at(), self.kind());
+            match self.ahead(member) {
+                Some((kind, ahead)) => {
+                    let expected = "a string";
+                    self.fail(ahead.at(), Wrong::Type { expected, kind });
+                }
+                None if kind == Kind::Object => self.fail(at, Wrong::Missing { member }),
+                None => {
+                    let expected = "an object";
+                    self.fail(at, Wrong::Type { expected, kind });
+                }
+            }
+        }
+        found
+    }
+
+    /// What kind of value this member of the object has that comes next, if it is not `null`, and
+    /// the place before it.
+    fn ahead(&self, member: &str) -> Option<(Kind, Cursor<'a>)> {
         let mut ahead = self.json.clone();
         if ahead.kind() != Kind::Object {
             return None;
         }
         let mut items = ahead.object();
         while let Some(name) = ahead.member_decoded(&mut items) {
-            if ahead.kind() == Kind::String && *name == *member.as_bytes() {
-                let at = ahead.at();
-                let span = ahead.string();
-                return ahead
-                    .bad()
-                    .is_none()
-                    .then(|| Text::new(&self.text[span], at));
+            let kind = ahead.kind();
+            if kind != Kind::Null && *name == *member.as_bytes() {
+                return Some((kind, ahead));
             }
             ahead.skip();
         }
@@ -200,6 +235,13 @@ impl<'a> Reader<'a> {
     /// Takes a value, whatever it is, as it stands.
     pub(super) fn raw(&mut self) -> Raw<'a> {
         let span = self.json.skip_span();
+        let at = span.start;
+        Raw::new(self.text.get(span).unwrap_or_default(), at)
+    }
+
+    /// The value that comes next, as it stands, and not taken.
+    pub(super) fn peek(&self) -> Raw<'a> {
+        let span = self.json.clone().skip_span();
         let at = span.start;
         Raw::new(self.text.get(span).unwrap_or_default(), at)
     }

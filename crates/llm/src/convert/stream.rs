@@ -136,7 +136,7 @@ impl Events {
                 writer.write(event, out);
             };
             if text.trim_ascii() == "[DONE]" {
-                reader.end(&mut tell);
+                reader.done(&mut tell);
                 continue;
             }
             let mut json = Reader::new(&text, Names::Any);
@@ -184,6 +184,15 @@ impl Upstream {
             Self::OpenAi(reader) => reader.read(json, tell),
             Self::Anthropic(reader) => reader.read(json, tell),
             Self::Gemini(reader) => reader.read(json, tell),
+        }
+    }
+
+    /// `[DONE]` came, which ends OpenAI's streams.
+    fn done(&mut self, tell: &mut dyn FnMut(Event<'_>)) {
+        match self {
+            Self::OpenAi(reader) => reader.done(tell),
+            Self::Anthropic(reader) => reader.end(tell),
+            Self::Gemini(reader) => reader.end(tell),
         }
     }
 

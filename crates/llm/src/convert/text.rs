@@ -67,6 +67,25 @@ impl<'a> Text<'a> {
         Cow::Owned(unescape(&self.written))
     }
 
+    /// Both sides of the first such character, which is none that is ever escaped.
+    pub(super) fn split_once(&self, at: char) -> Option<(Text<'a>, Text<'a>)> {
+        let side = |written| Text {
+            written,
+            at: self.at,
+        };
+        match &self.written {
+            Cow::Borrowed(written) => {
+                let (before, after) = written.split_once(at)?;
+                Some((side(before.into()), side(after.into())))
+            }
+            Cow::Owned(written) => {
+                let (before, after) = written.split_once(at)?;
+                let owned = |side: &str| Cow::Owned(side.to_owned());
+                Some((side(owned(before)), side(owned(after))))
+            }
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.written.is_empty()
     }

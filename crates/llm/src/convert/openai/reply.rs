@@ -1,11 +1,15 @@
-use crate::convert::{context::Context, model::Reply, read::Reader, write::Writer};
+//! Whole replies, and what streams have in common with them.
 
-pub(in crate::convert) fn read_reply<'a>(json: &mut Reader<'a>) -> Reply<'a> {
-    let _ = json;
-    todo!()
-}
+mod read;
+mod usage;
+mod write;
 
-pub(in crate::convert) fn write_reply(reply: &Reply<'_>, context: &Context, to: &mut Writer<'_>) {
-    let _ = (reply, context, to);
-    todo!()
-}
+#[cfg(test)]
+mod tests;
+
+pub(in crate::convert) use self::{read::read_reply, write::write_reply};
+pub(super) use self::{
+    read::{content, text_or_nothing, word},
+    usage::{read_usage, write_usage},
+    write::{OWN, begins, write_finish, write_proof, write_rest, write_thinking},
+};
