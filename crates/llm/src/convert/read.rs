@@ -310,7 +310,7 @@ pub(super) fn camel_case(name: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
     let mut upper = false;
     for &byte in &*name {
         match byte {
-            b'_' => upper = true,
+            b'_' => {}
             _ if upper => camel.push(byte.to_ascii_uppercase()),
             _ => camel.push(byte),
         }
