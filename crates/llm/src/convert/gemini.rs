@@ -1,8 +1,13 @@
 //! Requests, replies and streams in the dialect of this module.
 
 mod events;
+mod media;
+mod own;
+mod part;
 mod reply;
 mod request;
+mod schema;
+mod signature;
 
 pub(super) use self::{
     events::{EventReader, EventWriter},
