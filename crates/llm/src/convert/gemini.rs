@@ -1,13 +1,19 @@
 //! Requests, replies and streams in the dialect of this module.
 
+mod chunk;
 mod events;
+mod failure;
+mod finish;
+mod logprobs;
 mod media;
 mod own;
 mod part;
 mod reply;
 mod request;
+mod rest;
 mod schema;
 mod signature;
+mod usage;
 
 pub(super) use self::{
     events::{EventReader, EventWriter},

@@ -154,7 +154,7 @@ fn standard(data: Text<'_>) -> Text<'_> {
         return data;
     }
     let mut standard = data.decode().replace('-', "+").replace('_', "/");
-    while standard.len() % 4 != 0 {
+    while !standard.len().is_multiple_of(4) {
         standard.push('=');
     }
     Text::of(&standard).placed(data.at())

@@ -69,7 +69,7 @@ fn foreign(prefix: &str, value: &Text<'_>) -> Option<Cow<'static, str>> {
 fn standard(base64: &str) -> String {
     let mut standard = base64.replace('-', "+").replace('_', "/");
     standard.truncate(standard.trim_end_matches('=').len());
-    while standard.len() % 4 != 0 {
+    while !standard.len().is_multiple_of(4) {
         standard.push('=');
     }
     standard

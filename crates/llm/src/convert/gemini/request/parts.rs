@@ -139,11 +139,11 @@ fn read_result<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> Outcome<'a>
     let at = json.at();
     let (mut id, mut name, mut response, mut media) = (None, None, None, Vec::new());
     json.object_in_any_case(|json, member| match member {
+        _ if json.null() => {}
         "id" => id = json.text_or_null().filter(|id| !id.is_empty()),
         "name" => name = json.text_or_null(),
         "response" => response = (!json.null()).then(|| json.raw_object()),
-        "parts" if !json.null() => json.array(|json| media.push(read_medium(json, own))),
-        "parts" => {}
+        "parts" => json.array(|json| media.push(read_medium(json, own))),
         // It says when the result of a call is heard that nobody waited for.
         "willContinue" if json.kind() == Kind::Bool => {
             let at = json.at();
@@ -179,8 +179,9 @@ fn read_medium<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> Part<'a> {
     let at = json.at();
     let mut held = None;
     json.object_in_any_case(|json, name| match name {
-        "inlineData" if !json.null() => held = Some(read_inline(json, own)),
-        "fileData" if !json.null() => held = Some(read_file(json, own)),
+        _ if json.null() => {}
+        "inlineData" => held = Some(read_inline(json, own)),
+        "fileData" => held = Some(read_file(json, own)),
         _ => unknown(json, own),
     });
     if held.is_none() {

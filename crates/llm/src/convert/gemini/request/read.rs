@@ -110,8 +110,9 @@ fn read_content<'a>(
     let at = json.at();
     let (mut role, mut parts) = (None, None);
     json.object_in_any_case(|json, name| match name {
+        _ if json.null() => {}
         "role" => role = json.text_or_null(),
-        "parts" if !json.null() => {
+        "parts" => {
             let at = json.at();
             let mut read = Vec::new();
             json.array(|json| push(&mut read, read_part(json, own)));
@@ -121,7 +122,6 @@ fn read_content<'a>(
             }
             parts = Some(read);
         }
-        "parts" => {}
         _ => unknown(json, own),
     });
     if parts.is_none() {

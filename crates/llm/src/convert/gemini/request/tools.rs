@@ -27,10 +27,10 @@ pub(super) fn read_tools<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> V
     let mut tools = Vec::new();
     json.array(|json| {
         json.object_in_any_case(|json, name| match name {
-            "functionDeclarations" if !json.null() => {
+            _ if json.null() => {}
+            "functionDeclarations" => {
                 json.array(|json| tools.push(read_function(json, own)));
             }
-            "functionDeclarations" => {}
             // Tools of its own, such as `googleSearch`.
             _ => unknown(json, own),
         });
@@ -80,8 +80,8 @@ fn read_function<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> Tool<'a> 
 pub(super) fn read_tool_config<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> Called<'a> {
     let mut called = Called::Unsaid;
     json.object_in_any_case(|json, name| match name {
-        "functionCallingConfig" if !json.null() => called = read_calling(json, own),
-        "functionCallingConfig" => {}
+        _ if json.null() => {}
+        "functionCallingConfig" => called = read_calling(json, own),
         "includeServerSideToolInvocations" if json.kind() == Kind::Bool => {
             let at = json.at();
             if json.bool() {
