@@ -658,7 +658,7 @@ fn a_stream_is_the_same_wherever_it_is_split() {
         chunk(&json!([{"text": "hm\u{e9}", "thought": true}])),
         chunk(&json!([{"text": "a \"b\" \u{1f600}\n"}])),
         chunk(
-            json!([{"functionCall": {"id": "i", "name": "f", "args": {"usageMetadata": {"a": [1]}}}, "thoughtSignature": "AAAA"}]),
+            &json!([{"functionCall": {"id": "i", "name": "f", "args": {"usageMetadata": {"a": [1]}}}, "thoughtSignature": "AAAA"}]),
         ),
         chunk(&json!([{"functionCall": {"name": "g", "args": {}}}])),
         end,
