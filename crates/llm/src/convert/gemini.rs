@@ -20,3 +20,6 @@ pub(super) use self::{
     reply::{read_reply, write_reply},
     request::{read_request, write_request},
 };
+
+#[cfg(test)]
+mod odd;

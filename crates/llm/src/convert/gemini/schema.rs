@@ -92,7 +92,11 @@ impl<'a> Translator<'a> {
                     }
                     (_, Kind::String) if COUNTS.contains(&camel) => {
                         let count = self.string();
-                        to.name(camel).raw(&Raw::new(count, 0));
+                        let to = to.name(camel);
+                        match count.parse() {
+                            Ok(count) => to.count(count),
+                            Err(_) => to.str(count),
+                        }
                     }
                     // JSON Schema has several of them.
                     ("example", _) => to.name("examples").array(|to| self.raw(to)),
@@ -170,6 +174,10 @@ mod tests {
             (
                 json!({"type": "ARRAY", "items": {"type": "BOOLEAN"}, "minItems": "1", "max_items": 3}),
                 json!({"type": "array", "items": {"type": "boolean"}, "minItems": 1, "maxItems": 3}),
+            ),
+            (
+                json!({"minItems": "1},{", "maxItems": "-1"}),
+                json!({"minItems": "1},{", "maxItems": "-1"}),
             ),
             (
                 json!({"any_of": [{"type": "STRING"}, {"ref": "#/defs/x"}], "defs": {"x": {"type": "OBJECT"}}}),

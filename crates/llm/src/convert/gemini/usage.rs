@@ -68,7 +68,7 @@ pub(super) fn write(counts: &Counts<'_>, to: &mut Writer<'_>) {
         }
         let total = counts.input.saturating_add(counts.output);
         to.name("totalTokenCount").count(total);
-        if let Some(written) = counts.cache_write {
+        if let Some(written) = counts.cache_write.filter(|written| *written > 0) {
             to.name("cacheWriteTokenCount").count(written);
         }
         rest::write(&counts.rest, &OURS, to);
