@@ -44,6 +44,11 @@ fn check(request: &Request<'_>, notes: &mut Notes) {
     if any && request.parallel == Some(false) {
         notes.unfit(request.parallel_at, "it calls several tools at once");
     }
+    for tool in &request.tools {
+        if !is_name(&tool.name.decode()) {
+            notes.unfit(tool.name.at(), "its tools have other names");
+        }
+    }
     if let Some(sixth) = request.stop.get(STOPS) {
         notes.unfit(sixth.at(), "it takes five stop sequences at most");
     }
@@ -65,6 +70,13 @@ fn check(request: &Request<'_>, notes: &mut Notes) {
             notes.leave_out(text.at());
         }
     }
+}
+
+/// Whether a tool may have this name: as the API says of `FunctionDeclaration`.
+fn is_name(name: &str) -> bool {
+    let first = |c: char| c.is_ascii_alphabetic() || c == '_';
+    let other = |c: char| c.is_ascii_alphanumeric() || "_.:-".contains(c);
+    name.starts_with(first) && name.chars().all(other) && name.len() <= 128
 }
 
 /// Whether a model of this name wants its signature on the calls of each turn. See

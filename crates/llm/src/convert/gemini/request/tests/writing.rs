@@ -459,6 +459,35 @@ fn what_it_cannot_say_is_unfit_and_says_why() {
 }
 
 #[test]
+fn a_tool_has_a_name_that_the_api_takes() {
+    let long = "x".repeat(129);
+    for (name, taken) in [
+        ("_a.b:c-9", true),
+        (&long[1..], true),
+        (&long, false),
+        ("", false),
+        ("9a", false),
+        ("-a", false),
+        ("a b", false),
+        ("é", false),
+    ] {
+        let named = Tool {
+            name: Text::new(name, 0).into_owned(),
+            ..tool(None)
+        };
+        let request = Request {
+            tools: vec![named],
+            ..hello()
+        };
+        if taken {
+            written(&request);
+        } else {
+            assert_eq!(why_unfit(&request), "its tools have other names", "{name}");
+        }
+    }
+}
+
+#[test]
 fn where_several_calls_are_refused_is_told() {
     let body = r#"{"tools":[],"parallel_tool_calls":false}"#;
     let request = Request {
