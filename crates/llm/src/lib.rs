@@ -13,6 +13,7 @@
 //! - [`openai::UsageFilter`]: a stream without the chunk that its caller did not ask for.
 //! - [`gemini::Target`]: model and method in the path.
 //! - [`ErrorBody`] and [`ErrorReply`]: the error envelope of each dialect, read and written.
+//! - [`Dialect::limits`]: what the headers of a reply say remains of the provider's limits.
 //! - [`Secret`], [`Dialect::authorize`], [`strip_credentials`], [`strip_query_credentials`]:
 //!   credentials, ours and the caller's.
 //!
@@ -104,6 +105,7 @@
 //! | an unfinished event that [`openai::UsageFilter`] holds back | 64 KiB | passes |
 //! | a message in an [`ErrorBody`] | 2 KiB, other texts 128 bytes | cut |
 //! | a [`Secret`] | 16 KiB | an error |
+//! | a limit header | 64 bytes; a count of 10¹⁵, a reset 32 days away | that dimension is absent |
 
 pub mod anthropic;
 mod credentials;
@@ -112,6 +114,7 @@ mod error;
 pub mod gemini;
 mod json;
 mod judge;
+mod limits;
 mod meter;
 pub mod openai;
 mod reader;
