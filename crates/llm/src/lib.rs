@@ -13,6 +13,7 @@
 //! - [`openai::UsageFilter`]: a stream without the chunk that its caller did not ask for.
 //! - [`gemini::Target`]: model and method in the path.
 //! - [`ErrorBody`] and [`ErrorReply`]: the error envelope of each dialect, read and written.
+//! - [`estimate`]: how many tokens a text or a request will be, without a network.
 //! - [`Dialect::limits`]: what the headers of a reply say remains of the provider's limits.
 //! - [`Secret`], [`Dialect::authorize`], [`strip_credentials`], [`strip_query_credentials`]:
 //!   credentials, ours and the caller's.
@@ -114,12 +115,14 @@
 //! | a [`Secret`] | 16 KiB | an error |
 //! | [`Keys`] | 256, with ids of 64 bytes | an error |
 //! | a hint that a key is benched until | 1 day | taken for that |
+//! | an [`estimate::Estimate`] of a body that is no JSON object, or deeper than 128 levels | | that of a text |
 //! | a limit header | 64 bytes; a count of 10¹⁵, a reset 32 days away | that dimension is absent |
 
 pub mod anthropic;
 mod credentials;
 mod dialect;
 mod error;
+pub mod estimate;
 pub mod gemini;
 mod json;
 mod judge;

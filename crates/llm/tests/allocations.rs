@@ -11,7 +11,9 @@ use std::{
 };
 
 use buttress_http::{ByStatus, TrackLayer};
-use buttress_llm::{CredentialsLayer, Dialect, Keys, Secret, openai::UsageFilter, request::Peek};
+use buttress_llm::{
+    CredentialsLayer, Dialect, Keys, Secret, estimate::Estimate, openai::UsageFilter, request::Peek,
+};
 use bytes::{Bytes, BytesMut};
 use common::{meter, stream_head};
 use http::{Request, Response};
@@ -120,6 +122,7 @@ fn a_chunk_costs_no_allocation() {
     assert!(filtered < 20, "{filtered}");
 
     let body = Bytes::from_static(br#"{"model":"a","stream":true,"messages":[{"role":"user"}]}"#);
+    assert_eq!(allocations(|| Estimate::of_body(&body)), 0);
     assert_eq!(allocations(|| Peek::new(body)), 0);
 
     // A call with a key costs one box for each response that is followed, of however many keys.
