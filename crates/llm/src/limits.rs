@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use buttress_core::{Limit, Limits};
 use http::{HeaderMap, header::DATE};
 
+pub(crate) use self::duration::duration;
 use crate::Dialect;
 
 /// The names of one dimension's fields: the limit, what remains, and when it is full again.
@@ -94,7 +95,7 @@ impl Dialect {
         let mut limits = Limits::default();
         match self {
             Self::OpenAi => {
-                let read = |fields| dimension(headers, fields, duration::go_or_seconds);
+                let read = |fields| dimension(headers, fields, duration::duration_or_seconds);
                 limits.requests = read(&OPENAI_REQUESTS);
                 limits.tokens = read(&OPENAI_TOKENS);
             }

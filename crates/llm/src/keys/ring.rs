@@ -266,6 +266,17 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_no_other_than_itself() {
+        let ring = ring(1);
+        let at = At(&ring, RULES, anchor());
+        let (early, late) = (at.choose(), at.choose());
+        at.deny(late);
+        assert!(ring.accept(&mut at.choose()), "it was forced");
+        assert_eq!(at.deny(early), None);
+        assert!(!ring.has_another(early, at.2), "though it is free by now");
+    }
+
+    #[test]
     fn a_hint_is_waited_for_up_to_a_day() {
         for (hint, expected) in [(1, 60), (61, 61), (86_400, 86_400), (u64::MAX, 86_400)] {
             let ring = ring(1);

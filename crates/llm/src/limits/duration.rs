@@ -12,19 +12,25 @@ const UNITS: [(&str, u64); 8] = [
     ("ns", 1),
 ];
 
-/// A duration as Go's `Duration.String` writes it, or whole or broken seconds without a unit.
-///
-/// Each unit comes at most once, the largest first; any part may have a fraction.
-/// [`ParseDuration`](https://pkg.go.dev/time#ParseDuration) would take signs, units in any order, and
-/// numbers without a digit on one side of their point too, but nothing writes those.
-pub(super) fn go_or_seconds(value: &str) -> Option<Duration> {
+/// A length of time as [`duration`] reads it, or whole or broken seconds without a unit.
+pub(super) fn duration_or_seconds(value: &str) -> Option<Duration> {
     if value
         .bytes()
         .all(|byte| byte == b'.' || byte.is_ascii_digit())
     {
-        return Some(Duration::from_nanos(nanos(value, 1_000_000_000)?));
+        return whole(nanos(value, 1_000_000_000)?);
     }
-    let (mut rest, mut above, mut total) = (value, u64::MAX, 0_u64);
+    duration(value)
+}
+
+/// A length of time as Go's `Duration.String` and protobuf's JSON write it, such as `34.07s`, `900ms`
+/// or `1h2m3.5s`.
+///
+/// Each unit comes at most once, the largest first; any part may have a fraction.
+/// [`ParseDuration`](https://pkg.go.dev/time#ParseDuration) would take signs, units in any order, and
+/// numbers without a digit on one side of their point too, but nothing writes those.
+pub(crate) fn duration(value: &str) -> Option<Duration> {
+    let (mut rest, mut above, mut total) = (value, u64::MAX, 0_u128);
     while !rest.is_empty() {
         let number = rest.find(|c: char| c != '.' && !c.is_ascii_digit())?;
         let (number, after) = rest.split_at(number);
@@ -37,12 +43,17 @@ pub(super) fn go_or_seconds(value: &str) -> Option<Duration> {
         total = total.checked_add(nanos(number, unit)?)?;
         (rest, above) = (after, unit);
     }
-    (above < u64::MAX).then(|| Duration::from_nanos(total))
+    whole(total).filter(|_| above < u64::MAX)
 }
 
-/// So many units: digits, or digits with a point between. What is finer than a nanosecond does not
-/// count.
-fn nanos(number: &str, unit: u64) -> Option<u64> {
+fn whole(nanos: u128) -> Option<Duration> {
+    let seconds = u64::try_from(nanos / 1_000_000_000).ok()?;
+    Some(Duration::new(seconds, (nanos % 1_000_000_000) as u32))
+}
+
+/// So many units, in nanoseconds: digits, or digits with a point between. What is finer than a
+/// nanosecond does not count.
+fn nanos(number: &str, unit: u64) -> Option<u128> {
     let (whole, fraction) = match number.split_once('.') {
         Some((whole, fraction)) if !fraction.is_empty() => (whole, fraction),
         Some(_) => return None,
@@ -56,6 +67,5 @@ fn nanos(number: &str, unit: u64) -> Option<u64> {
     let fraction = &fraction[..fraction.len().min(16)];
     let scale = 10_u128.pow(u32::try_from(fraction.len()).ok()?);
     let fraction = fraction.parse::<u128>().ok()? * u128::from(unit) / scale;
-    let whole = whole.parse::<u64>().ok()?.checked_mul(unit)?;
-    whole.checked_add(u64::try_from(fraction).ok()?)
+    Some(u128::from(whole.parse::<u64>().ok()?) * u128::from(unit) + fraction)
 }

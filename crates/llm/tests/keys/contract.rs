@@ -2,19 +2,23 @@
 
 use std::{
     convert::Infallible,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use buttress_http::{Body, ByStatus, TrackLayer};
 use buttress_llm::keys::Event;
 use buttress_testing::probe::{Lean, Probe};
 use http::{Request, Response};
-use tower::{Layer, Service, service_fn};
+use http_body_util::BodyExt;
+use tokio::time::advance;
+use tower::{Layer, Service, ServiceExt, service_fn};
 
-use crate::support::{Reply, layer};
+use crate::support::{Answer, DENIED, PEEK, Provider, Reply, call, layer, outcome};
 
 fn probe() -> Probe {
     let layer = || (layer(&["a", "b"]), TrackLayer::new(ByStatus));
@@ -59,6 +63,57 @@ async fn t11_each_call_is_told_once() {
         .counts(move || count.load(Ordering::Relaxed))
         .t11()
         .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn t5_a_trial_lasts_until_the_body_is_over_or_dropped() {
+    let provider = Provider::default();
+    let mut endpoint = provider.behind(layer(&["a", "b"]), PEEK().peek_bytes(0));
+    provider.answer("a", DENIED);
+    outcome(&mut endpoint).await;
+    advance(Duration::from_secs(60)).await;
+    provider.keys();
+
+    // It failed, and its body may still say that the key is denied.
+    provider.answer(
+        "a",
+        Answer {
+            status: 503,
+            ..DENIED
+        },
+    );
+    let trial = call(&mut endpoint).await;
+    outcome(&mut endpoint).await;
+    drop(trial);
+    let trial = call(&mut endpoint).await;
+    outcome(&mut endpoint).await;
+    trial.into_body().collect().await.unwrap();
+    outcome(&mut endpoint).await;
+    assert_eq!(provider.keys(), ["a", "b", "a", "b", "a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn t9_an_observer_that_panics_takes_no_key_with_it() {
+    let provider = Provider::default();
+    let panics = Arc::new(AtomicU64::new(0));
+    let left = panics.clone();
+    let layer = layer(&["a", "b"]).on_event(move |event| {
+        if left.load(Ordering::Relaxed) > 0 {
+            left.fetch_sub(1, Ordering::Relaxed);
+            panic!("on purpose: {event:?}");
+        }
+    });
+    let mut endpoint = provider.behind(layer, PEEK());
+    provider.answer("a", DENIED);
+    outcome(&mut endpoint).await;
+    advance(Duration::from_secs(60)).await;
+    provider.keys();
+    // The call that would try the key panics before it is sent.
+    panics.store(1, Ordering::Relaxed);
+    let ready = endpoint.ready().await.unwrap();
+    assert!(catch_unwind(AssertUnwindSafe(|| drop(ready.call(Request::default())))).is_err());
+    outcome(&mut endpoint).await;
+    assert_eq!(provider.keys(), ["a"], "and the next one tries it");
 }
 
 /// Compiles if requests and responses need be nothing but what the inner service takes and gives.
