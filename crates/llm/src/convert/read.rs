@@ -83,13 +83,27 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes an object. `member` is given each name, and must take the value.
-    pub(super) fn object(&mut self, mut member: impl FnMut(&mut Self, &str)) {
+    pub(super) fn object(&mut self, member: impl FnMut(&mut Self, &str)) {
+        self.members(|name| name, member);
+    }
+
+    /// The same, of a dialect in which `topP` and `top_p` are one name: `member` is given the first.
+    pub(super) fn object_in_any_case(&mut self, member: impl FnMut(&mut Self, &str)) {
+        self.members(camel_case, member);
+    }
+
+    fn members(
+        &mut self,
+        named: impl Fn(Cow<'a, [u8]>) -> Cow<'a, [u8]>,
+        mut member: impl FnMut(&mut Self, &str),
+    ) {
         if !self.is(Kind::Object, "an object") {
             return;
         }
         let mut seen: Vec<Cow<'a, [u8]>> = Vec::new();
         let mut items = self.json.object();
         while let Some(name) = self.json.member_decoded(&mut items) {
+            let name = named(name);
             let at = self.at();
             if self.names == Names::Once {
                 if seen.len() == MOST_MEMBERS {
@@ -286,3 +300,21 @@ impl<'a> Reader<'a> {
 
 /// How many members an object that is read may have; what is taken as it stands may have more.
 const MOST_MEMBERS: usize = 256;
+
+/// A name such as `top_p` as the dialect has it otherwise: `topP`.
+pub(super) fn camel_case(name: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
+    if memchr::memchr(b'_', &name).is_none() {
+        return name;
+    }
+    let mut camel = Vec::with_capacity(name.len());
+    let mut upper = false;
+    for &byte in &*name {
+        match byte {
+            b'_' => {}
+            _ if upper => camel.push(byte.to_ascii_uppercase()),
+            _ => camel.push(byte),
+        }
+        upper = byte == b'_';
+    }
+    camel.into()
+}

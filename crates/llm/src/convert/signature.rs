@@ -49,7 +49,7 @@ pub(super) fn split<'a>(id: &Text<'a>) -> (Text<'a>, Option<Signature<'a>>) {
             c => c,
         })
         .collect();
-    while signature.len() % 4 != 0 {
+    while !signature.len().is_multiple_of(4) {
         signature.push('=');
     }
     let value = Text::new(&signature, id.at()).into_owned();

@@ -149,6 +149,13 @@ impl<'a> Raw<'a> {
         }
     }
 
+    /// The same, made of what stands at `at`.
+    #[must_use]
+    pub(super) fn placed(mut self, at: usize) -> Self {
+        self.at = at;
+        self
+    }
+
     /// A value that we write.
     pub(super) fn of(written: impl Into<Cow<'a, str>>) -> Self {
         Self {

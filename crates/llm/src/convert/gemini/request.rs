@@ -1,15 +1,13 @@
-use crate::convert::{model::Request, notes::Notes, read::Reader, write::Writer};
+//! Requests for generated content.
 
-pub(in crate::convert) fn read_request<'a>(json: &mut Reader<'a>) -> Request<'a> {
-    let _ = json;
-    todo!()
-}
+mod config;
+mod parts;
+mod read;
+mod tools;
+mod turns;
+mod write;
 
-pub(in crate::convert) fn write_request(
-    request: &Request<'_>,
-    notes: &mut Notes,
-    to: &mut Writer<'_>,
-) {
-    let _ = (request, notes, to);
-    todo!()
-}
+pub(in crate::convert) use self::{read::read_request, write::write_request};
+
+#[cfg(test)]
+mod tests;
