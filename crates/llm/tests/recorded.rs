@@ -73,7 +73,7 @@ fn what_real_providers_said_survives_the_way_to_each_dialect_and_back() {
         };
         for to in Dialect::ALL.into_iter().filter(|to| *to != from) {
             let (there, back) = (converted(to, from), converted(from, to));
-            let told = |summary: Summary| summary.as_told_by(from).as_told_by(to);
+            let told = |summary: Summary| summary.told_by(from).told_by(to);
             if name.ends_with(".json") {
                 let reply = there.reply(text.as_bytes()).expect("it is a reply");
                 let original = told(Summary::of(from, text.as_bytes()));

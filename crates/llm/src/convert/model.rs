@@ -186,7 +186,6 @@ pub(super) struct Tool<'a> {
     /// A JSON schema.
     pub(super) parameters: Option<Raw<'a>>,
     pub(super) strict: Option<bool>,
-    pub(super) at: usize,
 }
 
 #[derive(Debug)]

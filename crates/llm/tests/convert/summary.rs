@@ -7,25 +7,25 @@ use serde_json::{Value, json};
 
 /// Everything that every dialect can say.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Summary {
-    pub id: Option<String>,
-    pub model: Option<String>,
-    pub text: String,
-    pub reasoning: String,
-    pub refusal: String,
+pub(crate) struct Summary {
+    pub(crate) id: Option<String>,
+    pub(crate) model: Option<String>,
+    pub(crate) text: String,
+    pub(crate) reasoning: String,
+    pub(crate) refusal: String,
     /// Name and arguments, in order.
-    pub calls: Vec<(String, Value)>,
+    pub(crate) calls: Vec<(String, Value)>,
     /// In OpenAI's words.
-    pub finish: Option<String>,
-    pub input: u64,
-    pub cached: u64,
-    pub output: u64,
-    pub thought: u64,
+    pub(crate) finish: Option<String>,
+    pub(crate) input: u64,
+    pub(crate) cached: u64,
+    pub(crate) output: u64,
+    pub(crate) thought: u64,
 }
 
 impl Summary {
     /// Of a whole reply.
-    pub fn of(dialect: Dialect, reply: &[u8]) -> Self {
+    pub(crate) fn of(dialect: Dialect, reply: &[u8]) -> Self {
         let reply: Value = serde_json::from_slice(reply).expect("a reply is JSON");
         let mut summary = Self::default();
         match dialect {
@@ -38,7 +38,7 @@ impl Summary {
     }
 
     /// Of a stream, which must be complete.
-    pub fn of_stream(dialect: Dialect, stream: &str) -> Self {
+    pub(crate) fn of_stream(dialect: Dialect, stream: &str) -> Self {
         let mut events: Vec<&str> = Vec::new();
         for frame in stream.split("\n\n").filter(|frame| !frame.is_empty()) {
             let data: Vec<&str> = frame
@@ -194,7 +194,7 @@ impl Summary {
     }
 
     /// Without what this dialect cannot tell.
-    pub fn as_told_by(mut self, dialect: Dialect) -> Self {
+    pub(crate) fn told_by(mut self, dialect: Dialect) -> Self {
         if dialect == Dialect::Anthropic {
             self.thought = 0;
         }

@@ -14,7 +14,7 @@ use crate::{
     web::Web,
 };
 use buttress_http::client::{Client, Proxies};
-use buttress_llm::{Dialect, Secret};
+use buttress_llm::Secret;
 use http::uri::Authority;
 
 /// One check of one file.

@@ -160,7 +160,6 @@ fn read_tool<'a>(json: &mut Reader<'a>, owns: &mut Vec<Own<'a>>) -> Option<Tool<
         description,
         parameters,
         strict,
-        at,
     })
 }
 

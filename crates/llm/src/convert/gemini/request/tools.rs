@@ -73,7 +73,6 @@ fn read_function<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> Tool<'a> 
         description,
         parameters,
         strict: None,
-        at,
     }
 }
 

@@ -37,7 +37,7 @@ pub(super) fn read<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> Vec<Too
                     _ => unknown(json, own),
                 });
                 match tool {
-                    Some(tool) => tools.push(Tool { at, ..tool }),
+                    Some(tool) => tools.push(tool),
                     None => json.fail(at, Wrong::Missing { member: "function" }),
                 }
             }
@@ -67,7 +67,6 @@ fn read_function<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> Tool<'a> 
         description,
         parameters,
         strict,
-        at,
     }
 }
 

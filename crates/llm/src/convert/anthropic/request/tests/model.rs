@@ -313,7 +313,6 @@ fn tool() -> Tool<'static> {
         description: None,
         parameters: None,
         strict: None,
-        at: 0,
     }
 }
 

@@ -72,7 +72,6 @@ fn tool(strict: Option<bool>) -> Tool<'static> {
         description: Some(Text::plain("does it")),
         parameters: Some(Raw::new(r#"{"type":"object"}"#, 0)),
         strict,
-        at: 0,
     }
 }
 
