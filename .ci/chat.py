@@ -83,11 +83,11 @@ class Says:
 def read_openai(_, body):
     optional = [
         "stream", "stream_options", "tools", "tool_choice", "parallel_tool_calls", "response_format", "stop",
-        "temperature", "max_completion_tokens",
+        "temperature", "max_completion_tokens", "max_tokens",
     ]
     members(body, ["model", "messages"], optional, "request")
     asked = Asked(body["model"], body.get("stream", False), temperature=body.get("temperature"))
-    asked.max_tokens = body.get("max_completion_tokens")
+    asked.max_tokens = body.get("max_completion_tokens", body.get("max_tokens"))
     stop = body.get("stop", [])
     asked.stop = [stop] if isinstance(stop, str) else stop
     open_calls = []
@@ -105,7 +105,8 @@ def read_openai(_, body):
             members(message, ["role"], ["content", "tool_calls"], where)
             parts = openai_parts(message["content"], where) if message.get("content") else []
             for call in message.get("tool_calls", []):
-                members(call, ["id", "type", "function"], [], where)
+                # The SDK keeps the index of a call that was streamed.
+                members(call, ["id", "type", "function"], ["index"], where)
                 function = members(call["function"], ["name", "arguments"], [], where)
                 parts.append(("call", call["id"], function["name"], json.loads(function["arguments"])))
                 open_calls.append(call["id"])

@@ -102,7 +102,10 @@ class OpenAi:
             return completions.create(model=model, messages=messages, **more)
         # The SDK's own way to gather a stream.
         with completions.stream(model=model, messages=messages, stream_options={"include_usage": True}, **more) as events:
-            return events.get_final_completion()
+            try:
+                return events.get_final_completion()
+            except openai.LengthFinishReasonError as error:
+                return error.completion
 
     def plain(self, model, stream):
         messages = [
@@ -190,7 +193,7 @@ class Anthropic:
         messages = [
             {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello?"}, {"role": "user", "content": TEXT},
         ]
-        return self.create(model, messages, stream, 77, system="Be brief.", stop_sequences=["END"], temperature=0.5)
+        return self.create(model, messages, stream, 77, system="Be brief.", stop_sequences=["END"], extra_body={"temperature": 0.5})
 
     def ask(self, model, stream=False, **more):
         return self.create(model, [{"role": "user", "content": "Hi"}], stream, **more)

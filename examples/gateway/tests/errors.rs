@@ -257,6 +257,7 @@ async fn a_chat_that_an_endpoint_of_another_dialect_cannot_be_asked_is_told_by_t
     }
 }
 
+#[tokio::test]
 async fn an_endpoint_that_cannot_be_reached_is_told_as_such_and_whether_to_try_again() {
     let unknown = "http://no-such-host.invalid/v1";
     for (dialect, path, kind) in [

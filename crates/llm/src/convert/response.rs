@@ -6,19 +6,23 @@ use buttress_core::{Class, Outcome};
 use buttress_http::{Body, Tracked, retry_after::whole_seconds, sse::is_event_stream};
 use bytes::{Bytes, BytesMut};
 use http::{
-    HeaderMap, HeaderValue, Response, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
     header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, ETAG, RETRY_AFTER},
 };
 use http_body_util::{BodyExt, Full};
 
 use super::{Converted, body::Events};
-use crate::{ErrorBody, ErrorReply};
+use crate::{Dialect, ErrorBody, ErrorReply};
 
 /// The longest reply that is converted whole.
 const LONGEST: usize = 32 << 20;
 
 /// The longest error that is.
 const LONGEST_ERROR: usize = 64 << 10;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 /// Why there is nothing to convert.
 enum Unread {
@@ -51,6 +55,7 @@ impl Converted {
         for name in [CONTENT_LENGTH, ETAG] {
             head.headers.remove(name);
         }
+        self.rename_id(&mut head.headers);
         if head.status.is_success() && is_event_stream(&head.headers) {
             let stream = self.stream();
             let body = body.convert(|body, _| Events::new(body, stream));
@@ -89,6 +94,20 @@ impl Converted {
         }
     }
 
+    /// Puts the id of the request where the caller's SDK looks for it.
+    fn rename_id(&self, head: &mut HeaderMap) {
+        let name = |dialect| match dialect {
+            Dialect::Anthropic => REQUEST_ID,
+            _ => X_REQUEST_ID,
+        };
+        let (from, to) = (name(self.way.endpoint), name(self.way.caller));
+        if from != to
+            && let Some(id) = head.remove(from)
+        {
+            head.insert(to, id);
+        }
+    }
+
     /// The caller's envelope for an error of the endpoint, of which `seen` is known.
     fn error(
         &self,
@@ -101,6 +120,12 @@ impl Converted {
             && !head.contains_key(RETRY_AFTER)
         {
             head.insert(RETRY_AFTER, whole_seconds(wait).into());
+        }
+        // The caller's SDK does not know what the endpoint's words mean: `insufficient_quota` in a 429,
+        // for one, is not to be asked again.
+        if !head.contains_key(X_SHOULD_RETRY) {
+            let again = if seen.again() { "true" } else { "false" };
+            head.insert(X_SHOULD_RETRY, HeaderValue::from_static(again));
         }
         let error = ErrorBody::read(self.way.endpoint, read);
         let message = match &error {
