@@ -38,7 +38,8 @@ pub(crate) struct Endpoint {
 /// The layers of a call, over the client.
 type Stack<J> = TrackService<MapErr<Client, fn(client::Error) -> BoxError>, J>;
 
-pub(crate) type Reply = http::Response<buttress_http::Body<ResponseBody>>;
+pub(crate) type Reply = http::Response<ReplyBody>;
+pub(crate) type ReplyBody = buttress_http::Body<ResponseBody>;
 
 /// Puts the stack together, outermost layer first.
 ///

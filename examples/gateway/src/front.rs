@@ -1,6 +1,6 @@
 //! The way of a request: from a caller to an endpoint, and the way of its reply back.
 
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc};
 
 use axum::{body::Body, extract::State};
 use buttress_core::{Class, Completion, settle};
@@ -17,13 +17,13 @@ use http::{
     request::Parts,
 };
 use http_body::Body as _;
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 
 use crate::{
     body,
     call::{Call, Line},
     callers::Caller,
-    endpoint::{Endpoint, Reply},
+    endpoint::{Endpoint, Reply, ReplyBody},
     face::{self, Asks, Face},
     fault::{self, Fault},
     gateway::{Gateway, Id},
@@ -31,6 +31,10 @@ use crate::{
     web,
     written::Written,
 };
+
+/// What callers are sent: replies as they come, in a box because they are moved often; or whatever
+/// was made here.
+pub(crate) type Answer = Response<Either<Pin<Box<Written<ReplyBody>>>, Body>>;
 
 /// A request that an endpoint will be asked.
 struct Asked {
@@ -43,7 +47,7 @@ struct Asked {
 }
 
 /// Serves one call, whatever becomes of it.
-pub(crate) async fn serve<B>(gateway: &Gateway, request: Request<B>) -> Response<Body>
+pub(crate) async fn serve<B>(gateway: &Gateway, request: Request<B>) -> Answer
 where
     B: http_body::Body<Data = Bytes> + Unpin,
 {
@@ -73,7 +77,7 @@ where
         if unread {
             close(&mut answer, version);
         }
-        answer
+        answer.map(Either::Right)
     })
 }
 
@@ -201,7 +205,7 @@ fn understand(
 }
 
 /// Asks the endpoint, and follows its reply to the end.
-async fn ask(asked: Asked, face: Face, id: Id, line: Line) -> Result<Response<Body>, Fault> {
+async fn ask(asked: Asked, face: Face, id: Id, line: Line) -> Result<Answer, Fault> {
     let Asked {
         endpoint,
         request,
@@ -276,13 +280,14 @@ fn clean(headers: &mut HeaderMap, dialect: Dialect, id: Id) -> &HeaderValue {
 }
 
 /// The reply for the caller, its body as it comes.
-fn passed_on(reply: Reply, usage: bool, call: Call) -> Response<Body> {
+fn passed_on(reply: Reply, usage: bool, call: Call) -> Answer {
     let (mut head, body) = reply.into_parts();
     if usage && is_event_stream(&head.headers) {
         head.headers.remove(header::CONTENT_LENGTH);
-        Response::from_parts(head, Body::new(Written::new(UsageFilter::new(body), call)))
+        let filtered = Body::new(Written::new(UsageFilter::new(body), call));
+        Response::from_parts(head, Either::Right(filtered))
     } else {
-        Response::from_parts(head, Body::new(Written::new(body, call)))
+        Response::from_parts(head, Either::Left(Box::pin(Written::new(body, call))))
     }
 }
 

@@ -7,7 +7,6 @@
 
 use std::{fmt, net::IpAddr};
 
-use axum::body::Body;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri,
     header::{
@@ -128,7 +127,7 @@ fn is(headers: &HeaderMap, name: &HeaderName, value: &str) -> bool {
 }
 
 /// Lets the page of this origin read an answer.
-pub(crate) fn open(answer: &mut Response<Body>, origin: HeaderValue) {
+pub(crate) fn open<B>(answer: &mut Response<B>, origin: HeaderValue) {
     let headers = answer.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("*"));

@@ -110,12 +110,12 @@ impl<R> fmt::Debug for StreamMeter<R> {
 /// who sees it as it came.
 fn read(reader: &mut impl Reader, shapes: &mut Shapes, event: &EventRef<'_>) -> bool {
     let data = event.data();
-    let mut tokens = shapes.begin(data);
-    let Ok(said) = reader.read(data, &mut tokens) else {
+    let mut lexemes = shapes.begin(data);
+    let Ok(said) = reader.read(data, &mut lexemes) else {
         return false;
     };
     if let Some(said) = said.repeatable {
-        shapes.learn(event.frame(), data, tokens, said.counts, said.besides);
+        shapes.learn(event.frame(), data, lexemes, said.counts, said.besides);
     }
     said.content
 }
@@ -129,7 +129,7 @@ mod tests {
     use super::StreamMeter;
     use crate::{
         anthropic::AnthropicReader, gemini::GeminiReader, openai::OpenAiReader, reader::Reader,
-        shape::Tokens,
+        shape::Lexemes,
     };
 
     /// Events of all dialects, with `TEXT` and `NUMBER` to be filled in.
@@ -224,7 +224,7 @@ mod tests {
         let mut rest = stream;
         while let Some(event) = decoder.scan(&mut rest) {
             let event = event.unwrap();
-            let content = reader.read(event.data(), &mut Tokens::ignored());
+            let content = reader.read(event.data(), &mut Lexemes::ignored());
             said.push(content.is_ok_and(|said| said.content));
         }
         (said, reader)
