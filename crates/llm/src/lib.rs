@@ -13,8 +13,12 @@
 //! - [`openai::UsageFilter`]: a stream without the chunk that its caller did not ask for.
 //! - [`gemini::Target`]: model and method in the path.
 //! - [`ErrorBody`] and [`ErrorReply`]: the error envelope of each dialect, read and written.
+//! - [`estimate`]: how many tokens a text or a request will be, without a network.
+//! - [`Dialect::limits`]: what the headers of a reply say remains of the provider's limits.
 //! - [`Secret`], [`Dialect::authorize`], [`strip_credentials`], [`strip_query_credentials`]:
 //!   credentials, ours and the caller's.
+//! - [`CredentialsLayer`]: gives each request its key, and benches a key that is denied while
+//!   another one takes over.
 //!
 //! # When to use it
 //!
@@ -92,7 +96,12 @@
 //!
 //! # Defaults
 //!
-//! Nothing here is configured. The bounds are:
+//! | what is configured | default |
+//! |---|---|
+//! | which of several [`keys`] a call gets | the first that is not benched |
+//! | how long a key is benched that was denied | 60 s, doubled with each further denial up to 1 h; until the hint, if that is later |
+//!
+//! Nothing else is configured. The bounds are:
 //!
 //! | what | bound | past it |
 //! |---|---|---|
@@ -104,14 +113,22 @@
 //! | an unfinished event that [`openai::UsageFilter`] holds back | 64 KiB | passes |
 //! | a message in an [`ErrorBody`] | 2 KiB, other texts 128 bytes | cut |
 //! | a [`Secret`] | 16 KiB | an error |
+//! | [`Keys`] | 256, with ids of 64 bytes | an error |
+//! | a hint that a key is benched until | 1 day | taken for that |
+//! | an [`estimate::Estimate`] of a body that is no JSON object, or deeper than 128 levels | | that of a text |
+//! | a limit header | 64 bytes; a count of 10¹⁵, a reset 32 days away | that dimension is absent |
 
 pub mod anthropic;
+pub mod convert;
 mod credentials;
 mod dialect;
 mod error;
+pub mod estimate;
 pub mod gemini;
 mod json;
 mod judge;
+pub mod keys;
+mod limits;
 mod meter;
 pub mod openai;
 mod reader;
@@ -126,6 +143,7 @@ pub use self::{
     error::{ErrorBody, ErrorReply},
     gemini::Gemini,
     judge::AnyPath,
+    keys::{CredentialsLayer, Key, Keys},
     openai::OpenAi,
     secret::{Secret, SecretError},
 };

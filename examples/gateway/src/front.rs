@@ -4,8 +4,13 @@ use std::{pin::Pin, sync::Arc};
 
 use axum::{body::Body, extract::State};
 use buttress_core::{Class, Completion, settle};
-use buttress_http::Http;
-use buttress_llm::{Dialect, openai::UsageFilter, request::Peek};
+use buttress_http::{Http, sse::is_event_stream};
+use buttress_llm::{
+    Dialect,
+    convert::{Conversion, Converted},
+    openai::UsageFilter,
+    request::Peek,
+};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header,
@@ -37,6 +42,8 @@ struct Asked {
     request: Request<Full<Bytes>>,
     /// We asked for the usage of the stream, and the caller did not.
     usage: bool,
+    /// The endpoint speaks another dialect than the caller.
+    converted: Option<Converted>,
 }
 
 /// Serves one call, whatever becomes of it.
@@ -159,17 +166,30 @@ fn understand(
         .routes
         .find(model)
         .ok_or_else(|| Fault::Model(model.to_owned()))?;
-    let endpoint = route.endpoint(face.dialect).ok_or_else(|| {
-        let other = route
-            .first()
-            .map_or(Dialect::Gemini, |endpoint| endpoint.dialect);
-        Fault::OtherDialect(model.to_owned(), other)
-    })?;
+    let endpoint = match face.asks {
+        Asks::Reply => route.first(),
+        // What is no reply of a model stays in its dialect.
+        Asks::Other => (route.speaking(face.dialect))
+            .ok_or_else(|| Fault::OtherDialect(model.to_owned(), route.first().dialect))?,
+    };
 
     // Every byte stays what it was, but for what truth needs.
     let mut edit = asked.edit();
     if let Some(name) = route.rename() {
         edit = edit.model(name);
+    }
+    if endpoint.dialect != face.dialect {
+        let way = Conversion::new(face.dialect, endpoint.dialect);
+        let name = endpoint.name.clone();
+        let converted =
+            (way.request(edit.finish())).map_err(|error| Fault::Convert(name, error))?;
+        let model = route.rename().unwrap_or(model);
+        return Ok(Asked {
+            request: endpoint.converted(head, model, &converted)?,
+            endpoint: endpoint.clone(),
+            usage: false,
+            converted: Some(converted),
+        });
     }
     // A chat's stream tells its usage only to those who ask.
     let usage = face == Face::CHAT && asked.stream() && !asked.include_usage();
@@ -180,6 +200,7 @@ fn understand(
         request: endpoint.request(head, edit.finish()),
         endpoint: endpoint.clone(),
         usage,
+        converted: None,
     })
 }
 
@@ -189,6 +210,7 @@ async fn ask(asked: Asked, face: Face, id: Id, line: Line) -> Result<Answer, Fau
         endpoint,
         request,
         usage,
+        converted,
     } = asked;
     let mut call = Call::begin(&endpoint, line);
     // If nobody waits any more, this is dropped before the call.
@@ -202,6 +224,14 @@ async fn ask(asked: Asked, face: Face, id: Id, line: Line) -> Result<Answer, Fau
         Ok(reply) if face.asks == Asks::Reply && is_empty(reply) => Some(Fault::Empty as _),
         _ => None,
     };
+    if unfit.is_none()
+        && let Some(converted) = converted
+    {
+        result = match result {
+            Ok(reply) => Ok(converted.response(reply).await),
+            Err(error) => Err(error),
+        };
+    }
     match &mut result {
         Ok(_) if unfit.is_some() => call.answered(StatusCode::BAD_GATEWAY, || id.header()),
         Ok(reply) => {
@@ -259,15 +289,6 @@ fn passed_on(reply: Reply, usage: bool, call: Call) -> Answer {
     } else {
         Response::from_parts(head, Either::Left(Box::pin(Written::new(body, call))))
     }
-}
-
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    const EVENTS: &[u8] = b"text/event-stream";
-    let kind = headers
-        .get(header::CONTENT_TYPE)
-        .map_or(&b""[..], HeaderValue::as_bytes);
-    kind.get(..EVENTS.len())
-        .is_some_and(|kind| kind.eq_ignore_ascii_case(EVENTS))
 }
 
 /// The header in which this dialect's SDK looks for the id of a request.

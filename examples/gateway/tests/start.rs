@@ -69,7 +69,7 @@ fn what_cannot_be_reached_is_noted() {
     assert!(output.status.success());
     assert_eq!(
         text(&output.stderr),
-        "note: endpoint `g`: no path of the gateway reaches a Gemini endpoint yet\nnote: endpoint `g`: no route leads to it\n"
+        "note: endpoint `g`: no route leads to it\n"
     );
 }
 

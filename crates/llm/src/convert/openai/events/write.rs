@@ -1,0 +1,381 @@
+use buttress_core::Class;
+use bytes::{BufMut, BytesMut};
+use http::StatusCode;
+
+use crate::{
+    Dialect, ErrorBody, ErrorReply,
+    convert::{
+        context::Context,
+        model::{Event, Finish, Reasoned, Signature},
+        openai::reply::{
+            OWN, begins, write_finish, write_proof, write_rest, write_thinking, write_usage,
+        },
+        signature,
+        text::{Raw, Text},
+        write::Writer,
+    },
+};
+
+/// Writes the events of a stream.
+#[derive(Debug)]
+pub(in crate::convert) struct EventWriter {
+    context: Context,
+    /// What every frame begins with, up to the value of `choices`. Empty before the first.
+    head: BytesMut,
+    /// Members for the next frame, each after a comma.
+    rest: BytesMut,
+    /// The usage as it was told last.
+    usage: BytesMut,
+    /// The candidates that have their role.
+    begun: u128,
+    /// How many calls began: ids are made of it.
+    calls: u64,
+    /// Calls without arguments until now.
+    bare: Vec<(u64, u64)>,
+    thought: Thought,
+    over: bool,
+}
+
+/// The thought that is told, until it is signed: with its signature it is told again, whole.
+#[derive(Debug, Default)]
+struct Thought {
+    text: Option<Text<'static>>,
+    candidate: u64,
+    /// It is too long to be kept.
+    lost: bool,
+}
+
+/// How much of a thought is kept.
+const LONGEST_THOUGHT: usize = 4 << 20;
+
+/// How many calls may wait for their arguments.
+const MOST_BARE: usize = 1024;
+
+// ===== impl EventWriter =====
+
+impl EventWriter {
+    pub(in crate::convert) fn new(context: Context) -> Self {
+        Self {
+            context,
+            head: BytesMut::new(),
+            rest: BytesMut::new(),
+            usage: BytesMut::new(),
+            begun: 0,
+            calls: 0,
+            bare: Vec::new(),
+            thought: Thought::default(),
+            over: false,
+        }
+    }
+
+    /// Writes what one event becomes: frames of the stream, or nothing yet.
+    pub(in crate::convert) fn write(&mut self, event: Event<'_>, out: &mut BytesMut) {
+        if self.over {
+            return;
+        }
+        match event {
+            Event::Start { id, model, created } => {
+                self.start(id.as_ref(), model.as_ref(), created.as_ref());
+                self.begin(0, out);
+            }
+            Event::Text { candidate, text } => {
+                self.thought.end(candidate);
+                self.delta(candidate, out, |to| to.name("content").text(&text));
+            }
+            Event::Refusal { candidate, text } => {
+                self.delta(candidate, out, |to| to.name("refusal").text(&text));
+            }
+            Event::Reasoning { candidate, text } => {
+                self.thought.add(candidate, &text);
+                self.delta(candidate, out, |to| {
+                    to.name("reasoning_content").text(&text);
+                });
+            }
+            Event::Signature {
+                candidate,
+                signature,
+            } => self.sign(candidate, signature, out),
+            Event::Redacted { candidate, data } => {
+                let thought = Reasoned {
+                    redacted: Some(data),
+                    ..Reasoned::default()
+                };
+                self.think(candidate, &thought, out);
+            }
+            Event::Call {
+                candidate,
+                call,
+                id,
+                name,
+                signature,
+            } => {
+                self.thought.end(candidate);
+                let id = id.unwrap_or_else(|| self.context.call_id("call_", self.calls));
+                self.calls += 1;
+                if self.bare.len() < MOST_BARE {
+                    self.bare.push((candidate, call));
+                }
+                let id = signature::join(&id, signature.as_ref());
+                self.call(candidate, call, out, |to| {
+                    to.name("id").text(&id);
+                    to.name("type").str("function");
+                    to.name("function").object(|to| {
+                        to.name("name").text(&name);
+                        to.name("arguments").str("");
+                    });
+                });
+            }
+            Event::Arguments {
+                candidate,
+                call,
+                piece,
+            } => {
+                if !piece.is_empty() {
+                    self.arguments(candidate, call, out, |to| to.text(&piece));
+                }
+            }
+            Event::Object {
+                candidate,
+                call,
+                arguments,
+            } => self.arguments(candidate, call, out, |to| to.quoted(&arguments)),
+            Event::Finish { candidate, finish } => self.finish(candidate, &finish, out),
+            Event::Usage(counts) => {
+                self.usage.clear();
+                write_usage(&counts, &mut Writer::new(&mut self.usage));
+            }
+            Event::Rest(rest) => {
+                // Inside an object, for the commas.
+                self.rest.clear();
+                self.rest.put_u8(b'{');
+                write_rest(&rest, OWN, &mut Writer::new(&mut self.rest));
+            }
+            Event::Ping => {}
+            Event::Error { of, envelope } => {
+                out.put(error(of, envelope));
+                self.over = true;
+            }
+            Event::End => {
+                if self.context.include_usage && !self.usage.is_empty() {
+                    let usage = self.usage.split();
+                    self.frame(out, |to| to.array(|_| {}), Some(&usage));
+                }
+                out.put_slice(b"data: [DONE]\n\n");
+                self.over = true;
+            }
+        }
+    }
+
+    fn start(
+        &mut self,
+        id: Option<&Text<'_>>,
+        model: Option<&Text<'_>>,
+        created: Option<&Raw<'_>>,
+    ) {
+        self.head.clear();
+        self.head.put_slice(b"data: {");
+        let object = "chat.completion.chunk";
+        let created = created.map(Raw::written);
+        let to = &mut Writer::new(&mut self.head);
+        begins(object, (id, model), created, &self.context, to);
+        to.name("choices");
+    }
+
+    /// Writes the role, if it was not.
+    fn begin(&mut self, candidate: u64, out: &mut BytesMut) {
+        let bit = 1 << candidate.min(127);
+        if self.begun & bit == 0 {
+            self.begun |= bit;
+            self.choice(candidate, out, None, |to| {
+                to.name("role").str("assistant");
+                to.name("content").str("");
+            });
+        }
+    }
+
+    fn delta(&mut self, candidate: u64, out: &mut BytesMut, members: impl FnOnce(&mut Writer<'_>)) {
+        self.begin(candidate, out);
+        self.choice(candidate, out, None, members);
+    }
+
+    fn call(
+        &mut self,
+        candidate: u64,
+        call: u64,
+        out: &mut BytesMut,
+        members: impl FnOnce(&mut Writer<'_>),
+    ) {
+        self.delta(candidate, out, |to| {
+            to.name("tool_calls").array(|to| {
+                to.object(|to| {
+                    to.name("index").count(call);
+                    members(to);
+                });
+            });
+        });
+    }
+
+    fn arguments(
+        &mut self,
+        candidate: u64,
+        call: u64,
+        out: &mut BytesMut,
+        value: impl FnOnce(&mut Writer<'_>),
+    ) {
+        self.bare.retain(|bare| *bare != (candidate, call));
+        self.call(candidate, call, out, |to| {
+            to.name("function").object(|to| value(to.name("arguments")));
+        });
+    }
+
+    fn sign(&mut self, candidate: u64, signature: Signature<'_>, out: &mut BytesMut) {
+        match signature.of {
+            Dialect::Anthropic => {
+                if let Some(text) = self.thought.take(candidate) {
+                    let thought = Reasoned {
+                        text,
+                        signature: Some(signature),
+                        redacted: None,
+                    };
+                    self.think(candidate, &thought, out);
+                }
+            }
+            Dialect::Gemini => self.delta(candidate, out, |to| write_proof(&signature, to)),
+            _ => {}
+        }
+    }
+
+    fn think(&mut self, candidate: u64, thought: &Reasoned<'_>, out: &mut BytesMut) {
+        self.delta(candidate, out, |to| {
+            to.name("thinking_blocks")
+                .array(|to| write_thinking(thought, to));
+        });
+    }
+
+    fn finish(&mut self, candidate: u64, finish: &Finish<'_>, out: &mut BytesMut) {
+        self.begin(candidate, out);
+        let bare: Vec<u64> = self
+            .bare
+            .iter()
+            .filter(|bare| bare.0 == candidate)
+            .map(|bare| bare.1)
+            .collect();
+        for call in bare {
+            // The empty object; an empty string is no JSON.
+            self.arguments(candidate, call, out, |to| to.str("{}"));
+        }
+        self.choice(candidate, out, Some(finish), |_| {});
+    }
+
+    fn choice(
+        &mut self,
+        candidate: u64,
+        out: &mut BytesMut,
+        finish: Option<&Finish<'_>>,
+        delta: impl FnOnce(&mut Writer<'_>),
+    ) {
+        let choices = |to: &mut Writer<'_>| {
+            to.array(|to| {
+                to.object(|to| {
+                    to.name("index").count(candidate);
+                    to.name("delta").object(delta);
+                    match finish {
+                        Some(finish) => write_finish(finish, to),
+                        None => to.name("finish_reason").null(),
+                    }
+                });
+            });
+        };
+        self.frame(out, choices, None);
+    }
+
+    fn frame(
+        &mut self,
+        out: &mut BytesMut,
+        choices: impl FnOnce(&mut Writer<'_>),
+        usage: Option<&[u8]>,
+    ) {
+        if self.head.is_empty() {
+            self.start(None, None, None);
+        }
+        out.put_slice(&self.head);
+        choices(&mut Writer::new(out));
+        if let Some(usage) = usage {
+            out.put_slice(b",\"usage\":");
+            out.put_slice(usage);
+        } else if self.context.include_usage {
+            out.put_slice(b",\"usage\":null");
+        }
+        if let Some(rest @ [_, ..]) = self.rest.get(1..) {
+            out.put_u8(b',');
+            out.put_slice(rest);
+        }
+        self.rest.clear();
+        out.put_slice(b"}\n\n");
+    }
+}
+
+// ===== impl Thought =====
+
+impl Thought {
+    fn add(&mut self, candidate: u64, piece: &Text<'_>) {
+        if self.candidate != candidate {
+            *self = Self::default();
+            self.candidate = candidate;
+        }
+        if self.lost {
+            return;
+        }
+        let text = self.text.get_or_insert_default();
+        if text.written().len() + piece.written().len() > LONGEST_THOUGHT {
+            self.text = None;
+            self.lost = true;
+        } else {
+            text.join(piece);
+        }
+    }
+
+    /// What was said since the last signature. `None`: it was too long.
+    fn take(&mut self, candidate: u64) -> Option<Text<'static>> {
+        let thought = std::mem::take(self);
+        let is_whole = thought.candidate == candidate && !thought.lost;
+        is_whole.then(|| thought.text.unwrap_or_default())
+    }
+
+    /// Something else is said: what was not signed will not be.
+    fn end(&mut self, candidate: u64) {
+        if self.candidate == candidate && (self.text.is_some() || self.lost) {
+            *self = Self::default();
+        }
+    }
+}
+
+/// The event for an error in another dialect.
+fn error(of: Dialect, envelope: &str) -> bytes::Bytes {
+    let error = ErrorBody::read(of, envelope.as_bytes());
+    let error = error.as_ref();
+    let message = error.map_or("", ErrorBody::message);
+    let message = if message.is_empty() {
+        "the reply broke off"
+    } else {
+        message
+    };
+    let class = error.map(|error| error.outcome(None).class);
+    let mut reply = ErrorReply::new(status(class), message);
+    // OpenAI's type says less than others' do.
+    let code = error.and_then(|error| error.code().or(error.kind()));
+    if let Some(code) = code {
+        reply = reply.code(code);
+    }
+    reply.event(Dialect::OpenAi)
+}
+
+/// The status that stands for a class, of which the type of the error is made.
+const fn status(class: Option<Class>) -> StatusCode {
+    match class {
+        Some(Class::Throttled) => StatusCode::TOO_MANY_REQUESTS,
+        Some(Class::Denied) => StatusCode::UNAUTHORIZED,
+        Some(Class::Unfit | Class::Invalid) => StatusCode::BAD_REQUEST,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}

@@ -1,0 +1,190 @@
+//! The response of an endpoint as the caller reads it.
+
+use std::time::UNIX_EPOCH;
+
+use buttress_core::{Class, Outcome};
+use buttress_http::{Body, Tracked, retry_after::whole_seconds, sse::is_event_stream};
+use bytes::{Bytes, BytesMut};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
+    header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, ETAG, RETRY_AFTER},
+};
+use http_body_util::{BodyExt, Full};
+
+use super::{Converted, body::Events};
+use crate::{Dialect, ErrorBody, ErrorReply};
+
+/// The longest reply that is converted whole.
+const LONGEST: usize = 32 << 20;
+
+/// The longest error that is.
+const LONGEST_ERROR: usize = 64 << 10;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
+/// Why there is nothing to convert.
+enum Unread {
+    TooLong,
+    Broken,
+    NoReply,
+}
+
+// ===== impl Converted =====
+
+impl Converted {
+    /// Makes a response of the endpoint one for the caller: a stream as it comes, anything else once
+    /// it is whole, which is what is waited for here.
+    ///
+    /// What failed keeps its status, and its error is told in the caller's envelope; the wait that
+    /// only the endpoint's body told of becomes a `retry-after`. What is no reply in the endpoint's dialect
+    /// becomes a 502. What was attached to the body before sees the endpoint's reply; what is attached
+    /// later is told the same, once the converted one was delivered.
+    pub async fn response<B>(mut self, response: Response<Body<B>>) -> Response<Body<B>>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Send,
+    {
+        if self.way.caller == self.way.endpoint {
+            return response;
+        }
+        let (mut head, mut body) = response.into_parts();
+        self.created = self.created.or_else(|| date(&head.headers));
+        // They are of the bytes that came.
+        for name in [CONTENT_LENGTH, ETAG] {
+            head.headers.remove(name);
+        }
+        self.rename_id(&mut head.headers);
+        if head.status.is_success() && is_event_stream(&head.headers) {
+            let stream = self.stream();
+            let body = body.convert(|body, _| Events::new(body, stream));
+            return Response::from_parts(head, body);
+        }
+
+        let longest = if head.status.is_success() {
+            LONGEST
+        } else {
+            LONGEST_ERROR
+        };
+        let read = match collect(&mut body, longest).await {
+            Ok(read) if head.status.is_success() => self.reply(&read).map_err(|_| Unread::NoReply),
+            Ok(read) => Ok(self.error(&mut head.headers, head.status, &read, &body.seen())),
+            Err(unread) => Err(unread),
+        };
+        head.headers
+            .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        head.headers.remove(CONTENT_ENCODING);
+        match read {
+            Ok(data) => {
+                // It is over; what it told goes on in the link.
+                let body = body.convert(|_, _| Full::new(data).map_err(|never| match never {}));
+                Response::from_parts(head, body)
+            }
+            Err(unread) => {
+                let seen = body.seen();
+                head.status = StatusCode::BAD_GATEWAY;
+                let data = ErrorReply::new(head.status, unread.message()).json(self.way.caller);
+                let outcome = match seen.class {
+                    Class::Success => seen.with_class(Class::Unavailable),
+                    _ => seen,
+                };
+                Response::from_parts(head, Body::ended(data, outcome))
+            }
+        }
+    }
+
+    /// Puts the id of the request where the caller's SDK looks for it.
+    fn rename_id(&self, head: &mut HeaderMap) {
+        let name = |dialect| match dialect {
+            Dialect::Anthropic => REQUEST_ID,
+            _ => X_REQUEST_ID,
+        };
+        let (from, to) = (name(self.way.endpoint), name(self.way.caller));
+        if from != to
+            && let Some(id) = head.remove(from)
+        {
+            head.insert(to, id);
+        }
+    }
+
+    /// The caller's envelope for an error of the endpoint, of which `seen` is known.
+    fn error(
+        &self,
+        head: &mut HeaderMap,
+        status: StatusCode,
+        read: &[u8],
+        seen: &Outcome,
+    ) -> Bytes {
+        if let Some(wait) = seen.retry_after
+            && !head.contains_key(RETRY_AFTER)
+        {
+            head.insert(RETRY_AFTER, whole_seconds(wait).into());
+        }
+        // The caller's SDK does not know what the endpoint's words mean: `insufficient_quota` in a 429,
+        // for one, is not to be asked again.
+        if !head.contains_key(X_SHOULD_RETRY) {
+            let again = if seen.again() { "true" } else { "false" };
+            head.insert(X_SHOULD_RETRY, HeaderValue::from_static(again));
+        }
+        let error = ErrorBody::read(self.way.endpoint, read);
+        let message = match &error {
+            Some(error) if !error.message().is_empty() => error.message(),
+            _ => "the endpoint replied with an error and did not say which",
+        };
+        let mut reply = ErrorReply::new(status, message);
+        if let Some(code) = error.as_ref().and_then(ErrorBody::code) {
+            reply = reply.code(code);
+        }
+        if let Some(id) = error.as_ref().and_then(ErrorBody::request_id) {
+            reply = reply.request_id(id);
+        }
+        reply.json(self.way.caller)
+    }
+}
+
+// ===== impl Unread =====
+
+impl Unread {
+    const fn message(&self) -> &'static str {
+        match self {
+            Self::TooLong => "the endpoint's reply is longer than 32 MiB",
+            Self::Broken => "the endpoint's reply broke off",
+            Self::NoReply => "the endpoint's reply is none in its dialect",
+        }
+    }
+}
+
+/// Reads a body that is to be whole.
+async fn collect<B>(body: &mut B, longest: usize) -> Result<Bytes, Unread>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+{
+    let (mut first, mut more) = (Bytes::new(), BytesMut::new());
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| Unread::Broken)?.into_data() else {
+            continue;
+        };
+        if first.len() + more.len() + data.len() > longest {
+            return Err(Unread::TooLong);
+        }
+        // Most come in one frame, which is kept as it is.
+        if first.is_empty() {
+            first = data;
+        } else {
+            more.extend_from_slice(&data);
+        }
+    }
+    if more.is_empty() {
+        return Ok(first);
+    }
+    Ok([first, more.freeze()].concat().into())
+}
+
+/// When the endpoint says that it made the reply.
+fn date(headers: &HeaderMap) -> Option<u64> {
+    let date = headers.get(DATE)?.to_str().ok()?;
+    let date = httpdate::parse_http_date(date).ok()?;
+    let since = date.duration_since(UNIX_EPOCH).ok()?;
+    Some(since.as_secs())
+}
