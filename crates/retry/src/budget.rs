@@ -136,6 +136,8 @@ impl Budget {
 
     /// How much the budget holds when it is full, and begins with: in retries, or in the units of
     /// their [cost](Budget::cost). Default: 100. With 0, or less than a retry costs, none is made.
+    /// The ratio is exact where there is room for one more than a retry costs; a reserve of 1 has
+    /// no place for the fraction that remains beside a whole retry, and loses it.
     ///
     /// Makes a budget of its own, which shares nothing with what it was made from.
     #[must_use]
