@@ -31,8 +31,9 @@ pub(crate) struct Bounds {
     pub(crate) deadline: Option<Instant>,
 }
 
-/// Tokio's timers end a wait up to so much late.
-const TICK: Duration = Duration::from_millis(1);
+/// Tokio's timers end a wait up to so much late: they count whole milliseconds, and round both ends
+/// of a wait to its length.
+const LATE: Duration = Duration::from_millis(2);
 
 // ===== impl Course =====
 
@@ -99,7 +100,7 @@ impl Bounds {
     pub(crate) fn allow(&self, delay: Duration, now: Instant) -> Result<(), Stop> {
         let wait = match delay.is_zero() {
             true => delay,
-            false => delay.saturating_add(TICK),
+            false => delay.saturating_add(LATE),
         };
         let end = now.checked_add(wait);
         let in_time = |bound: Option<Instant>| {
@@ -209,9 +210,9 @@ mod tests {
             elapsed: None,
             deadline: now.checked_add(after),
         };
-        assert_eq!(at(ms(100)).allow(ms(99), now), Ok(()));
-        // The timer may be a tick late.
-        let late = ms(99) + Duration::from_nanos(1);
+        assert_eq!(at(ms(100)).allow(ms(98), now), Ok(()));
+        // The timer may be late.
+        let late = ms(98) + Duration::from_nanos(1);
         assert_eq!(at(ms(100)).allow(late, now), Err(Stop::Deadline));
         assert_eq!(at(ms(1)).allow(Duration::ZERO, now), Ok(()));
         assert_eq!(

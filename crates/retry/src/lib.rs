@@ -92,8 +92,8 @@
 //! The first attempt after [`Unstarted`](buttress_core::Class::Unstarted) is free: no budget, and no wait
 //! but the server's. It counts as an attempt.
 //!
-//! A wait never ends later than the deadline. Since timers may be a millisecond late, one that
-//! would end within the last millisecond is not begun.
+//! A wait never ends later than the deadline. Since timers may be two milliseconds late, one
+//! that would end within the last two is not begun.
 //!
 //! # What the caller learns
 //!
