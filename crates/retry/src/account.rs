@@ -98,14 +98,16 @@ impl<P, B: Backoff, U: RetryBudget, D> Account<P, B, U, D> {
         if !decided.unwrap_or_else(|| outcome.again()) {
             return Err(Stop::Settled);
         }
-        self.plan(kept, outcome)
+        self.plan(kept, *outcome)
     }
 
+    // By value, here and below: an outcome that nobody points to need not be in memory, and most
+    // calls go well.
     #[cold]
     fn plan<Req>(
         &mut self,
         kept: &mut Result<Req, Stop>,
-        outcome: &Outcome,
+        outcome: Outcome,
     ) -> Result<(Duration, Req), Stop>
     where
         P: Replay<Req> + Carry<Req>,
@@ -121,7 +123,7 @@ impl<P, B: Backoff, U: RetryBudget, D> Account<P, B, U, D> {
         }
         let wait = self
             .course
-            .wait(&config.backoff, outcome, || config.draw())?;
+            .wait(&config.backoff, &outcome, || config.draw())?;
         let info = protocol.info(request);
         let elapsed = match (self.began, config.settings.max_elapsed) {
             (Some(began), Some(time)) => began.checked_add(time),
@@ -153,12 +155,19 @@ impl<P, B: Backoff, U: RetryBudget, D> Account<P, B, U, D> {
         Ok((wait.delay, next))
     }
 
-    /// An attempt was given up, and the wait for another begins.
-    pub(crate) fn wait(&mut self, outcome: &Outcome, delay: Duration) {
+    /// An attempt was given up, and the wait for the `next` begins.
+    #[cold]
+    pub(crate) fn wait<Req>(&mut self, next: &Req, outcome: Outcome, delay: Duration)
+    where
+        P: Carry<Req>,
+    {
+        if let Some(ledger) = &self.protocol().info(next).ledger {
+            ledger.add(&outcome);
+        }
         self.waited = self.waited.saturating_add(delay);
         self.tell(&RetryEvent::Again {
             attempt: self.attempts,
-            outcome,
+            outcome: &outcome,
             delay,
         });
     }
@@ -174,9 +183,16 @@ impl<P, B: Backoff, U: RetryBudget, D> Account<P, B, U, D> {
             };
             self.config.budget.succeeded(paid);
         }
+        if self.config.settings.observer.is_some() {
+            self.tell_done(*outcome, stop);
+        }
+    }
+
+    #[inline(never)]
+    fn tell_done(&mut self, outcome: Outcome, stop: Stop) {
         self.tell(&RetryEvent::Done {
             attempts: self.attempts,
-            outcome,
+            outcome: &outcome,
             waited: self.waited,
             stop,
         });

@@ -83,11 +83,8 @@ where
                 StateProj::Called { call } => {
                     let mut result = ready!(call.poll(cx));
                     let outcome = account.protocol().classify(result.as_ref());
-                    let delay = match account.again(this.kept, &outcome) {
-                        Ok((delay, next)) => {
-                            *this.next = Some(next);
-                            delay
-                        }
+                    let (delay, next) = match account.again(this.kept, &outcome) {
+                        Ok(again) => again,
                         Err(stop) => {
                             let attempts = account.attempts();
                             if let Ok(response) = &mut result
@@ -102,12 +99,7 @@ where
                     // Gone before anything is waited for: what it holds is free meanwhile.
                     drop(result);
                     this.state.set(State::Readying);
-                    if let Some(next) = this.next
-                        && let Some(ledger) = &account.protocol().info(next).ledger
-                    {
-                        ledger.add(&outcome);
-                    }
-                    account.wait(&outcome, delay);
+                    account.wait(this.next.insert(next), outcome, delay);
                     if !delay.is_zero() {
                         let sleep = sleep(delay);
                         this.state.set(State::Waiting { sleep });

@@ -200,7 +200,7 @@ async fn t9_a_panic_of_a_callback_ends_that_call_alone() {
         assert!(service.oneshot(ask()).await.is_ok(), "{place}");
         // What was not spent is back: one for each retry that was made.
         let retries = upstream.calls() as u32 - 2;
-        assert!(budget.balance() >= 9 - retries, "{place}");
+        assert_eq!(budget.balance(), 9 - retries, "{place}");
     }
 }
 

@@ -68,7 +68,7 @@ type Log = Arc<Mutex<Vec<Told>>>;
 
 const DOWN: Outcome = Outcome::new(Class::Unavailable);
 const OK: Outcome = Outcome::SUCCESS;
-/// Not a retry for ages.
+/// Some thirty thousand years.
 const LONG: Duration = Duration::from_secs(1 << 40);
 
 fn ms(ms: u64) -> Duration {
