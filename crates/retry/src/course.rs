@@ -70,6 +70,14 @@ impl<D: Iterator<Item = Duration>> Course<D> {
             };
             return Ok(wait);
         }
+        // Again, and now: says the server, or a layer that has another credential for it.
+        if outcome.should_retry == Some(true) && outcome.retry_after == Some(Duration::ZERO) {
+            let wait = Wait {
+                delay: Duration::ZERO,
+                free: false,
+            };
+            return Ok(wait);
+        }
         let delay = match &mut self.delays {
             Some((class, delays)) if *class == outcome.class => delays.next(),
             other => {
@@ -188,6 +196,17 @@ mod tests {
             [paid(100), free(0), paid(200), paid(400)]
         );
         assert_eq!(waits(&PLAIN, &[hinted, hinted]), [free(5), paid(100)]);
+    }
+
+    #[test]
+    fn one_that_is_to_be_asked_again_at_once_is_and_the_sequence_goes_on_after_it() {
+        let denied = Outcome::new(Class::Denied).with_should_retry(true);
+        let at_once = denied.with_retry_after(Duration::ZERO);
+        let soon = DOWN.with_retry_after(Duration::ZERO);
+        assert_eq!(
+            waits(&PLAIN, &[soon, at_once, denied, at_once, soon]),
+            [paid(100), paid(0), paid(200), paid(0), paid(400)]
+        );
     }
 
     #[test]

@@ -92,6 +92,9 @@
 //! The first attempt after [`Unstarted`](buttress_core::Class::Unstarted) is free: no budget, and no wait
 //! but the server's. It counts as an attempt.
 //!
+//! Where the server says itself to ask again, and its hint is zero, that is done at once: so does a
+//! layer below that has another credential to try.
+//!
 //! A wait never ends later than the deadline. Since timers may be two milliseconds late, one
 //! that would end within the last two is not begun.
 //!
