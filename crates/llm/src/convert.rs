@@ -85,6 +85,7 @@ mod anthropic;
 mod body;
 mod context;
 mod error;
+mod failure;
 mod gemini;
 mod model;
 mod notes;

@@ -2,7 +2,6 @@
 
 mod chunk;
 mod events;
-mod failure;
 mod finish;
 mod logprobs;
 mod media;

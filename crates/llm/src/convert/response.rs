@@ -11,7 +11,7 @@ use http::{
 };
 use http_body_util::{BodyExt, Full};
 
-use super::{Converted, body::Events};
+use super::{Converted, body::Events, failure};
 use crate::{Dialect, ErrorBody, ErrorReply};
 
 /// The longest reply that is converted whole.
@@ -128,18 +128,7 @@ impl Converted {
             head.insert(X_SHOULD_RETRY, HeaderValue::from_static(again));
         }
         let error = ErrorBody::read(self.way.endpoint, read);
-        let message = match &error {
-            Some(error) if !error.message().is_empty() => error.message(),
-            _ => "the endpoint replied with an error and did not say which",
-        };
-        let mut reply = ErrorReply::new(status, message);
-        if let Some(code) = error.as_ref().and_then(ErrorBody::code) {
-            reply = reply.code(code);
-        }
-        if let Some(id) = error.as_ref().and_then(ErrorBody::request_id) {
-            reply = reply.request_id(id);
-        }
-        reply.json(self.way.caller)
+        failure::body(error.as_ref(), status, self.way.caller)
     }
 }
 

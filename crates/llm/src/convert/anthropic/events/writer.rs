@@ -1,14 +1,18 @@
 use bytes::BytesMut;
 
-use super::{blocks::Blocks, failure, frame::event};
-use crate::convert::{
-    anthropic::{
-        reply::{OURS, call_id},
-        stop, usage,
+use super::{blocks::Blocks, frame::event};
+use crate::{
+    Dialect,
+    convert::{
+        anthropic::{
+            reply::{OURS, call_id},
+            stop, usage,
+        },
+        context::Context,
+        failure,
+        model::{Counts, Event, Finish, Rest},
+        text::Text,
     },
-    context::Context,
-    model::{Counts, Event, Finish, Rest},
-    text::Text,
 };
 
 /// Writes the events of a message, of the first candidate.
@@ -134,7 +138,7 @@ impl EventWriter {
             }
             Event::Rest(rest) => self.keep(rest),
             Event::Error { of, envelope } => {
-                out.extend_from_slice(&failure::read(of, envelope));
+                out.extend_from_slice(&failure::event(of, envelope, Dialect::Anthropic));
                 self.stage = Stage::Over;
             }
             Event::End => self.end(out),
@@ -143,7 +147,7 @@ impl EventWriter {
         }
         if self.blocks.is_too_much() {
             let message = "the endpoint mixes calls of tools, of which 4 MiB are held at most";
-            out.extend_from_slice(&failure::of_ours(message));
+            out.extend_from_slice(&failure::event_of_ours(message, Dialect::Anthropic));
             self.stage = Stage::Over;
         }
     }

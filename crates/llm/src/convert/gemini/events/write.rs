@@ -6,8 +6,9 @@ use crate::{
     Dialect,
     convert::{
         context::Context,
+        failure,
         gemini::{
-            failure, finish,
+            finish,
             part::{write_call, write_signature, write_text, write_thought},
             rest, signature, usage,
         },
@@ -142,7 +143,9 @@ impl EventWriter {
             Event::Rest(members) => self.frame(out, |to| rest::write(&members, &OURS, to)),
             // Strict clients fail at comments.
             Event::Ping => {}
-            Event::Error { of, envelope } => self.fail(&failure::read(of, envelope), out),
+            Event::Error { of, envelope } => {
+                self.fail(&failure::event(of, envelope, Dialect::Gemini), out);
+            }
             Event::End => self.end(out),
         }
     }
@@ -196,7 +199,7 @@ impl EventWriter {
         self.held = self.held.saturating_add(more);
         if self.held > MOST || self.calls.len() == MOST_CALLS {
             let message = "the calls of tools in the reply are more than 4 MiB, or than 1024";
-            self.fail(&failure::of_ours(message), out);
+            self.fail(&failure::event_of_ours(message, Dialect::Gemini), out);
         }
     }
 
