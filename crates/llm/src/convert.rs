@@ -82,6 +82,7 @@
 //![doc = include_str!("convert/gemini.md")]
 
 mod anthropic;
+mod arguments;
 mod body;
 mod context;
 mod error;

@@ -1,12 +1,12 @@
 //! Whole messages.
 
 use super::{
-    arguments::write_input,
     signature, stop,
     usage::{self, Told, keep, write_rest},
 };
 use crate::{
     convert::{
+        arguments,
         context::Context,
         error::Wrong,
         model::{Arguments, Call, Candidate, Part, PartKind, Reasoned, Reply},
@@ -212,7 +212,7 @@ fn write_call(call: &Call<'_>, number: u64, context: &Context, to: &mut Writer<'
             context,
         ));
         to.name("name").text(&call.name);
-        write_input(&call.arguments, to.name("input"));
+        arguments::write(&call.arguments, to.name("input"));
     });
 }
 

@@ -128,8 +128,8 @@ impl EventWriter {
             Event::Finish {
                 candidate: 0,
                 finish,
-            } => self.finish = Some(owned_finish(finish)),
-            Event::Usage(counts) => self.counts = Some(owned_counts(counts)),
+            } => self.finish = Some(finish.into_owned()),
+            Event::Usage(counts) => self.counts = Some(counts.into_owned()),
             Event::Ping => {
                 if self.stage == Stage::Known {
                     self.begin(out);
@@ -202,32 +202,5 @@ impl EventWriter {
                 self.rest.push((name.into_owned(), value.into_owned()));
             }
         }
-    }
-}
-
-fn owned_counts(counts: Counts<'_>) -> Counts<'static> {
-    Counts {
-        input: counts.input,
-        cached: counts.cached,
-        cache_write: counts.cache_write,
-        output: counts.output,
-        reasoning: counts.reasoning,
-        rest: counts
-            .rest
-            .into_iter()
-            .map(|(name, value)| (name.into_owned(), value.into_owned()))
-            .collect(),
-    }
-}
-
-fn owned_finish(finish: Finish<'_>) -> Finish<'static> {
-    match finish {
-        Finish::Stop => Finish::Stop,
-        Finish::Sequence(which) => Finish::Sequence(which.map(Text::into_owned)),
-        Finish::Length => Finish::Length,
-        Finish::Calls => Finish::Calls,
-        Finish::Filtered => Finish::Filtered,
-        Finish::Paused => Finish::Paused,
-        Finish::Other(word) => Finish::Other(word.into_owned()),
     }
 }

@@ -143,7 +143,7 @@ impl EventReader {
             seen.part(part, tell);
         }
         if let Some(finish) = candidate.finish {
-            seen.finish = Some(finish::into_owned(finish));
+            seen.finish = Some(finish.into_owned());
         }
         if seen.calls > 0 {
             seen.finish = seen.finish.take().map(finish::called);

@@ -137,9 +137,9 @@ impl EventWriter {
             Event::Finish { candidate, finish } => {
                 self.calls(candidate, out);
                 self.finishes.retain(|(known, _)| *known != candidate);
-                self.finishes.push((candidate, finish::into_owned(finish)));
+                self.finishes.push((candidate, finish.into_owned()));
             }
-            Event::Usage(counts) => self.usage = Some(usage::into_owned(counts)),
+            Event::Usage(counts) => self.usage = Some(counts.into_owned()),
             Event::Rest(members) => self.frame(out, |to| rest::write(&members, &OURS, to)),
             // Strict clients fail at comments.
             Event::Ping => {}
