@@ -12,7 +12,7 @@ use http::{
 use http_body_util::{BodyExt, Full};
 
 use super::{Converted, body::Events, failure};
-use crate::{Dialect, ErrorBody, ErrorReply};
+use crate::{ErrorBody, ErrorReply};
 
 /// The longest reply that is converted whole.
 const LONGEST: usize = 32 << 20;
@@ -20,8 +20,6 @@ const LONGEST: usize = 32 << 20;
 /// The longest error that is.
 const LONGEST_ERROR: usize = 64 << 10;
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 /// Why there is nothing to convert.
@@ -96,11 +94,10 @@ impl Converted {
 
     /// Puts the id of the request where the caller's SDK looks for it.
     fn rename_id(&self, head: &mut HeaderMap) {
-        let name = |dialect| match dialect {
-            Dialect::Anthropic => REQUEST_ID,
-            _ => X_REQUEST_ID,
-        };
-        let (from, to) = (name(self.way.endpoint), name(self.way.caller));
+        let (from, to) = (
+            self.way.endpoint.request_id_header(),
+            self.way.caller.request_id_header(),
+        );
         if from != to
             && let Some(id) = head.remove(from)
         {
