@@ -72,6 +72,7 @@
 //! | what | bound | past it |
 //! |---|---|---|
 //! | JSON | 128 levels; 256 members in an object that is looked into | an error |
+//! | members of one object in a reply that nothing here knows | 64 | not told |
 //! | a whole reply | 32 MiB | a 502 |
 //! | an error | 64 KiB | a 502 |
 //! | an event of a stream | a line of 8 MiB, 16 MiB in all | the stream breaks off |
@@ -102,6 +103,7 @@ mod notes;
 mod openai;
 mod read;
 mod response;
+mod rest;
 mod signature;
 mod stream;
 mod text;

@@ -9,7 +9,6 @@ mod own;
 mod part;
 mod reply;
 mod request;
-mod rest;
 mod schema;
 mod signature;
 mod usage;

@@ -2,13 +2,14 @@
 
 use std::fmt::Write as _;
 
-use super::{finish, logprobs, part::read_call, rest, usage};
+use super::{finish, logprobs, part::read_call, usage};
 use crate::{
     Dialect,
     convert::{
         error::Wrong,
         model::{Call, Candidate, Counts, Finish, Part, PartKind, Reasoned, Rest, Signature},
         read::Reader,
+        rest,
         text::{Raw, Text},
     },
 };

@@ -1,8 +1,7 @@
 //! What a reply took.
 
-use super::rest;
 use crate::{
-    convert::{model::Counts, read::Reader, write::Writer},
+    convert::{model::Counts, read::Reader, rest, write::Writer},
     json::Kind,
 };
 

@@ -11,6 +11,7 @@ use crate::{
         context::Context,
         failure,
         model::{Counts, Event, Finish, Rest},
+        rest,
         text::Text,
     },
 };
@@ -171,7 +172,7 @@ impl EventWriter {
                 to.name("stop_reason").null();
                 to.name("stop_sequence").null();
                 usage::write(self.counts.as_ref(), to.name("usage"));
-                usage::write_rest(&self.rest, &OURS, to);
+                rest::write(&self.rest, &OURS, to);
             });
         });
     }
@@ -186,7 +187,7 @@ impl EventWriter {
             usage::write(self.counts.as_ref(), to.name("usage"));
             // What came too late for the beginning.
             let late = self.rest.split_off(self.rest_told);
-            usage::write_rest(&late, &["type", "delta", "usage"], to);
+            rest::write(&late, &["type", "delta", "usage"], to);
         });
         event("message_stop", out, |_| ());
         self.stage = Stage::Over;

@@ -4,10 +4,11 @@ use crate::{
         error::Wrong,
         gemini::{
             chunk::{Chunk, MOST_CANDIDATES},
-            finish, rest,
+            finish,
         },
         model::{Arguments, Call, Candidate, Event, Finish, Part, PartKind, Rest, Signature},
         read::Reader,
+        rest,
         text::{Raw, Text},
     },
     json::Kind,

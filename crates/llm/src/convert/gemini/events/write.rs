@@ -10,9 +10,10 @@ use crate::{
         gemini::{
             finish,
             part::{write_call, write_signature, write_text, write_thought},
-            rest, signature, usage,
+            signature, usage,
         },
         model::{Arguments, Counts, Event, Finish, Signature},
+        rest,
         text::Text,
         write::Writer,
     },

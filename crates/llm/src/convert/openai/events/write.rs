@@ -6,10 +6,8 @@ use crate::{
         context::Context,
         failure,
         model::{Event, Finish, Reasoned, Signature},
-        openai::reply::{
-            OWN, begins, write_finish, write_proof, write_rest, write_thinking, write_usage,
-        },
-        signature,
+        openai::reply::{OWN, begins, write_finish, write_proof, write_thinking, write_usage},
+        rest, signature,
         text::{Raw, Text},
         write::Writer,
     },
@@ -147,7 +145,7 @@ impl EventWriter {
                 // Inside an object, for the commas.
                 self.rest.clear();
                 self.rest.put_u8(b'{');
-                write_rest(&rest, OWN, &mut Writer::new(&mut self.rest));
+                rest::write(&rest, OWN, &mut Writer::new(&mut self.rest));
             }
             Event::Ping => {}
             Event::Error { of, envelope } => {
