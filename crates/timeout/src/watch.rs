@@ -141,7 +141,11 @@ impl Watch {
         let first = match &mut self.first {
             Some(first) if !self.begun => {
                 // If it is over at the first look, nobody asked the body for anything before.
-                let away = if self.looked { away } else { first.over_by(now) };
+                let away = if self.looked {
+                    away
+                } else {
+                    first.over_by(now)
+                };
                 first.look(now, false, away)?
             }
             _ => None,
@@ -206,5 +210,146 @@ impl Quiet {
         // a pause may last an eighth longer.
         let next = now + (limit / 8).max(Duration::from_millis(1));
         Ok(Some(over.min(next)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use buttress_core::Progress;
+    use proptest::{collection::vec, prelude::*};
+    use tokio::time::Instant;
+
+    use super::{Wake, Watch};
+    use crate::{
+        Phase,
+        plan::{Alarm, Cut, Plan},
+    };
+
+    const TIMED: [Phase; 3] = [Phase::FirstContent, Phase::Idle, Phase::Silence];
+
+    /// What comes at which millisecond, and the limits of the three phases.
+    #[derive(Debug)]
+    struct Case {
+        chunks: Vec<(u64, bool)>,
+        limits: [Option<u64>; 3],
+    }
+
+    impl Case {
+        /// When somebody who never stops waiting is cut, and for what.
+        fn run(&self) -> Option<(u64, Phase)> {
+            let start = Instant::now();
+            let at = |ms| start + Duration::from_millis(ms);
+            let cut = |k: usize| {
+                self.limits[k].map(|limit| Cut {
+                    phase: TIMED[k],
+                    limit: Duration::from_millis(limit),
+                    neutral: false,
+                })
+            };
+            let first = cut(0).map(|cut| Alarm {
+                at: start + cut.limit,
+                cut,
+            });
+            let mut watch = Watch::new(&Plan {
+                end: None,
+                first,
+                head: None,
+                idle: cut(1),
+                silence: cut(2),
+                throughput: None,
+                pings: false,
+                idle_later: first.is_some(),
+                deadline: None,
+            });
+            let (mut chunks, mut now, mut due) = (self.chunks.iter().peekable(), 0, None);
+            loop {
+                if watch.is_new() || due == Some(now) {
+                    match watch.look(at(now)) {
+                        Wake::Cut(cut) => return Some((now, cut.phase)),
+                        Wake::Never => due = None,
+                        Wake::At(next) => {
+                            // As timers do, on the next whole millisecond.
+                            let micros = (next - start).as_micros();
+                            due = Some(u64::try_from(micros.div_ceil(1000)).unwrap());
+                        }
+                    }
+                    continue;
+                }
+                let next = chunks.peek().map(|(ms, _)| *ms);
+                now = [next, due].into_iter().flatten().min()?;
+                // The body comes before the timer.
+                while let Some((_, content)) = chunks.next_if(|(ms, _)| *ms == now) {
+                    let content = if *content {
+                        Progress::Content
+                    } else {
+                        Progress::Ping
+                    };
+                    watch.hear(content);
+                }
+            }
+        }
+
+        /// How long this phase has waited by then.
+        fn waited(&self, phase: Phase, by: u64) -> Option<u64> {
+            let came = |content: bool| {
+                let chunks = self.chunks.iter().take_while(|(ms, _)| *ms <= by);
+                chunks
+                    .filter(move |chunk| chunk.1 || !content)
+                    .map(|chunk| chunk.0)
+            };
+            match phase {
+                Phase::FirstContent if came(true).next().is_some() => None,
+                Phase::FirstContent => Some(by),
+                Phase::Idle if self.limits[0].is_some() => Some(by - came(true).last()?),
+                Phase::Idle => Some(by - came(true).last().unwrap_or(0)),
+                _ => Some(by - came(false).last().unwrap_or(0)),
+            }
+        }
+    }
+
+    fn cases() -> impl Strategy<Value = Case> {
+        let chunk = (prop_oneof![0..30_u64, 0..3000_u64], any::<bool>());
+        let limit = || proptest::option::of(prop_oneof![0..20_u64, 0..2000_u64]);
+        (vec(chunk, 0..40), [limit(), limit(), limit()]).prop_map(|(waits, limits)| {
+            let mut now = 0;
+            let chunks = waits.into_iter().map(|(wait, content)| {
+                now += wait;
+                (now, content)
+            });
+            Case {
+                chunks: chunks.collect(),
+                limits,
+            }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_cut_before_its_limit_nor_later_than_an_eighth_after_it(case in cases()) {
+            let end = case.run();
+            if let Some((at, phase)) = end {
+                let k = TIMED.iter().position(|timed| *timed == phase).unwrap();
+                let limit = case.limits[k].unwrap();
+                prop_assert!(case.waited(phase, at).unwrap() >= limit, "{phase} at {at}");
+            }
+            let last = case.chunks.last().map_or(0, |chunk| chunk.0);
+            // Before each chunk, and at the end: whatever waited longer was cut by then.
+            let mut times: Vec<u64> = case.chunks.iter().map(|chunk| chunk.0.saturating_sub(1)).collect();
+            times.push(last + 10_000);
+            for by in times {
+                let by = end.map_or(by, |(at, _)| by.min(at));
+                for (phase, limit) in TIMED.into_iter().zip(case.limits) {
+                    if let (Some(limit), Some(waited)) = (limit, case.waited(phase, by)) {
+                        let most = match phase {
+                            Phase::FirstContent => limit,
+                            _ => limit + (limit / 8).max(1) + 1,
+                        };
+                        prop_assert!(waited <= most, "{phase}: {waited} ms by {by}, {end:?}");
+                    }
+                }
+            }
+        }
     }
 }
