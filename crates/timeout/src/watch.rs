@@ -265,7 +265,15 @@ mod tests {
             });
             let (mut chunks, mut now, mut due) = (self.chunks.iter().peekable(), 0, None);
             loop {
-                if watch.is_new() || due == Some(now) {
+                // The body comes before the timer.
+                while let Some((_, content)) = chunks.next_if(|(ms, _)| *ms == now) {
+                    watch.hear(if *content {
+                        Progress::Content
+                    } else {
+                        Progress::Ping
+                    });
+                }
+                while watch.is_new() || due == Some(now) {
                     match watch.look(at(now)) {
                         Wake::Cut(cut) => return Some((now, cut.phase)),
                         Wake::Never => due = None,
@@ -275,19 +283,9 @@ mod tests {
                             due = Some(u64::try_from(micros.div_ceil(1000)).unwrap());
                         }
                     }
-                    continue;
                 }
                 let next = chunks.peek().map(|(ms, _)| *ms);
                 now = [next, due].into_iter().flatten().min()?;
-                // The body comes before the timer.
-                while let Some((_, content)) = chunks.next_if(|(ms, _)| *ms == now) {
-                    let content = if *content {
-                        Progress::Content
-                    } else {
-                        Progress::Ping
-                    };
-                    watch.hear(content);
-                }
             }
         }
 
