@@ -7,7 +7,7 @@ use std::{
 
 use buttress_core::{Classify, Completion, Refuse, Track};
 use pin_project_lite::pin_project;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Sleep, sleep_until};
 
 use crate::{
     TimeoutEvent,
@@ -133,8 +133,8 @@ fn poll_alarm(
     cx: &mut Context<'_>,
 ) -> Poll<Cut> {
     if timer.is_none() {
-        // A timer counts whole milliseconds, and would wait one where there is none left.
-        if alarm.at <= Instant::now() {
+        // A timer counts whole milliseconds, and waits for the next one to begin.
+        if alarm.cut.limit.is_zero() {
             return Poll::Ready(alarm.cut);
         }
         timer.set(Some(sleep_until(alarm.at)));

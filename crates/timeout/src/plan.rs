@@ -113,7 +113,7 @@ impl Plan {
             plan.deadline = Some(total.at);
         }
         let deadline = match carried {
-            Some(carried) => settings.before(carried, now)?,
+            Some(carried) => Some(settings.before(carried, now)?),
             None => None,
         };
         plan.end = earliest([total, deadline, alarm(attempt)]);
@@ -162,22 +162,19 @@ impl Settings {
     }
 
     /// The end of a call whose caller stops waiting at `deadline`.
-    fn before(&self, deadline: Instant, now: Instant) -> Result<Option<Alarm>, Expired> {
+    fn before(&self, deadline: Instant, now: Instant) -> Result<Alarm, Expired> {
         let left = deadline.saturating_duration_since(now);
         if left <= MOMENT {
             return Err(Expired);
         }
-        if left >= FAR {
-            return Ok(None);
-        }
-        Ok(Some(Alarm {
+        Ok(Alarm {
             at: deadline - MOMENT,
             cut: Cut {
                 phase: Phase::Deadline,
                 limit: left - MOMENT,
                 neutral: left < self.min_wait,
             },
-        }))
+        })
     }
 }
 

@@ -135,6 +135,15 @@ async fn d7_zero_delivers_a_reply_that_is_there_and_waits_for_none() {
     }
 }
 
+#[tokio::test]
+async fn d7_zero_does_not_even_wait_for_a_timer() {
+    let layer = TimeoutLayer::new(Plain).attempt(secs(0));
+    for _ in 0..10 {
+        let never = service_fn(|()| std::future::pending::<Result<(), BoxError>>());
+        assert!(task::spawn(layer.layer(never).call(())).poll().is_ready());
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn d7_the_longest_durations_are_no_limit() {
     let decade = secs(10 * 365 * 86_400);
@@ -150,17 +159,18 @@ async fn d7_the_longest_durations_are_no_limit() {
             }));
         assert_eq!(service.oneshot(Ask::default()).await.unwrap(), None);
     }
-    // Neither is a deadline that is as far away.
+    // Neither is a deadline at the end of time.
+    let mut end = Instant::now().into_std();
+    for k in (0..64).rev() {
+        end = end.checked_add(secs(1 << k)).unwrap_or(end);
+    }
     let mut ask = Ask::default();
-    ask.info.deadline = Instant::now().into_std().checked_add(decade * 20);
+    ask.info.deadline = Some(end);
     let service = TimeoutLayer::new(carried()).layer(service_fn(move |ask: Ask| async move {
         sleep(decade / 10).await;
         Ok::<_, BoxError>(ask.info.deadline)
     }));
-    assert_eq!(
-        service.oneshot(ask.clone()).await.unwrap(),
-        ask.info.deadline
-    );
+    assert_eq!(service.oneshot(ask).await.unwrap(), Some(end));
 }
 
 #[test]

@@ -2,19 +2,18 @@
 
 mod support;
 
-use std::{num::NonZeroU32, sync::Arc};
+use std::num::NonZeroU32;
 
 use buttress_core::{Class, Reason, Refused};
-use buttress_http::{BoxError, Http, TrackLayer};
+use buttress_http::{Http, TrackLayer};
 use buttress_timeout::{Throughput, TimeoutLayer};
-use http::{Response, StatusCode};
+use http::StatusCode;
 use http_body_util::BodyExt;
 use support::{
     millis, secs,
-    wire::{Colons, Req, Script, Seen, Wire, call, read, read_with, stack, stream},
+    wire::{Colons, Script, Seen, Upstream, call, read, read_with, stream},
 };
 use tokio::time::{Instant, sleep};
-use tower::{Layer, ServiceExt, service_fn};
 
 const CONTENT_TIMEOUT: (Reason, Class) = (Reason::FirstContentTimeout, Class::Unavailable);
 const STALL: (Reason, Class) = (Reason::IdleTimeout, Class::Interrupted);
@@ -72,7 +71,7 @@ async fn d2_headers_first_content_and_idle_have_names_of_their_own() {
     let seen = Seen::default();
 
     let start = Instant::now();
-    let error = call(layer.clone(), 60_000, vec![], &seen)
+    let error = call(layer.clone(), seen.upstream(vec![]).after(60_000), &seen)
         .await
         .unwrap_err();
     let refused = Refused::find(&*error).unwrap();
@@ -80,7 +79,12 @@ async fn d2_headers_first_content_and_idle_have_names_of_their_own() {
     assert_eq!(refused.class(), Class::Unavailable);
     assert_eq!(start.elapsed(), secs(2));
 
-    let response = call(layer.clone(), 1500, vec![(3000, ":")], &seen).await;
+    let response = call(
+        layer.clone(),
+        seen.upstream(vec![(3000, ":")]).after(1500),
+        &seen,
+    )
+    .await;
     let read_on = read(response.unwrap().into_body()).await;
     assert_eq!(read_on.cut(), Some(CONTENT_TIMEOUT));
     assert_eq!(start.elapsed(), secs(2 + 10));
@@ -97,18 +101,19 @@ async fn d2_headers_first_content_and_idle_have_names_of_their_own() {
 #[tokio::test(start_paused = true)]
 async fn d2_a_response_that_peek_holds_back_runs_into_the_first_content_limit() {
     let seen = Seen::default();
-    let service = stack(
-        timeout().first_content(secs(10)).on_event(seen.observer()),
-        TrackLayer::new(Colons),
-        100,
-        drip(":", 1000, 60_000),
-        &seen,
-    );
+    let upstream = Upstream {
+        track: TrackLayer::new(Colons),
+        head: 100,
+        ..seen.upstream(drip(":", 1000, 60_000))
+    };
     let start = Instant::now();
-    let error = service.oneshot(Req::default()).await.unwrap_err();
+    let layer = timeout().first_content(secs(10));
+    let error = call(layer, upstream, &seen).await.unwrap_err();
     assert_eq!(start.elapsed(), secs(10));
     let refused = Refused::find(&*error).unwrap();
     assert_eq!((refused.reason(), refused.class()), CONTENT_TIMEOUT);
+    assert_eq!(seen.classes(), [Class::Unavailable]);
+    assert_eq!(seen.open(), 0);
     assert_eq!(
         seen.events(),
         [
@@ -127,7 +132,7 @@ async fn d3_a_slow_consumer_gets_all_that_has_arrived() {
         .throughput(per_second(5));
     let mut script = drip("a", 100, 3000);
     script.push((3000, "."));
-    let response = call(layer, 0, script, &seen).await.unwrap();
+    let response = call(layer, seen.upstream(script), &seen).await.unwrap();
     let read = read_with(response.into_body(), secs(60)).await;
     assert_eq!(read.text().len(), 30);
     assert_eq!(read.cut, None);
@@ -148,13 +153,15 @@ async fn d3_content_behind_a_ping_is_delivered_though_its_reader_came_late() {
 
     // The head is looked at long before the body.
     let seen = Seen::default();
-    let response = call(layer.clone(), 0, script.clone(), &seen).await.unwrap();
+    let response = call(layer.clone(), seen.upstream(script.clone()), &seen)
+        .await
+        .unwrap();
     sleep(secs(60)).await;
     let late = read(response.into_body()).await;
     assert_eq!((late.text().as_str(), late.cut), ("::a:b", None));
 
     // The body was waited for once, and then no more for a long time.
-    let response = call(layer, 0, script, &seen).await.unwrap();
+    let response = call(layer, seen.upstream(script), &seen).await.unwrap();
     let mut body = response.into_body();
     let waited = tokio::time::timeout(millis(100), body.frame()).await;
     assert!(waited.is_err(), "nothing has come by then");
@@ -168,7 +175,9 @@ async fn d3_content_behind_a_ping_is_delivered_though_its_reader_came_late() {
 async fn d3_a_reader_who_comes_late_to_nothing_is_told_so() {
     let seen = Seen::default();
     let layer = timeout().idle(secs(5));
-    let response = call(layer, 0, vec![(0, "a")], &seen).await.unwrap();
+    let response = call(layer, seen.upstream(vec![(0, "a")]), &seen)
+        .await
+        .unwrap();
     let mut body = response.into_body();
     body.frame().await.unwrap().unwrap();
     let waited = tokio::time::timeout(secs(1), body.frame()).await;
@@ -247,7 +256,12 @@ async fn pings_that_count_for_idle_are_still_no_first_content() {
 #[tokio::test(start_paused = true)]
 async fn without_a_limit_for_the_first_content_idle_is_that_limit() {
     let seen = Seen::default();
-    let response = call(timeout().idle(secs(5)), 20_000, vec![], &seen).await;
+    let response = call(
+        timeout().idle(secs(5)),
+        seen.upstream(vec![]).after(20_000),
+        &seen,
+    )
+    .await;
     let read = read(response.unwrap().into_body()).await;
     let cut = (Reason::IdleTimeout, Class::Unavailable);
     assert_eq!((read.cut(), read.ended), (Some(cut), secs(5)));
@@ -257,7 +271,9 @@ async fn without_a_limit_for_the_first_content_idle_is_that_limit() {
 async fn d6_the_body_is_gone_when_its_time_is_up() {
     let seen = Seen::default();
     let layer = timeout().idle(secs(5));
-    let response = call(layer, 0, vec![(0, "a")], &seen).await.unwrap();
+    let response = call(layer, seen.upstream(vec![(0, "a")]), &seen)
+        .await
+        .unwrap();
     let mut body = response.into_body();
     body.frame().await.unwrap().unwrap();
     assert_eq!(seen.open(), 1);
@@ -282,12 +298,16 @@ async fn d7_zero_delivers_what_is_there_and_waits_for_nothing() {
     ];
     for (layer, reason) in layers {
         let start = Instant::now();
-        let error = call(layer, 1, vec![], &seen).await.unwrap_err();
+        let error = call(layer, seen.upstream(vec![]).after(1), &seen)
+            .await
+            .unwrap_err();
         assert_eq!(Refused::find(&*error).unwrap().reason(), reason);
         assert_eq!(start.elapsed(), secs(0));
     }
     for layer in [timeout().idle(secs(0)), timeout().silence(secs(0))] {
-        let response = call(layer, 7, vec![], &seen).await.unwrap();
+        let response = call(layer, seen.upstream(vec![]).after(7), &seen)
+            .await
+            .unwrap();
         let read = read(response.into_body()).await;
         assert_eq!(read.cut().unwrap().0, Reason::IdleTimeout);
         assert_eq!(read.ended, secs(0));
@@ -391,26 +411,43 @@ async fn a_pause_within_the_grace_is_made_up_for() {
 #[tokio::test(start_paused = true)]
 async fn a_slow_consumer_is_not_too_slow_a_stream() {
     let seen = Seen::default();
+    // Fifty a second arrive; whoever reads has one chunk of them in a quarter of a second.
+    let mut script = drip("a", 20, 20_000);
+    script.push((20_001, "."));
+    let upstream = Upstream {
+        merges: true,
+        ..seen.upstream(script)
+    };
     let layer = timeout().throughput(per_second(10).grace(secs(2)));
-    // Fifty a second arrive, and as many are read as one at a time allows.
-    let mut script = drip("a", 20, 4000);
-    script.push((4000, "."));
-    let response = call(layer, 0, script, &seen).await.unwrap();
+    let response = call(layer, upstream, &seen).await.unwrap();
     let read = read_with(response.into_body(), millis(250)).await;
-    assert_eq!((read.cut, read.text().len()), (None, 200));
+    assert_eq!((read.cut, read.text().len()), (None, 1000));
+    assert!(read.chunks.len() < 200, "{}", read.chunks.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_who_comes_late_to_a_stream_that_was_too_slow_is_told_so() {
+    let seen = Seen::default();
+    let layer = timeout().throughput(per_second(10).grace(secs(8)));
+    let response = call(layer, seen.upstream(vec![(0, "a")]), &seen).await;
+    let mut body = response.unwrap().into_body();
+    body.frame().await.unwrap().unwrap();
+    let waited = tokio::time::timeout(millis(1500), body.frame()).await;
+    assert!(waited.is_err(), "nothing has come by then");
+    sleep(secs(60)).await;
+    let late = read(body).await;
+    let cut = (Reason::TooSlow, Class::Interrupted);
+    assert_eq!((late.cut(), late.ended), (Some(cut), secs(0)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_response_keeps_its_class_though_its_body_is_cut() {
     let seen = Seen::default();
-    let client = service_fn(|_: Req| async {
-        let mut response = Response::new(Wire::new(Instant::now(), vec![], Arc::default()));
-        *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
-        Ok::<_, BoxError>(response)
-    });
-    let track = TrackLayer::new(Colons).peek_bytes(0);
-    let service = timeout().first_content(secs(3)).layer(track.layer(client));
-    let response = seen.settled(service.oneshot(Req::default()).await);
+    let upstream = Upstream {
+        status: StatusCode::TOO_MANY_REQUESTS,
+        ..seen.upstream(vec![])
+    };
+    let response = call(timeout().first_content(secs(3)), upstream, &seen).await;
     let read = read(response.unwrap().into_body()).await;
     assert_eq!((read.cut(), read.ended), (Some(CONTENT_TIMEOUT), secs(3)));
     assert_eq!(seen.classes(), [Class::Throttled]);

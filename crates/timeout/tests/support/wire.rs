@@ -7,7 +7,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -15,7 +15,7 @@ use buttress_core::{Class, Completion, Outcome, Progress, Reason, Refused, Repor
 use buttress_http::{BodyError, BoxError, ByStatus, Http, Judge, Meter, TrackLayer};
 use buttress_timeout::{TimeoutEvent, TimeoutLayer};
 use bytes::Bytes;
-use http::{Request, Response, response::Parts};
+use http::{Request, Response, StatusCode, response::Parts};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full};
 use tokio::{
@@ -33,9 +33,10 @@ pub(crate) type TrackedBody = buttress_http::Body<Wire>;
 /// begins with a colon is a ping; without an end it stays open.
 pub(crate) type Script = Vec<(u64, &'static str)>;
 
-/// A body that a socket feeds: another task writes, and so many chunks wait unread.
+/// A body that a socket feeds.
 pub(crate) struct Wire {
     chunks: mpsc::Receiver<Bytes>,
+    merges: bool,
     open: Arc<AtomicUsize>,
 }
 
@@ -62,52 +63,34 @@ pub(crate) struct Read {
     pub(crate) cut: Option<Refused>,
 }
 
-/// A stack of `timeout` over an upstream that sends its head after `head` milliseconds.
-pub(crate) fn stack<L, S>(
-    timeout: L,
-    track: TrackLayer<Colons>,
-    head: u64,
-    script: Script,
-    seen: &Seen,
-) -> S
-where
-    L: Layer<Upstream, Service = S>,
-{
-    let open = seen.open.clone();
-    timeout.layer(Upstream {
-        track,
-        head,
-        script,
-        open,
-    })
-}
-
-/// [`stack`]'s inner service.
+/// A tracked client. Its head comes after `head` milliseconds.
 #[derive(Clone)]
 pub(crate) struct Upstream {
-    track: TrackLayer<Colons>,
-    head: u64,
-    script: Script,
-    open: Arc<AtomicUsize>,
+    pub(crate) track: TrackLayer<Colons>,
+    pub(crate) status: StatusCode,
+    pub(crate) head: u64,
+    pub(crate) script: Script,
+    pub(crate) merges: bool,
+    pub(crate) open: Arc<AtomicUsize>,
 }
 
 /// A call by `layer` over an upstream with this script, read without pause.
 pub(crate) async fn stream(layer: TimeoutLayer<Http>, script: Script, seen: &Seen) -> Read {
-    let response = call(layer, 0, script, seen).await.expect("a response");
-    read(response.into_body()).await
+    let response = call(layer, seen.upstream(script), seen).await;
+    read(response.expect("a response").into_body()).await
 }
 
-/// A call whose head comes after `head` milliseconds, without peek.
+/// A call by `layer`, up to its response.
 pub(crate) async fn call(
     layer: TimeoutLayer<Http>,
-    head: u64,
-    script: Script,
+    upstream: Upstream,
     seen: &Seen,
 ) -> Result<Response<TrackedBody>, BoxError> {
-    let layer = layer.on_event(seen.observer());
-    let track = TrackLayer::new(Colons).peek_bytes(0);
-    let service = stack(layer, track, head, script, seen);
-    seen.settled(service.oneshot(Req::default()).await)
+    let service = layer.on_event(seen.observer()).layer(upstream);
+    let mut result = service.oneshot(Req::default()).await;
+    // What a layer outside is told.
+    settle(&Http, &mut result, Completion::new(seen.clone()));
+    result
 }
 
 /// Reads to the end.
@@ -148,6 +131,14 @@ pub(crate) fn millis_since(start: Instant) -> u64 {
 
 // ===== impl Upstream =====
 
+impl Upstream {
+    /// The head comes after so many milliseconds.
+    pub(crate) fn after(mut self, head: u64) -> Self {
+        self.head = head;
+        self
+    }
+}
+
 impl Service<Req> for Upstream {
     type Response = Response<TrackedBody>;
     type Error = BoxError;
@@ -158,13 +149,16 @@ impl Service<Req> for Upstream {
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let (head, script, open) = (self.head, self.script.clone(), self.open.clone());
+        let this = self.clone();
         let client = service_fn(move |_: Req| {
-            let (script, open) = (script.clone(), open.clone());
+            let this = this.clone();
             async move {
                 let start = Instant::now();
-                sleep(millis(head)).await;
-                Ok::<_, BoxError>(Response::new(Wire::new(start, script, open)))
+                sleep(millis(this.head)).await;
+                let wire = Wire::new(start, this.script, this.merges, this.open);
+                let mut response = Response::new(wire);
+                *response.status_mut() = this.status;
+                Ok::<_, BoxError>(response)
             }
         });
         Box::pin(self.track.layer(client).oneshot(request))
@@ -174,9 +168,10 @@ impl Service<Req> for Upstream {
 // ===== impl Wire =====
 
 impl Wire {
-    pub(crate) fn new(start: Instant, script: Script, open: Arc<AtomicUsize>) -> Self {
-        // As hyper's client: one chunk waits, and the rest is in the kernel.
-        let (write, chunks) = mpsc::channel(1);
+    /// If it `merges`, all that has come is one chunk, as it is in the kernel. Else, as of hyper's
+    /// client, one chunk waits to be read, and its reader makes place for the next.
+    fn new(start: Instant, script: Script, merges: bool, open: Arc<AtomicUsize>) -> Self {
+        let (write, chunks) = mpsc::channel(if merges { 1000 } else { 1 });
         tokio::spawn(async move {
             for (at, line) in script {
                 sleep_until(start + millis(at)).await;
@@ -187,7 +182,11 @@ impl Wire {
             write.closed().await;
         });
         open.fetch_add(1, Ordering::Relaxed);
-        Self { chunks, open }
+        Self {
+            chunks,
+            merges,
+            open,
+        }
     }
 }
 
@@ -199,8 +198,16 @@ impl http_body::Body for Wire {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let chunk = self.chunks.poll_recv(cx);
-        chunk.map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk))))
+        let Some(chunk) = ready!(self.chunks.poll_recv(cx)) else {
+            return Poll::Ready(None);
+        };
+        let mut chunk = Vec::from(chunk);
+        while self.merges
+            && let Ok(more) = self.chunks.try_recv()
+        {
+            chunk.extend(more);
+        }
+        Poll::Ready(Some(Ok(Frame::data(chunk.into()))))
     }
 }
 
@@ -245,13 +252,16 @@ impl Report for Seen {
 }
 
 impl Seen {
-    /// What a layer outside would be told.
-    pub(crate) fn settled(
-        &self,
-        mut result: Result<Response<TrackedBody>, BoxError>,
-    ) -> Result<Response<TrackedBody>, BoxError> {
-        settle(&Http, &mut result, Completion::new(self.clone()));
-        result
+    /// An upstream with this script, whose head comes at once, and is not held back.
+    pub(crate) fn upstream(&self, script: Script) -> Upstream {
+        Upstream {
+            track: TrackLayer::new(Colons).peek_bytes(0),
+            status: StatusCode::OK,
+            head: 0,
+            script,
+            merges: false,
+            open: self.open.clone(),
+        }
     }
 
     pub(crate) fn observer(&self) -> impl Fn(&TimeoutEvent<'_>) + Send + Sync + 'static {
