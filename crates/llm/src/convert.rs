@@ -188,10 +188,7 @@ impl Conversion {
         let left_out = notes.end().map_err(explain)?;
         Ok(Converted {
             body: out.freeze(),
-            left_out: left_out
-                .into_iter()
-                .map(|at| error::path(text, at))
-                .collect(),
+            left_out: error::paths(text, &left_out),
             stream: request.stream,
             include_usage: request.include_usage,
             ..converted
