@@ -73,7 +73,7 @@
 //! |---|---|---|
 //! | JSON | 128 levels; 256 members in an object that is looked into | an error |
 //! | a whole reply | 32 MiB | a 502 |
-//! | an error | 64 KiB | a 502 |
+//! | an error | 64 KiB | its status, and no message of the endpoint's |
 //! | an event of a stream | a line of 8 MiB, 16 MiB in all | the stream breaks off |
 //! | what a stream holds back: arguments of a call, a signed thought | 4 MiB each | the stream breaks off, or the signature is not told |
 //!
