@@ -74,7 +74,7 @@
 //! | JSON | 128 levels; 256 members in an object that is looked into | an error |
 //! | members of one object in a reply that nothing here knows | 64 | not told |
 //! | a whole reply | 32 MiB | a 502 |
-//! | an error | 64 KiB | a 502 |
+//! | an error | 64 KiB | its status, and no message of the endpoint's |
 //! | an event of a stream | a line of 8 MiB, 16 MiB in all | the stream breaks off |
 //! | what a stream holds back: arguments of a call, a signed thought | 4 MiB each | the stream breaks off, or the signature is not told |
 //!
@@ -201,10 +201,7 @@ impl Conversion {
         let left_out = notes.end().map_err(explain)?;
         Ok(Converted {
             body: out.freeze(),
-            left_out: left_out
-                .into_iter()
-                .map(|at| error::path(text, at))
-                .collect(),
+            left_out: error::paths(text, &left_out),
             stream: request.stream,
             include_usage: request.include_usage,
             ..converted

@@ -1,4 +1,4 @@
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, iter::Peekable, vec};
 
 use buttress_core::Class;
 
@@ -154,64 +154,133 @@ impl Fault {
 
 /// The name of the value that stands at `at`, as in `messages[2].content`. Empty for the outermost.
 pub(super) fn path(text: &str, at: usize) -> String {
+    paths(text, &[at]).pop().unwrap_or_default()
+}
+
+/// The names of the values that stand at these places, in this order.
+pub(super) fn paths(text: &str, places: &[usize]) -> Vec<String> {
+    // In the order of the text they are found in one pass, however many there are.
+    let mut wanted: Vec<(usize, usize)> = places.iter().copied().zip(0..).collect();
+    wanted.sort_unstable();
+    let mut walk = Walk {
+        wanted: wanted.into_iter().peekable(),
+        path: String::new(),
+        found: vec![String::new(); places.len()],
+    };
     let mut json = Cursor::new(text.as_bytes(), Strings::Strict);
-    let mut path = String::new();
-    loop {
+    walk.inside(&mut json, text.len());
+    walk.found
+}
+
+/// A way through a text, past the places that are still to be named.
+struct Walk {
+    wanted: Peekable<vec::IntoIter<(usize, usize)>>,
+    /// The name of the value at hand.
+    path: String,
+    found: Vec<String>,
+}
+
+impl Walk {
+    /// Names the places before `end`, which are those of the value that comes next, or inside it.
+    fn inside(&mut self, json: &mut Cursor<'_>, end: usize) {
         match json.kind() {
             Kind::Object => {
                 let mut items = json.object();
-                let found = loop {
-                    let Some(name) = json.member_decoded(&mut items) else {
-                        break None;
-                    };
-                    json.kind();
-                    let (start, mut inside) = (json.at(), json.clone());
-                    json.skip();
-                    if (start..json.at()).contains(&at) {
-                        inside.kind();
-                        break Some((name, start, inside));
-                    }
-                };
-                let Some((name, start, inside)) = found else {
-                    break;
-                };
-                if !path.is_empty() {
-                    path.push('.');
+                while self.is_wanted(end)
+                    && let Some(name) = json.member_decoded(&mut items)
+                {
+                    self.value(json, |path| {
+                        let dot = if path.is_empty() { "" } else { "." };
+                        let name = String::from_utf8_lossy(&name);
+                        path.push_str(&format!("{dot}{}", name.escape_debug()));
+                    });
                 }
-                path.push_str(&String::from_utf8_lossy(&name).escape_debug().to_string());
-                if start == at {
-                    break;
-                }
-                json = inside;
             }
             Kind::Array => {
                 let mut items = json.array();
                 let mut index = 0_usize;
-                let found = loop {
-                    if !json.element(&mut items) {
-                        break None;
-                    }
-                    json.kind();
-                    let (start, inside) = (json.at(), json.clone());
-                    json.skip();
-                    if (start..json.at()).contains(&at) {
-                        break Some((start, inside));
-                    }
+                while self.is_wanted(end) && json.element(&mut items) {
+                    self.value(json, |path| path.push_str(&format!("[{index}]")));
                     index += 1;
-                };
-                let Some((start, inside)) = found else {
-                    break;
-                };
-                path.push_str(&format!("[{index}]"));
-                if start == at {
-                    break;
                 }
-                json = inside;
             }
-            _ => break,
+            _ => {}
+        }
+        // What is left is the value itself.
+        while self.is_wanted(end) {
+            self.name();
         }
     }
-    let end = (0..=FIELD.min(path.len())).rfind(|end| path.is_char_boundary(*end));
-    path.truncate(end.unwrap_or_default());
-    path
+
+    /// Takes a value, and names the places that are its own. `step` makes the name of it.
+    fn value(&mut self, json: &mut Cursor<'_>, step: impl FnOnce(&mut String)) {
+        json.kind();
+        let (start, mut inside) = (json.at(), json.clone());
+        json.skip();
+        let end = json.at();
+        // What is before it belongs to what it is in.
+        while self.is_wanted(start) {
+            self.name();
+        }
+        if !self.is_wanted(end) {
+            return;
+        }
+        let outer = self.path.len();
+        step(&mut self.path);
+        while self.wanted.peek().is_some_and(|(at, _)| *at == start) {
+            self.name();
+        }
+        if self.is_wanted(end) {
+            self.inside(&mut inside, end);
+        }
+        self.path.truncate(outer);
+    }
+
+    /// Whether the next place is before `end`.
+    fn is_wanted(&mut self, end: usize) -> bool {
+        self.wanted.peek().is_some_and(|(at, _)| *at < end)
+    }
+
+    /// The next place has the name of the value at hand.
+    fn name(&mut self) {
+        if let Some((_, place)) = self.wanted.next()
+            && let Some(found) = self.found.get_mut(place)
+        {
+            let end = FIELD.min(self.path.len());
+            let end = (0..=end).rfind(|end| self.path.is_char_boundary(*end));
+            self.path[..end.unwrap_or_default()].clone_into(found);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::paths;
+
+    #[test]
+    fn every_place_has_the_name_of_the_innermost_value_that_it_is_in() {
+        let text = r#" {"a": [1, {"b\n": "cd"}], "e": {}, "a": null}"#;
+        let at = |part: &str| text.find(part).unwrap();
+        let places = [
+            (at("null"), "a"),
+            (at("cd") - 1, "a[1].b\\n"),
+            (at("cd"), "a[1].b\\n"),
+            (at("{\"b"), "a[1]"),
+            (at("b\\n"), "a[1]"),
+            (at("[1"), "a"),
+            (at("1,"), "a[0]"),
+            (at("1,"), "a[0]"),
+            (at(", {"), "a"),
+            (at("\"e\""), ""),
+            (at("{}") + 1, "e"),
+            (1, ""),
+            (0, ""),
+            (text.len() - 1, ""),
+        ];
+        let names = paths(text, &places.map(|(at, _)| at));
+        assert_eq!(names, places.map(|(_, name)| name));
+        for (at, name) in places {
+            assert_eq!(paths(text, &[at]), [name], "{at}");
+        }
+    }
 }

@@ -6,11 +6,18 @@ use http::StatusCode;
 
 use crate::{Dialect, ErrorBody, ErrorReply};
 
-const UNNAMED: &str = "the endpoint told of an error, and not of which";
+/// The message of an error that has none.
+pub(super) const UNNAMED: &str = "the endpoint told of an error, and not of which";
 
 /// The body of a reply with this status. `None`: nothing in the endpoint's looked like an error.
-pub(super) fn body(error: Option<&ErrorBody>, status: StatusCode, to: Dialect) -> Bytes {
-    reply(error, status).json(to)
+/// `otherwise` is the message, if it has none.
+pub(super) fn body(
+    error: Option<&ErrorBody>,
+    otherwise: &str,
+    status: StatusCode,
+    to: Dialect,
+) -> Bytes {
+    reply(error, otherwise, status).json(to)
 }
 
 /// The event for the error in this envelope, in the middle of a stream.
@@ -19,7 +26,7 @@ pub(super) fn event(of: Dialect, envelope: &str, to: Dialect) -> Bytes {
     let status = error
         .as_ref()
         .map_or(StatusCode::BAD_GATEWAY, |error| status(error, to));
-    reply(error.as_ref(), status).event(to)
+    reply(error.as_ref(), UNNAMED, status).event(to)
 }
 
 /// The event for an error that is found here.
@@ -27,12 +34,16 @@ pub(super) fn event_of_ours(message: &str, to: Dialect) -> Bytes {
     ErrorReply::new(StatusCode::BAD_GATEWAY, message).event(to)
 }
 
-fn reply(error: Option<&ErrorBody>, status: StatusCode) -> ErrorReply<'_> {
+fn reply<'a>(
+    error: Option<&'a ErrorBody>,
+    otherwise: &'a str,
+    status: StatusCode,
+) -> ErrorReply<'a> {
     let Some(error) = error else {
-        return ErrorReply::new(status, UNNAMED);
+        return ErrorReply::new(status, otherwise);
     };
     let message = match error.message() {
-        "" => UNNAMED,
+        "" => otherwise,
         message => message,
     };
     let mut reply = ErrorReply::new(status, message);

@@ -8,10 +8,15 @@ use bytes::{Bytes, BytesMut};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
     header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, ETAG, RETRY_AFTER},
+    response::Parts,
 };
 use http_body_util::{BodyExt, Full};
 
-use super::{Converted, body::Events, failure};
+use super::{
+    Converted,
+    body::Events,
+    failure::{self, UNNAMED},
+};
 use crate::{ErrorBody, ErrorReply};
 
 /// The longest reply that is converted whole.
@@ -35,8 +40,9 @@ impl Converted {
     /// Makes a response of the endpoint one for the caller: a stream as it comes, anything else once
     /// it is whole, which is what is waited for here.
     ///
-    /// What failed keeps its status, and its error is told in the caller's envelope; the wait that
-    /// only the endpoint's body told of becomes a `retry-after`. What is no reply in the endpoint's dialect
+    /// What failed keeps its status, and its error is told in the caller's envelope, as far as it could be
+    /// read; the wait that only the endpoint's body told of becomes a `retry-after`. An error that came as
+    /// a success has the status of what it means. What is no reply in the endpoint's dialect
     /// becomes a 502. What was attached to the body before sees the endpoint's reply; what is attached
     /// later is told the same, once the converted one was delivered.
     pub async fn response<B>(mut self, response: Response<Body<B>>) -> Response<Body<B>>
@@ -65,14 +71,32 @@ impl Converted {
         } else {
             LONGEST_ERROR
         };
-        let read = match collect(&mut body, longest).await {
-            Ok(read) if head.status.is_success() => self.reply(&read).map_err(|_| Unread::NoReply),
-            Ok(read) => Ok(self.error(&mut head.headers, head.status, &read, &body.seen())),
+        let read = collect(&mut body, longest).await;
+        let seen = body.seen();
+        let read = match read {
+            Ok(read) if head.status.is_success() => match self.reply(&read) {
+                Ok(reply) => Ok(reply),
+                Err(_) => match ErrorBody::read(self.way.endpoint, &read) {
+                    Some(error) if seen.class != Class::Success && !error.message().is_empty() => {
+                        head.status = status(seen.class);
+                        Ok(self.error(&mut head, Some(&error), UNNAMED, &seen))
+                    }
+                    _ => Err(Unread::NoReply),
+                },
+            },
+            Ok(read) => {
+                let error = ErrorBody::read(self.way.endpoint, &read);
+                Ok(self.error(&mut head, error.as_ref(), UNNAMED, &seen))
+            }
+            // What failed did so with its status, however much of the reason arrived.
+            Err(unread) if !head.status.is_success() => {
+                let data = self.error(&mut head, None, unread.of_error(), &seen);
+                set_json(&mut head.headers);
+                return Response::from_parts(head, Body::ended(data, seen));
+            }
             Err(unread) => Err(unread),
         };
-        head.headers
-            .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        head.headers.remove(CONTENT_ENCODING);
+        set_json(&mut head.headers);
         match read {
             Ok(data) => {
                 // It is over; what it told goes on in the link.
@@ -80,7 +104,6 @@ impl Converted {
                 Response::from_parts(head, body)
             }
             Err(unread) => {
-                let seen = body.seen();
                 head.status = StatusCode::BAD_GATEWAY;
                 let data = ErrorReply::new(head.status, unread.message()).json(self.way.caller);
                 let outcome = match seen.class {
@@ -105,14 +128,16 @@ impl Converted {
         }
     }
 
-    /// The caller's envelope for an error of the endpoint, of which `seen` is known.
+    /// The caller's envelope for an error of the endpoint, of which `seen` is known. `otherwise` is its
+    /// message, if it has none.
     fn error(
         &self,
-        head: &mut HeaderMap,
-        status: StatusCode,
-        read: &[u8],
+        head: &mut Parts,
+        error: Option<&ErrorBody>,
+        otherwise: &str,
         seen: &Outcome,
     ) -> Bytes {
+        let (head, status) = (&mut head.headers, head.status);
         if let Some(wait) = seen.retry_after
             && !head.contains_key(RETRY_AFTER)
         {
@@ -124,8 +149,7 @@ impl Converted {
             let again = if seen.again() { "true" } else { "false" };
             head.insert(X_SHOULD_RETRY, HeaderValue::from_static(again));
         }
-        let error = ErrorBody::read(self.way.endpoint, read);
-        failure::body(error.as_ref(), status, self.way.caller)
+        failure::body(error, otherwise, status, self.way.caller)
     }
 }
 
@@ -137,6 +161,14 @@ impl Unread {
             Self::TooLong => "the endpoint's reply is longer than 32 MiB",
             Self::Broken => "the endpoint's reply broke off",
             Self::NoReply => "the endpoint's reply is none in its dialect",
+        }
+    }
+
+    const fn of_error(&self) -> &'static str {
+        match self {
+            Self::TooLong => "the endpoint replied with an error that is longer than 64 KiB",
+            Self::Broken => "the endpoint replied with an error that broke off",
+            Self::NoReply => UNNAMED,
         }
     }
 }
@@ -165,6 +197,22 @@ where
         return Ok(first);
     }
     Ok([first, more.freeze()].concat().into())
+}
+
+/// The status of an error that came with a success, of what it was found to mean.
+const fn status(class: Class) -> StatusCode {
+    match class {
+        Class::Throttled => StatusCode::TOO_MANY_REQUESTS,
+        Class::Denied => StatusCode::UNAUTHORIZED,
+        Class::Unfit | Class::Invalid => StatusCode::BAD_REQUEST,
+        _ => StatusCode::BAD_GATEWAY,
+    }
+}
+
+/// What is written here is JSON, whatever came.
+fn set_json(headers: &mut HeaderMap) {
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.remove(CONTENT_ENCODING);
 }
 
 /// When the endpoint says that it made the reply.

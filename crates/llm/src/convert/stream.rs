@@ -14,7 +14,7 @@ use super::{
     openai,
     read::{Names, Reader},
 };
-use crate::Dialect;
+use crate::{Dialect, meter::Tail};
 
 /// A stream of the endpoint on its way to the caller, whose dialect is another.
 ///
@@ -87,7 +87,7 @@ impl Stream {
     ///
     /// # Errors
     ///
-    /// [`StreamError::Unfinished`], if it ended without what ends it in its dialect.
+    /// [`StreamError::Unfinished`], if it ended without what ends it in its dialect, or within an event.
     pub fn finish(&mut self, out: &mut BytesMut) -> Result<(), StreamError> {
         self.events
             .as_mut()
@@ -149,16 +149,22 @@ impl Events {
 
     fn finish(&mut self, out: &mut BytesMut) -> Result<(), StreamError> {
         let Self {
+            decoder,
             reader,
             writer,
             over,
-            ..
         } = self;
         if !*over {
-            reader.end(&mut |event| {
+            let mut tell = |event: Event<'_>| {
                 *over |= matches!(event, Event::End);
                 writer.write(event, out);
-            });
+            };
+            match Tail::of(decoder.unfinished()) {
+                Tail::Empty => reader.end(&mut tell),
+                Tail::Done => reader.done(&mut tell),
+                // Also if all that came before could be a whole one.
+                Tail::Cut => {}
+            }
         }
         if *over {
             Ok(())

@@ -5,7 +5,7 @@ use crate::{
     convert::{
         context::Context,
         failure,
-        model::{Event, Finish, Reasoned, Signature},
+        model::{Event, Finish, Reasoned, Rest, Signature},
         openai::reply::{OWN, begins, write_finish, write_proof, write_thinking, write_usage},
         rest, signature,
         text::{Raw, Text},
@@ -19,8 +19,8 @@ pub(in crate::convert) struct EventWriter {
     context: Context,
     /// What every frame begins with, up to the value of `choices`. Empty before the first.
     head: BytesMut,
-    /// Members for the next frame, each after a comma.
-    rest: BytesMut,
+    /// Members for the next frame.
+    rest: Rest<'static>,
     /// The usage as it was told last.
     usage: BytesMut,
     /// The candidates that have their role.
@@ -30,6 +30,10 @@ pub(in crate::convert) struct EventWriter {
     /// Calls without arguments until now.
     bare: Vec<(u64, u64)>,
     thought: Thought,
+    /// How many blocks of thinking were told.
+    blocks: u64,
+    /// Gemini's last signature of what each candidate said.
+    proofs: Vec<(u64, Signature<'static>)>,
     over: bool,
 }
 
@@ -45,6 +49,9 @@ struct Thought {
 /// How much of a thought is kept.
 const LONGEST_THOUGHT: usize = 4 << 20;
 
+/// How much of what only the other dialect knows waits for the next frame.
+const LONGEST_REST: usize = 4 << 20;
+
 /// How many calls may wait for their arguments.
 const MOST_BARE: usize = 1024;
 
@@ -55,12 +62,14 @@ impl EventWriter {
         Self {
             context,
             head: BytesMut::new(),
-            rest: BytesMut::new(),
+            rest: Rest::new(),
             usage: BytesMut::new(),
             begun: 0,
             calls: 0,
             bare: Vec::new(),
             thought: Thought::default(),
+            blocks: 0,
+            proofs: Vec::new(),
             over: false,
         }
     }
@@ -141,12 +150,7 @@ impl EventWriter {
                 self.usage.clear();
                 write_usage(&counts, &mut Writer::new(&mut self.usage));
             }
-            Event::Rest(rest) => {
-                // Inside an object, for the commas.
-                self.rest.clear();
-                self.rest.put_u8(b'{');
-                rest::write(&rest, OWN, &mut Writer::new(&mut self.rest));
-            }
+            Event::Rest(rest) => self.keep(rest, out),
             Event::Ping => {}
             Event::Error { of, envelope } => {
                 out.put(failure::event(of, envelope, Dialect::OpenAi));
@@ -237,15 +241,22 @@ impl EventWriter {
                     self.think(candidate, &thought, out);
                 }
             }
-            Dialect::Gemini => self.delta(candidate, out, |to| write_proof(&signature, to)),
+            // At its end: OpenAI's SDK joins the texts of deltas, and two of them would be none.
+            Dialect::Gemini if signature.value.written().len() <= LONGEST_THOUGHT => {
+                self.proofs.retain(|(known, _)| *known != candidate);
+                let (of, value) = (signature.of, signature.value.into_owned());
+                self.proofs.push((candidate, Signature { of, value }));
+            }
             _ => {}
         }
     }
 
     fn think(&mut self, candidate: u64, thought: &Reasoned<'_>, out: &mut BytesMut) {
+        let index = self.blocks;
+        self.blocks += 1;
         self.delta(candidate, out, |to| {
             to.name("thinking_blocks")
-                .array(|to| write_thinking(thought, to));
+                .array(|to| write_thinking(thought, Some(index), to));
         });
     }
 
@@ -261,7 +272,16 @@ impl EventWriter {
             // The empty object; an empty string is no JSON.
             self.arguments(candidate, call, out, |to| to.str("{}"));
         }
-        self.choice(candidate, out, Some(finish), |_| {});
+        let proof = self
+            .proofs
+            .iter()
+            .position(|(known, _)| *known == candidate);
+        let proof = proof.map(|at| self.proofs.swap_remove(at).1);
+        self.choice(candidate, out, Some(finish), |to| {
+            if let Some(proof) = &proof {
+                write_proof(proof, to);
+            }
+        });
     }
 
     fn choice(
@@ -303,12 +323,27 @@ impl EventWriter {
         } else if self.context.include_usage {
             out.put_slice(b",\"usage\":null");
         }
-        if let Some(rest @ [_, ..]) = self.rest.get(1..) {
-            out.put_u8(b',');
-            out.put_slice(rest);
-        }
+        rest::write(&self.rest, OWN, &mut Writer::new(out));
         self.rest.clear();
         out.put_slice(b"}\n\n");
+    }
+
+    /// Keeps members for the next frame, with those that wait for it already: a chunk may tell of the
+    /// reply and of each candidate.
+    fn keep(&mut self, rest: Rest<'_>, out: &mut BytesMut) {
+        let long = |(_, value): &(Text<'_>, Raw<'_>)| value.written().len();
+        let waits: usize = self.rest.iter().map(long).sum();
+        if waits + rest.iter().map(long).sum::<usize>() > LONGEST_REST {
+            self.frame(out, |to| to.array(|_| {}), None);
+        }
+        for (name, value) in rest {
+            let (name, value) = (name.into_owned(), value.into_owned());
+            let mut known = self.rest.iter_mut();
+            match known.find(|(known, _)| known.written() == name.written()) {
+                Some(known) => known.1 = value,
+                None => self.rest.push((name, value)),
+            }
+        }
     }
 }
 

@@ -106,7 +106,7 @@ fn write_message(parts: &[Part<'_>], context: &Context, calls: &mut u64, to: &mu
     if thoughts.iter().any(|thought| is_anthropics(thought)) {
         to.name("thinking_blocks").array(|to| {
             for thought in &thoughts {
-                write_thinking(thought, to);
+                write_thinking(thought, None, to);
             }
         });
     }
@@ -165,10 +165,21 @@ fn is_anthropics(thought: &Reasoned<'_>) -> bool {
     thought.redacted.is_some() || signed.is_some_and(|proof| proof.of == Dialect::Anthropic)
 }
 
-/// Writes one of `thinking_blocks`, if Anthropic signed it.
-pub(in crate::convert::openai) fn write_thinking(thought: &Reasoned<'_>, to: &mut Writer<'_>) {
+/// Writes one of `thinking_blocks`, if Anthropic signed it. In a stream it is numbered: OpenAI's SDK
+/// refuses a list in a delta whose elements are not.
+pub(in crate::convert::openai) fn write_thinking(
+    thought: &Reasoned<'_>,
+    index: Option<u64>,
+    to: &mut Writer<'_>,
+) {
+    let number = |to: &mut Writer<'_>| {
+        if let Some(index) = index {
+            to.name("index").count(index);
+        }
+    };
     if let Some(data) = &thought.redacted {
         to.object(|to| {
+            number(to);
             to.name("type").str("redacted_thinking");
             to.name("data").text(data);
         });
@@ -176,6 +187,7 @@ pub(in crate::convert::openai) fn write_thinking(thought: &Reasoned<'_>, to: &mu
         && proof.of == Dialect::Anthropic
     {
         to.object(|to| {
+            number(to);
             to.name("type").str("thinking");
             to.name("thinking").text(&thought.text);
             to.name("signature").text(&proof.value);

@@ -1,3 +1,5 @@
+use std::collections::{HashMap, VecDeque};
+
 use super::{hint, matters, members, parts, unknown};
 use crate::convert::{
     error::Wrong,
@@ -15,7 +17,7 @@ pub(super) fn read<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> Vec<Mes
         own,
         results: false,
         calls: 0,
-        waiting: Vec::new(),
+        waiting: HashMap::new(),
     };
     json.array(|json| messages.read(json));
     messages.list
@@ -28,8 +30,8 @@ struct Messages<'a, 'o> {
     results: bool,
     /// How many calls without an id came.
     calls: u64,
-    /// Calls without an id that have no result yet: name, and the id that we gave it.
-    waiting: Vec<(Text<'a>, Text<'a>)>,
+    /// Calls without an id that have no result yet: by the name, the ids that we gave them.
+    waiting: HashMap<String, VecDeque<Text<'a>>>,
 }
 
 // ===== impl Messages =====
@@ -99,7 +101,8 @@ impl<'a> Messages<'a, '_> {
                 if let Some(call) = said.function_call(json, Some(self.own)) {
                     let id = Text::of(&format!("call_{}", self.calls));
                     self.calls += 1;
-                    self.waiting.push((call.name.clone(), id.clone()));
+                    let waiting = self.waiting.entry(call.name.decode().into_owned());
+                    waiting.or_default().push_back(id.clone());
                     call.id = Some(id);
                 }
             }
@@ -185,13 +188,9 @@ impl<'a> Messages<'a, '_> {
 
     /// The id of the first call of this function that has no result yet.
     fn answer(&mut self, function: &Text<'a>, json: &mut Reader<'a>) -> Text<'a> {
-        let function_name = function.decode();
-        let found = self
-            .waiting
-            .iter()
-            .position(|(name, _)| name.decode() == function_name);
-        match found {
-            Some(found) => self.waiting.remove(found).1,
+        let waiting = self.waiting.get_mut(&*function.decode());
+        match waiting.and_then(VecDeque::pop_front) {
+            Some(id) => id,
             None => {
                 let expected = "the name of a function that was called before";
                 json.fail(function.at(), Wrong::Value { expected });

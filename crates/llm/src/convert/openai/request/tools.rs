@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use super::{hint, members, unknown};
 use crate::{
     convert::{
@@ -237,13 +239,16 @@ impl<'a> Chosen<'a> {
             Self::Choice(choice) => return Some(choice),
             Self::Allowed { required, names } => (required, names),
         };
+        // Sets: both may be as many as fit into a body.
+        let known: HashSet<_> = tools.iter().map(|tool| tool.name.decode()).collect();
         for name in &names {
-            if !tools.iter().any(|tool| tool.name.decode() == name.decode()) {
+            if !known.contains(&name.decode()) {
                 let expected = "the name of one of the `tools`";
                 json.fail(name.at(), Wrong::Value { expected });
             }
         }
-        tools.retain(|tool| names.iter().any(|name| tool.name.decode() == name.decode()));
+        let allowed: HashSet<_> = names.iter().map(Text::decode).collect();
+        tools.retain(|tool| allowed.contains(&tool.name.decode()));
         Some(if required { Choice::Any } else { Choice::Auto })
     }
 }

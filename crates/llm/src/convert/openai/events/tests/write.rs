@@ -183,17 +183,70 @@ fn a_signed_thought_is_told_again_whole() {
         finish(Finish::Stop),
         Event::End,
     ]);
-    let thinking = |text: &str, signature: &str| json!([{"type": "thinking", "thinking": text, "signature": signature}]);
+    // They are numbered, without which OpenAI's SDK does not add one to the other.
+    let thinking = |index: u64, text: &str, signature: &str| json!([{"index": index, "type": "thinking", "thinking": text, "signature": signature}]);
     assert_eq!(
         blocks(&deltas),
         [
-            thinking("one, \"two\"", "c2ln"),
-            json!([{"type": "redacted_thinking", "data": "ZGF0YQ=="}]),
-            thinking("four", "NA=="),
+            thinking(0, "one, \"two\"", "c2ln"),
+            json!([{"index": 1, "type": "redacted_thinking", "data": "ZGF0YQ=="}]),
+            thinking(2, "four", "NA=="),
         ]
     );
     let proof = json!({"extra_content": {"google": {"thought_signature": "Z2Vt"}}});
-    assert_eq!(deltas.iter().filter(|delta| **delta == proof).count(), 1);
+    assert_eq!(deltas.last(), Some(&proof));
+}
+
+#[test]
+fn of_the_signatures_of_a_text_the_last_is_told() {
+    let other = Event::Signature {
+        candidate: 1,
+        signature: Signature {
+            of: Dialect::Gemini,
+            value: Text::plain("b3RoZXI="),
+        },
+    };
+    let deltas = written(vec![
+        text("Hi"),
+        signature(Dialect::Gemini, "b25l"),
+        other,
+        text("!"),
+        signature(Dialect::Gemini, "dHdv"),
+        finish(Finish::Stop),
+        finish(Finish::Stop),
+        Event::End,
+    ]);
+    // The SDK joins the texts of deltas.
+    let proofs: Vec<&Value> = deltas
+        .iter()
+        .filter_map(|delta| delta.get("extra_content"))
+        .collect();
+    assert_eq!(proofs, [&json!({"google": {"thought_signature": "dHdv"}})]);
+}
+
+#[test]
+fn what_else_was_told_of_a_reply_and_of_its_candidate_is_in_one_frame() {
+    let rest = |members: &[(&'static str, &'static str)]| {
+        let member =
+            |(name, value): &(&'static str, &'static str)| (Text::plain(name), Raw::new(value, 0));
+        Event::Rest(members.iter().map(member).collect())
+    };
+    let events = vec![
+        text("a"),
+        rest(&[("createTime", "\"T\""), ("both", "1")]),
+        rest(&[("both", "2"), ("safetyRatings", "[]")]),
+        text("b"),
+        finish(Finish::Stop),
+        Event::End,
+    ];
+    let told = values(&frames(CONTEXT, &[], events));
+    let told = told.iter().find(|frame| frame.get("both").is_some());
+    let told = told.expect("it is told");
+    assert_eq!(told["choices"][0]["delta"]["content"], "b");
+    assert_eq!(
+        (&told["createTime"], &told["both"], &told["safetyRatings"]),
+        (&json!("T"), &json!(2), &json!([]))
+    );
 }
 
 #[test]
