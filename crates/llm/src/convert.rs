@@ -72,25 +72,38 @@
 //! | what | bound | past it |
 //! |---|---|---|
 //! | JSON | 128 levels; 256 members in an object that is looked into | an error |
+//! | members of one object in a reply that nothing here knows | 64 | not told |
 //! | a whole reply | 32 MiB | a 502 |
 //! | an error | 64 KiB | a 502 |
 //! | an event of a stream | a line of 8 MiB, 16 MiB in all | the stream breaks off |
 //! | what a stream holds back: arguments of a call, a signed thought | 4 MiB each | the stream breaks off, or the signature is not told |
 //!
-//![doc = include_str!("convert/openai.md")]
-//![doc = include_str!("convert/anthropic.md")]
-//![doc = include_str!("convert/gemini.md")]
+//! # What becomes of every field
+//!
+//! In the tables of each dialect, *kept* means: it says the same under the name given. *Left out*: it
+//! does not change what the reply says, and is named in [`left_out`](Converted::left_out). *Unfit* is
+//! [`ConvertError::Unfit`], and *a fault* [`ConvertError::Invalid`], which is the caller's 400; both
+//! name the field.
+#![doc = ""]
+#![doc = include_str!("convert/openai.md")]
+#![doc = ""]
+#![doc = include_str!("convert/anthropic.md")]
+#![doc = ""]
+#![doc = include_str!("convert/gemini.md")]
 
 mod anthropic;
+mod arguments;
 mod body;
 mod context;
 mod error;
+mod failure;
 mod gemini;
 mod model;
 mod notes;
 mod openai;
 mod read;
 mod response;
+mod rest;
 mod signature;
 mod stream;
 mod text;

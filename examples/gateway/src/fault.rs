@@ -13,7 +13,7 @@ use buttress_http::{
 use buttress_llm::{Dialect, ErrorReply, convert::ConvertError, request::PeekError};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 
-use crate::{body::BodyFault, callers::KeyFault, config::Limits, front, gateway::Id, web::Foreign};
+use crate::{body::BodyFault, callers::KeyFault, config::Limits, gateway::Id, web::Foreign};
 
 /// What went wrong.
 #[derive(Debug)]
@@ -174,7 +174,7 @@ impl Fault {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/json"),
         );
-        headers.insert(front::id_header(dialect), id.header());
+        headers.insert(dialect.request_id_header(), id.header());
         match self {
             Self::Method(_, allowed) => {
                 headers.insert(header::ALLOW, HeaderValue::from_static(allowed));

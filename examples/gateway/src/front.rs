@@ -275,7 +275,7 @@ fn clean(headers: &mut HeaderMap, dialect: Dialect, id: Id) -> &HeaderValue {
         headers.insert(BUFFERING, HeaderValue::from_static("no"));
     }
     headers
-        .entry(id_header(dialect))
+        .entry(dialect.request_id_header())
         .or_insert_with(|| id.header())
 }
 
@@ -288,14 +288,6 @@ fn passed_on(reply: Reply, usage: bool, call: Call) -> Answer {
         Response::from_parts(head, Either::Right(filtered))
     } else {
         Response::from_parts(head, Either::Left(Box::pin(Written::new(body, call))))
-    }
-}
-
-/// The header in which this dialect's SDK looks for the id of a request.
-pub(crate) const fn id_header(dialect: Dialect) -> HeaderName {
-    match dialect {
-        Dialect::Anthropic => HeaderName::from_static("request-id"),
-        _ => HeaderName::from_static("x-request-id"),
     }
 }
 

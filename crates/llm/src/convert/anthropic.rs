@@ -1,7 +1,7 @@
 //! Messages: requests, replies and streams.
 
-mod arguments;
 mod events;
+mod id;
 mod reply;
 mod request;
 mod signature;

@@ -2,7 +2,6 @@
 
 mod chunk;
 mod events;
-mod failure;
 mod finish;
 mod logprobs;
 mod media;
@@ -10,7 +9,6 @@ mod own;
 mod part;
 mod reply;
 mod request;
-mod rest;
 mod schema;
 mod signature;
 mod usage;

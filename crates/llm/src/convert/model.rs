@@ -364,3 +364,39 @@ pub(super) enum Event<'a> {
     /// It is complete.
     End,
 }
+
+// ===== impl Finish =====
+
+impl Finish<'_> {
+    /// The same, for later.
+    pub(super) fn into_owned(self) -> Finish<'static> {
+        match self {
+            Self::Stop => Finish::Stop,
+            Self::Sequence(which) => Finish::Sequence(which.map(Text::into_owned)),
+            Self::Length => Finish::Length,
+            Self::Calls => Finish::Calls,
+            Self::Filtered => Finish::Filtered,
+            Self::Paused => Finish::Paused,
+            Self::Other(word) => Finish::Other(word.into_owned()),
+        }
+    }
+}
+
+// ===== impl Counts =====
+
+impl Counts<'_> {
+    /// The same, for later.
+    pub(super) fn into_owned(self) -> Counts<'static> {
+        let rest = self.rest.into_iter();
+        Counts {
+            input: self.input,
+            cached: self.cached,
+            cache_write: self.cache_write,
+            output: self.output,
+            reasoning: self.reasoning,
+            rest: rest
+                .map(|(name, value)| (name.into_owned(), value.into_owned()))
+                .collect(),
+        }
+    }
+}

@@ -123,54 +123,43 @@ impl<'a> Reader<'a> {
     /// it is no object, or has none.
     ///
     /// It is for a member that says what the others are, such as `type`.
-    pub(super) fn look(&self, member: &str) -> Option<Text<'a>> {
-        match self.ahead(member)? {
-            (Kind::String, mut ahead) => {
-                let at = ahead.at();
-                let span = ahead.string();
-                let text = || Text::new(&self.text[span], at);
-                ahead.bad().is_none().then(text)
-            }
-            _ => None,
-        }
+    pub(super) fn look(&self, member: &'static str) -> Option<Text<'a>> {
+        self.ahead(member).ok()
     }
 
     /// The same, and where there is none, it is a fault.
     pub(super) fn tag(&mut self, member: &'static str) -> Option<Text<'a>> {
-        let found = self.look(member);
-        if found.is_none() {
-            let (at, kind) = (self.at(), self.kind());
-            match self.ahead(member) {
-                Some((kind, ahead)) => {
-                    let expected = "a string";
-                    self.fail(ahead.at(), Wrong::Type { expected, kind });
-                }
-                None if kind == Kind::Object => self.fail(at, Wrong::Missing { member }),
-                None => {
-                    let expected = "an object";
-                    self.fail(at, Wrong::Type { expected, kind });
-                }
-            }
-        }
-        found
+        let found = self.ahead(member);
+        found.map_err(|(at, wrong)| self.fail(at, wrong)).ok()
     }
 
-    /// What kind of value this member of the object has that comes next, if it is not `null`, and
-    /// the place before it.
-    fn ahead(&self, member: &str) -> Option<(Kind, Cursor<'a>)> {
+    // What is no JSON has a fault of its own, which goes before this one.
+    fn ahead(&self, member: &'static str) -> Result<Text<'a>, (usize, Wrong)> {
         let mut ahead = self.json.clone();
-        if ahead.kind() != Kind::Object {
-            return None;
+        let (kind, at) = (ahead.kind(), ahead.at());
+        if kind != Kind::Object {
+            let expected = "an object";
+            return Err((at, Wrong::Type { expected, kind }));
         }
         let mut items = ahead.object();
         while let Some(name) = ahead.member_decoded(&mut items) {
-            let kind = ahead.kind();
-            if kind != Kind::Null && *name == *member.as_bytes() {
-                return Some((kind, ahead));
+            let (kind, at) = (ahead.kind(), ahead.at());
+            match kind {
+                Kind::String if *name == *member.as_bytes() => {
+                    let span = ahead.string();
+                    if ahead.bad().is_some() {
+                        break;
+                    }
+                    return Ok(Text::new(&self.text[span], at));
+                }
+                kind if kind != Kind::Null && *name == *member.as_bytes() => {
+                    let expected = "a string";
+                    return Err((at, Wrong::Type { expected, kind }));
+                }
+                _ => ahead.skip(),
             }
-            ahead.skip();
         }
-        None
+        Err((at, Wrong::Missing { member }))
     }
 
     /// Takes an array. `element` must take each value.

@@ -11,8 +11,8 @@ use http::{
 };
 use http_body_util::{BodyExt, Full};
 
-use super::{Converted, body::Events};
-use crate::{Dialect, ErrorBody, ErrorReply};
+use super::{Converted, body::Events, failure};
+use crate::{ErrorBody, ErrorReply};
 
 /// The longest reply that is converted whole.
 const LONGEST: usize = 32 << 20;
@@ -20,8 +20,6 @@ const LONGEST: usize = 32 << 20;
 /// The longest error that is.
 const LONGEST_ERROR: usize = 64 << 10;
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 /// Why there is nothing to convert.
@@ -96,11 +94,10 @@ impl Converted {
 
     /// Puts the id of the request where the caller's SDK looks for it.
     fn rename_id(&self, head: &mut HeaderMap) {
-        let name = |dialect| match dialect {
-            Dialect::Anthropic => REQUEST_ID,
-            _ => X_REQUEST_ID,
-        };
-        let (from, to) = (name(self.way.endpoint), name(self.way.caller));
+        let (from, to) = (
+            self.way.endpoint.request_id_header(),
+            self.way.caller.request_id_header(),
+        );
         if from != to
             && let Some(id) = head.remove(from)
         {
@@ -128,18 +125,7 @@ impl Converted {
             head.insert(X_SHOULD_RETRY, HeaderValue::from_static(again));
         }
         let error = ErrorBody::read(self.way.endpoint, read);
-        let message = match &error {
-            Some(error) if !error.message().is_empty() => error.message(),
-            _ => "the endpoint replied with an error and did not say which",
-        };
-        let mut reply = ErrorReply::new(status, message);
-        if let Some(code) = error.as_ref().and_then(ErrorBody::code) {
-            reply = reply.code(code);
-        }
-        if let Some(id) = error.as_ref().and_then(ErrorBody::request_id) {
-            reply = reply.request_id(id);
-        }
-        reply.json(self.way.caller)
+        failure::body(error.as_ref(), status, self.way.caller)
     }
 }
 

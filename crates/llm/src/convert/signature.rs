@@ -41,24 +41,23 @@ pub(super) fn split<'a>(id: &Text<'a>) -> (Text<'a>, Option<Signature<'a>>) {
     if written.is_empty() || written.contains(['+', '/']) || !written.bytes().all(is_base64) {
         return (id.clone(), None);
     }
-    let mut signature: String = written
-        .chars()
-        .map(|c| match c {
-            '-' => '+',
-            '_' => '/',
-            c => c,
-        })
-        .collect();
-    while !signature.len().is_multiple_of(4) {
-        signature.push('=');
-    }
-    let value = Text::new(&signature, id.at()).into_owned();
+    let value = Text::of(&standard(written)).placed(id.at());
     let of = Dialect::Gemini;
     (bare, Some(Signature { of, value }))
 }
 
+/// Base64 of either alphabet in the one that every provider takes, with padding.
+pub(super) fn standard(base64: &str) -> String {
+    let mut standard = base64.replace('-', "+").replace('_', "/");
+    standard.truncate(standard.trim_end_matches('=').len());
+    while !standard.len().is_multiple_of(4) {
+        standard.push('=');
+    }
+    standard
+}
+
 /// Of either alphabet.
-const fn is_base64(byte: u8) -> bool {
+pub(super) const fn is_base64(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_')
 }
 

@@ -1,7 +1,6 @@
 //! Streams of the messages API.
 
 mod blocks;
-mod failure;
 mod frame;
 mod reader;
 mod whole;

@@ -1,16 +1,17 @@
 //! Whole messages.
 
 use super::{
-    arguments::write_input,
     signature, stop,
-    usage::{self, Told, keep, write_rest},
+    usage::{self, Told},
 };
 use crate::{
     convert::{
+        arguments,
         context::Context,
         error::Wrong,
         model::{Arguments, Call, Candidate, Part, PartKind, Reasoned, Reply},
         read::Reader,
+        rest,
         signature::{join, split},
         text::{Raw, Text},
         write::Writer,
@@ -52,7 +53,7 @@ pub(in crate::convert) fn read_reply<'a>(json: &mut Reader<'a>) -> Reply<'a> {
             "stop_reason" => reason = Some(json.text()),
             "stop_sequence" => sequence = Some(json.text()),
             "usage" => told.read(json),
-            _ => keep(Text::of(name), json.raw(), &mut reply.rest),
+            _ => rest::set(Text::of(name), json.raw(), &mut reply.rest),
         }
     });
     if !content {
@@ -144,7 +145,7 @@ pub(in crate::convert) fn write_reply(reply: &Reply<'_>, context: &Context, to: 
         });
         stop::write(candidate.finish.as_ref(), calls > 0, refused, to);
         usage::write(reply.usage.as_ref(), to.name("usage"));
-        write_rest(&reply.rest, &OURS, to);
+        rest::write(&reply.rest, &OURS, to);
         for (name, value) in &candidate.rest {
             let there = |(other, _): &(Text<'_>, _)| *other.written() == *name.written();
             if !OURS.contains(&name.written()) && !reply.rest.iter().any(there) {
@@ -212,7 +213,7 @@ fn write_call(call: &Call<'_>, number: u64, context: &Context, to: &mut Writer<'
             context,
         ));
         to.name("name").text(&call.name);
-        write_input(&call.arguments, to.name("input"));
+        arguments::write(&call.arguments, to.name("input"));
     });
 }
 

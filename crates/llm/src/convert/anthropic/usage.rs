@@ -4,7 +4,8 @@ use crate::{
     convert::{
         model::{Counts, Rest},
         read::Reader,
-        text::{Raw, Text},
+        rest,
+        text::Text,
         write::Writer,
     },
     json::Kind,
@@ -22,8 +23,7 @@ pub(super) struct Told {
     rest: Rest<'static>,
 }
 
-/// How many members that nothing here knows are kept for the end of a stream, and how long they are.
-const MOST: usize = 64;
+/// How long a member is that nothing here knows and that is kept for the end of a stream.
 const LONGEST: usize = 4 << 10;
 
 /// The members that are written here, whatever another dialect says under these names.
@@ -61,8 +61,8 @@ impl Told {
                 }
                 _ => {
                     let value = json.raw();
-                    if value.written().len() <= LONGEST && self.rest.len() < MOST {
-                        keep(Text::of(name), value.into_owned(), &mut self.rest);
+                    if value.written().len() <= LONGEST {
+                        rest::set(Text::of(name), value.into_owned(), &mut self.rest);
                     }
                 }
             }
@@ -85,15 +85,6 @@ impl Told {
     }
 }
 
-/// Keeps a member, in place of one of the same name.
-pub(super) fn keep<'a>(name: Text<'a>, value: Raw<'a>, rest: &mut Rest<'a>) {
-    let same = |(there, _): &&mut (Text<'a>, _)| *there.written() == *name.written();
-    match rest.iter_mut().find(same) {
-        Some((_, there)) => *there = value,
-        None => rest.push((name, value)),
-    }
-}
-
 /// Writes the value of `usage`. `None`: it was not told, but the SDKs want to be told something.
 pub(super) fn write(counts: Option<&Counts<'_>>, to: &mut Writer<'_>) {
     to.object(|to| {
@@ -113,15 +104,6 @@ pub(super) fn write(counts: Option<&Counts<'_>>, to: &mut Writer<'_>) {
             to.name("output_tokens_details")
                 .object(|to| to.name("thinking_tokens").count(reasoning));
         }
-        write_rest(&counts.rest, &OURS, to);
+        rest::write(&counts.rest, &OURS, to);
     });
-}
-
-/// Writes what another dialect says beside, unless we say it under the same name.
-pub(super) fn write_rest(rest: &Rest<'_>, ours: &[&str], to: &mut Writer<'_>) {
-    for (name, value) in rest {
-        if !ours.contains(&name.written()) {
-            to.name(name.written()).raw(value);
-        }
-    }
 }

@@ -2,15 +2,14 @@
 
 use std::fmt::Write as _;
 
-use super::{finish, logprobs, rest, usage};
+use super::{finish, logprobs, part::read_call, usage};
 use crate::{
     Dialect,
     convert::{
         error::Wrong,
-        model::{
-            Arguments, Call, Candidate, Counts, Finish, Part, PartKind, Reasoned, Rest, Signature,
-        },
+        model::{Call, Candidate, Counts, Finish, Part, PartKind, Reasoned, Rest, Signature},
         read::Reader,
+        rest,
         text::{Raw, Text},
     },
 };
@@ -142,7 +141,7 @@ fn read_part<'a>(json: &mut Reader<'a>, strange: &mut String) -> Option<Part<'a>
             "thoughtSignature" => {
                 signature = Some(json.text()).filter(|signature| !signature.is_empty());
             }
-            "functionCall" => call = Some(read_call(json)),
+            "functionCall" => call = Some(read_call(json, Reader::skip)),
             _ => {
                 let (name, value) = (Text::of(name), json.raw());
                 let comma = if others.is_empty() { "" } else { "," };
@@ -175,24 +174,4 @@ fn read_part<'a>(json: &mut Reader<'a>, strange: &mut String) -> Option<Part<'a>
         },
     };
     Some(Part { kind, at })
-}
-
-fn read_call<'a>(json: &mut Reader<'a>) -> Call<'a> {
-    let at = json.at();
-    let (mut id, mut name, mut args) = (None, None, None);
-    json.object_in_any_case(|json, member| match member {
-        "id" => id = json.text_or_null().filter(|id| !id.is_empty()),
-        "name" => name = json.text_or_null(),
-        "args" => args = (!json.null()).then(|| json.raw_object()),
-        _ => json.skip(),
-    });
-    if name.is_none() {
-        json.fail(at, Wrong::Missing { member: "name" });
-    }
-    Call {
-        id,
-        name: name.unwrap_or_default(),
-        arguments: Arguments::Object(args.unwrap_or(Raw::new("{}", at))),
-        signature: None,
-    }
 }

@@ -43,19 +43,6 @@ pub(super) fn write(finish: &Finish<'_>, to: &mut Writer<'_>) {
     }
 }
 
-/// The same, for later.
-pub(super) fn into_owned(finish: Finish<'_>) -> Finish<'static> {
-    match finish {
-        Finish::Stop => Finish::Stop,
-        Finish::Sequence(which) => Finish::Sequence(which.map(Text::into_owned)),
-        Finish::Length => Finish::Length,
-        Finish::Calls => Finish::Calls,
-        Finish::Filtered => Finish::Filtered,
-        Finish::Paused => Finish::Paused,
-        Finish::Other(word) => Finish::Other(word.into_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use bytes::BytesMut;

@@ -5,6 +5,7 @@ use crate::convert::{
     error::Wrong,
     model::{Media, Own, PartKind, Source},
     read::Reader,
+    signature,
     text::Text,
     write::Writer,
 };
@@ -153,9 +154,5 @@ fn standard(data: Text<'_>) -> Text<'_> {
     if memchr::memchr2(b'-', b'_', data.written().as_bytes()).is_none() {
         return data;
     }
-    let mut standard = data.decode().replace('-', "+").replace('_', "/");
-    while !standard.len().is_multiple_of(4) {
-        standard.push('=');
-    }
-    Text::of(&standard).placed(data.at())
+    Text::of(&signature::standard(&data.decode())).placed(data.at())
 }

@@ -1,18 +1,38 @@
-//! Parts as they are written: in turns of a request, in replies and in chunks of a stream.
+//! Parts in turns of a request, in replies and in chunks of a stream.
 
 use super::signature;
-use crate::{
-    convert::{
-        model::{Arguments, Signature},
-        text::{Raw, Text},
-        write::Writer,
-    },
-    json::{Cursor, Kind, Strings},
+use crate::convert::{
+    arguments,
+    error::Wrong,
+    model::{Arguments, Call, Signature},
+    read::Reader,
+    text::{Raw, Text},
+    write::Writer,
 };
 
-/// What stands for arguments that are no object, such as those that were cut off: as the writer of
-/// Anthropic's requests has it.
-const INVALID: &str = "INVALID_JSON";
+/// Takes a call. `other` must take what no other dialect knows of it.
+pub(super) fn read_call<'a>(
+    json: &mut Reader<'a>,
+    mut other: impl FnMut(&mut Reader<'a>),
+) -> Call<'a> {
+    let at = json.at();
+    let (mut id, mut name, mut args) = (None, None, None);
+    json.object_in_any_case(|json, member| match member {
+        "id" => id = json.text_or_null().filter(|id| !id.is_empty()),
+        "name" => name = json.text_or_null(),
+        "args" => args = (!json.null()).then(|| json.raw_object()),
+        _ => other(json),
+    });
+    if name.is_none() {
+        json.fail(at, Wrong::Missing { member: "name" });
+    }
+    Call {
+        id,
+        name: name.unwrap_or_default(),
+        arguments: Arguments::Object(args.unwrap_or(Raw::new("{}", at))),
+        signature: None,
+    }
+}
 
 /// Writes the members of a part of text.
 pub(super) fn write_text(text: &Text<'_>, signature: Option<&Signature<'_>>, to: &mut Writer<'_>) {
@@ -42,7 +62,7 @@ pub(super) fn write_signature(signature: Option<&Signature<'_>>, to: &mut Writer
 pub(super) fn write_call(
     id: Option<&Text<'_>>,
     name: &Text<'_>,
-    arguments: &Arguments<'_>,
+    args: &Arguments<'_>,
     to: &mut Writer<'_>,
 ) {
     to.name("functionCall").object(|to| {
@@ -50,55 +70,6 @@ pub(super) fn write_call(
             to.name("id").text(id);
         }
         to.name("name").text(name);
-        write_arguments(arguments, to.name("args"));
+        arguments::write(args, to.name("args"));
     });
-}
-
-fn write_arguments(arguments: &Arguments<'_>, to: &mut Writer<'_>) {
-    match arguments {
-        Arguments::Object(object) => to.raw(object),
-        Arguments::Written(written) => {
-            let said = written.decode();
-            match said.trim_ascii() {
-                "" | "null" => to.object(|_| ()),
-                // Ends of lines stand between its values, and would end the event of a stream.
-                object if is_object(object) => to.raw(&Raw::of(object.replace(['\r', '\n'], " "))),
-                _ => to.object(|to| to.name(INVALID).text(written)),
-            }
-        }
-    }
-}
-
-fn is_object(text: &str) -> bool {
-    let mut json = Cursor::new(text.as_bytes(), Strings::Strict);
-    let object = json.kind() == Kind::Object;
-    json.skip();
-    object && json.end().is_ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use bytes::BytesMut;
-
-    use super::write_call;
-    use crate::convert::{model::Arguments, text::Text, write::Writer};
-
-    #[test]
-    fn arguments_become_an_object_whatever_they_are() {
-        for (written, object) in [
-            ("", "{}"),
-            (" null ", "{}"),
-            (r#"{\"a\":\"\\n\"}"#, r#"{"a":"\n"}"#),
-            (r#" {\n\"a\":\r\n1} "#, r#"{ "a":  1}"#),
-            (r#"{\"a\":"#, r#"{"INVALID_JSON":"{\"a\":"}"#),
-            (r"[1]", r#"{"INVALID_JSON":"[1]"}"#),
-            ("1 2", r#"{"INVALID_JSON":"1 2"}"#),
-        ] {
-            let mut out = BytesMut::new();
-            let arguments = Arguments::Written(Text::new(written, 0));
-            Writer::new(&mut out).object(|to| write_call(None, &Text::plain("f"), &arguments, to));
-            let expected = format!(r#"{{"functionCall":{{"name":"f","args":{object}}}}}"#);
-            assert_eq!(out, expected, "{written}");
-        }
-    }
 }

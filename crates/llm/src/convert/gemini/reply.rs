@@ -4,7 +4,7 @@ use super::{
     chunk::{Chunk, MOST_CANDIDATES},
     finish, logprobs, media,
     part::{write_call, write_signature, write_text, write_thought},
-    rest, signature, usage,
+    signature, usage,
 };
 use crate::{
     convert::{
@@ -12,6 +12,7 @@ use crate::{
         error::Wrong,
         model::{Candidate, Finish, Part, PartKind, Reasoned, Reply},
         read::Reader,
+        rest,
         write::Writer,
     },
     json::Kind,

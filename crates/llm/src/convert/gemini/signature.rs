@@ -7,7 +7,11 @@ use std::borrow::Cow;
 
 use crate::{
     Dialect,
-    convert::{model::Signature, text::Text},
+    convert::{
+        model::Signature,
+        signature::{is_base64, standard},
+        text::Text,
+    },
 };
 
 /// Base64 of `anthropic`, and of `anthropic.redacted`: both without padding.
@@ -60,19 +64,8 @@ pub(super) fn write_redacted(data: &Text<'_>) -> Option<Cow<'static, str>> {
 
 fn foreign(prefix: &str, value: &Text<'_>) -> Option<Cow<'static, str>> {
     let value = value.decode();
-    let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"+/-_".contains(&byte);
     let base64 = value.trim_end_matches('=').bytes().all(is_base64);
     (base64 && !value.is_empty()).then(|| [prefix, &value].concat().into())
-}
-
-/// In the standard alphabet, with padding.
-fn standard(base64: &str) -> String {
-    let mut standard = base64.replace('-', "+").replace('_', "/");
-    standard.truncate(standard.trim_end_matches('=').len());
-    while !standard.len().is_multiple_of(4) {
-        standard.push('=');
-    }
-    standard
 }
 
 #[cfg(test)]

@@ -1,8 +1,7 @@
 //! What a reply took.
 
-use super::rest;
 use crate::{
-    convert::{model::Counts, read::Reader, text::Text, write::Writer},
+    convert::{model::Counts, read::Reader, rest, write::Writer},
     json::Kind,
 };
 
@@ -73,21 +72,6 @@ pub(super) fn write(counts: &Counts<'_>, to: &mut Writer<'_>) {
         }
         rest::write(&counts.rest, &OURS, to);
     });
-}
-
-/// The same, for later.
-pub(super) fn into_owned(counts: Counts<'_>) -> Counts<'static> {
-    let rest = counts.rest.into_iter();
-    Counts {
-        input: counts.input,
-        cached: counts.cached,
-        cache_write: counts.cache_write,
-        output: counts.output,
-        reasoning: counts.reasoning,
-        rest: rest
-            .map(|(name, value)| (Text::into_owned(name), value.into_owned()))
-            .collect(),
-    }
 }
 
 #[cfg(test)]

@@ -4,10 +4,11 @@ use crate::{
         anthropic::{
             reply::{Block, OURS},
             signature, stop,
-            usage::{Told, keep},
+            usage::Told,
         },
         model::{Arguments, Event, Rest},
         read::Reader,
+        rest,
         signature::split,
         text::{Raw, Text},
     },
@@ -254,7 +255,7 @@ impl<'a> Seen<'a> {
                 told.read(json);
             }
             ("error", _) => json.skip(),
-            _ => keep(Text::of(name), json.raw(), &mut self.rest),
+            _ => rest::set(Text::of(name), json.raw(), &mut self.rest),
         });
     }
 
@@ -267,7 +268,7 @@ impl<'a> Seen<'a> {
             ("stop_reason", Kind::String) => self.reason = Some(json.text()),
             ("stop_sequence", Kind::String) => self.sequence = Some(json.text()),
             ("stop_details" | "container", _) => {
-                keep(Text::of(name), json.raw(), &mut self.rest);
+                rest::set(Text::of(name), json.raw(), &mut self.rest);
             }
             _ => self.block.member(name, json),
         });
@@ -286,7 +287,7 @@ impl<'a> Seen<'a> {
                     told.read(json);
                 }
                 name if OURS.contains(&name) => json.skip(),
-                _ => keep(Text::of(name), json.raw(), &mut self.rest),
+                _ => rest::set(Text::of(name), json.raw(), &mut self.rest),
             }
         });
     }

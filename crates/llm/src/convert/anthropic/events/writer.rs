@@ -1,14 +1,19 @@
 use bytes::BytesMut;
 
-use super::{blocks::Blocks, failure, frame::event};
-use crate::convert::{
-    anthropic::{
-        reply::{OURS, call_id},
-        stop, usage,
+use super::{blocks::Blocks, frame::event};
+use crate::{
+    Dialect,
+    convert::{
+        anthropic::{
+            reply::{OURS, call_id},
+            stop, usage,
+        },
+        context::Context,
+        failure,
+        model::{Counts, Event, Finish, Rest},
+        rest,
+        text::Text,
     },
-    context::Context,
-    model::{Counts, Event, Finish, Rest},
-    text::Text,
 };
 
 /// Writes the events of a message, of the first candidate.
@@ -124,8 +129,8 @@ impl EventWriter {
             Event::Finish {
                 candidate: 0,
                 finish,
-            } => self.finish = Some(owned_finish(finish)),
-            Event::Usage(counts) => self.counts = Some(owned_counts(counts)),
+            } => self.finish = Some(finish.into_owned()),
+            Event::Usage(counts) => self.counts = Some(counts.into_owned()),
             Event::Ping => {
                 if self.stage == Stage::Known {
                     self.begin(out);
@@ -134,7 +139,7 @@ impl EventWriter {
             }
             Event::Rest(rest) => self.keep(rest),
             Event::Error { of, envelope } => {
-                out.extend_from_slice(&failure::read(of, envelope));
+                out.extend_from_slice(&failure::event(of, envelope, Dialect::Anthropic));
                 self.stage = Stage::Over;
             }
             Event::End => self.end(out),
@@ -143,7 +148,7 @@ impl EventWriter {
         }
         if self.blocks.is_too_much() {
             let message = "the endpoint mixes calls of tools, of which 4 MiB are held at most";
-            out.extend_from_slice(&failure::of_ours(message));
+            out.extend_from_slice(&failure::event_of_ours(message, Dialect::Anthropic));
             self.stage = Stage::Over;
         }
     }
@@ -167,7 +172,7 @@ impl EventWriter {
                 to.name("stop_reason").null();
                 to.name("stop_sequence").null();
                 usage::write(self.counts.as_ref(), to.name("usage"));
-                usage::write_rest(&self.rest, &OURS, to);
+                rest::write(&self.rest, &OURS, to);
             });
         });
     }
@@ -182,7 +187,7 @@ impl EventWriter {
             usage::write(self.counts.as_ref(), to.name("usage"));
             // What came too late for the beginning.
             let late = self.rest.split_off(self.rest_told);
-            usage::write_rest(&late, &["type", "delta", "usage"], to);
+            rest::write(&late, &["type", "delta", "usage"], to);
         });
         event("message_stop", out, |_| ());
         self.stage = Stage::Over;
@@ -198,32 +203,5 @@ impl EventWriter {
                 self.rest.push((name.into_owned(), value.into_owned()));
             }
         }
-    }
-}
-
-fn owned_counts(counts: Counts<'_>) -> Counts<'static> {
-    Counts {
-        input: counts.input,
-        cached: counts.cached,
-        cache_write: counts.cache_write,
-        output: counts.output,
-        reasoning: counts.reasoning,
-        rest: counts
-            .rest
-            .into_iter()
-            .map(|(name, value)| (name.into_owned(), value.into_owned()))
-            .collect(),
-    }
-}
-
-fn owned_finish(finish: Finish<'_>) -> Finish<'static> {
-    match finish {
-        Finish::Stop => Finish::Stop,
-        Finish::Sequence(which) => Finish::Sequence(which.map(Text::into_owned)),
-        Finish::Length => Finish::Length,
-        Finish::Calls => Finish::Calls,
-        Finish::Filtered => Finish::Filtered,
-        Finish::Paused => Finish::Paused,
-        Finish::Other(word) => Finish::Other(word.into_owned()),
     }
 }

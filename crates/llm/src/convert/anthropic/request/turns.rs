@@ -5,7 +5,8 @@ use super::source::{check_document, check_image, write_source};
 use crate::{
     Dialect,
     convert::{
-        anthropic::arguments::{safe_id, write_input},
+        anthropic::id::safe_id,
+        arguments,
         error::Wrong,
         model::{Content, Media, Message, Outcome, Part, PartKind, Reasoned, Role},
         notes::Notes,
@@ -189,7 +190,7 @@ fn write_part(part: &Part<'_>, to: &mut Writer<'_>) {
             to.name("type").str("tool_use");
             write_id("id", call.id.as_ref(), to);
             to.name("name").text(&call.name);
-            write_input(&call.arguments, to.name("input"));
+            arguments::write(&call.arguments, to.name("input"));
         }),
         PartKind::Result(outcome) => write_result(outcome, to),
         // They were noted.

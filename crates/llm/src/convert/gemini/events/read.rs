@@ -4,10 +4,11 @@ use crate::{
         error::Wrong,
         gemini::{
             chunk::{Chunk, MOST_CANDIDATES},
-            finish, rest,
+            finish,
         },
         model::{Arguments, Call, Candidate, Event, Finish, Part, PartKind, Rest, Signature},
         read::Reader,
+        rest,
         text::{Raw, Text},
     },
     json::Kind,
@@ -143,7 +144,7 @@ impl EventReader {
             seen.part(part, tell);
         }
         if let Some(finish) = candidate.finish {
-            seen.finish = Some(finish::into_owned(finish));
+            seen.finish = Some(finish.into_owned());
         }
         if seen.calls > 0 {
             seen.finish = seen.finish.take().map(finish::called);

@@ -6,12 +6,14 @@ use crate::{
     Dialect,
     convert::{
         context::Context,
+        failure,
         gemini::{
-            failure, finish,
+            finish,
             part::{write_call, write_signature, write_text, write_thought},
-            rest, signature, usage,
+            signature, usage,
         },
         model::{Arguments, Counts, Event, Finish, Signature},
+        rest,
         text::Text,
         write::Writer,
     },
@@ -136,13 +138,15 @@ impl EventWriter {
             Event::Finish { candidate, finish } => {
                 self.calls(candidate, out);
                 self.finishes.retain(|(known, _)| *known != candidate);
-                self.finishes.push((candidate, finish::into_owned(finish)));
+                self.finishes.push((candidate, finish.into_owned()));
             }
-            Event::Usage(counts) => self.usage = Some(usage::into_owned(counts)),
+            Event::Usage(counts) => self.usage = Some(counts.into_owned()),
             Event::Rest(members) => self.frame(out, |to| rest::write(&members, &OURS, to)),
             // Strict clients fail at comments.
             Event::Ping => {}
-            Event::Error { of, envelope } => self.fail(&failure::read(of, envelope), out),
+            Event::Error { of, envelope } => {
+                self.fail(&failure::event(of, envelope, Dialect::Gemini), out);
+            }
             Event::End => self.end(out),
         }
     }
@@ -196,7 +200,7 @@ impl EventWriter {
         self.held = self.held.saturating_add(more);
         if self.held > MOST || self.calls.len() == MOST_CALLS {
             let message = "the calls of tools in the reply are more than 4 MiB, or than 1024";
-            self.fail(&failure::of_ours(message), out);
+            self.fail(&failure::event_of_ours(message, Dialect::Gemini), out);
         }
     }
 

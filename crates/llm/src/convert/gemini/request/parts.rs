@@ -4,9 +4,10 @@ use crate::{
         gemini::{
             media::{read_file, read_inline},
             own::{hint, matters, unknown},
+            part::read_call,
             signature::{self, Signed},
         },
-        model::{Arguments, Call, Content, Outcome, Own, Part, PartKind, Reasoned, Signature},
+        model::{Content, Outcome, Own, Part, PartKind, Reasoned, Signature},
         read::{Names, Reader},
         text::{Raw, Text},
     },
@@ -30,7 +31,7 @@ pub(super) fn read_part<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> Pa
             },
             "inlineData" => read_inline(json, own),
             "fileData" => read_file(json, own),
-            "functionCall" => PartKind::Call(read_call(json, own)),
+            "functionCall" => PartKind::Call(read_call(json, |json| unknown(json, own))),
             "functionResponse" => PartKind::Result(read_result(json, own)),
             "executableCode" | "codeExecutionResult" | "toolCall" | "toolResponse" => {
                 json.skip();
@@ -113,26 +114,6 @@ fn sign<'a>(
         _ => own.extend(at.map(hint)),
     }
     kind
-}
-
-fn read_call<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> Call<'a> {
-    let at = json.at();
-    let (mut id, mut name, mut args) = (None, None, None);
-    json.object_in_any_case(|json, member| match member {
-        "id" => id = json.text_or_null().filter(|id| !id.is_empty()),
-        "name" => name = json.text_or_null(),
-        "args" => args = (!json.null()).then(|| json.raw_object()),
-        _ => unknown(json, own),
-    });
-    if name.is_none() {
-        json.fail(at, Wrong::Missing { member: "name" });
-    }
-    Call {
-        id,
-        name: name.unwrap_or_default(),
-        arguments: Arguments::Object(args.unwrap_or(Raw::new("{}", at))),
-        signature: None,
-    }
 }
 
 fn read_result<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> Outcome<'a> {

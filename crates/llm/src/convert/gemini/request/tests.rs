@@ -1,3 +1,4 @@
+mod faults;
 mod reading;
 mod writing;
 
@@ -10,12 +11,14 @@ use crate::{
     convert::{
         ConvertError,
         error::path,
-        model::Request,
+        model::{Part, Request},
         notes::Notes,
         read::{Names, Reader},
         write::Writer,
     },
 };
+
+const HELLO: &str = r#""contents":[{"parts":[{"text":"hello"}]}]"#;
 
 fn read(text: &str) -> Result<Request<'_>, ConvertError> {
     let mut json = Reader::new(text, Names::Once);
@@ -37,4 +40,9 @@ fn write(text: &str, request: &Request<'_>) -> Result<(Value, Vec<String>), Conv
 /// The same for one of its own.
 fn again(text: &str) -> Result<(Value, Vec<String>), ConvertError> {
     write(text, &read(text)?)
+}
+
+fn parts<'r, 'a>(request: &'r Request<'a>) -> Vec<&'r Part<'a>> {
+    let messages = request.messages.iter();
+    messages.flat_map(|message| &message.parts).collect()
 }

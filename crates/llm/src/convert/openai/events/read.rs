@@ -8,6 +8,7 @@ use crate::{
         model::{Counts, Event, Finish, PartKind, Rest},
         openai::reply::{read_usage, text_or_nothing, word},
         read::Reader,
+        rest,
         text::{Raw, Text},
     },
     json::Kind,
@@ -96,7 +97,7 @@ impl EventReader {
             _ => {
                 let value = json.raw();
                 if !is_nothing(&value) && self.is_new(name, &value) {
-                    rest.push((Text::of(name), value));
+                    rest::set(Text::of(name), value, &mut rest);
                 }
             }
         });

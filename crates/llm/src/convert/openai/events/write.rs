@@ -1,16 +1,13 @@
-use buttress_core::Class;
 use bytes::{BufMut, BytesMut};
-use http::StatusCode;
 
 use crate::{
-    Dialect, ErrorBody, ErrorReply,
+    Dialect,
     convert::{
         context::Context,
+        failure,
         model::{Event, Finish, Reasoned, Signature},
-        openai::reply::{
-            OWN, begins, write_finish, write_proof, write_rest, write_thinking, write_usage,
-        },
-        signature,
+        openai::reply::{OWN, begins, write_finish, write_proof, write_thinking, write_usage},
+        rest, signature,
         text::{Raw, Text},
         write::Writer,
     },
@@ -148,11 +145,11 @@ impl EventWriter {
                 // Inside an object, for the commas.
                 self.rest.clear();
                 self.rest.put_u8(b'{');
-                write_rest(&rest, OWN, &mut Writer::new(&mut self.rest));
+                rest::write(&rest, OWN, &mut Writer::new(&mut self.rest));
             }
             Event::Ping => {}
             Event::Error { of, envelope } => {
-                out.put(error(of, envelope));
+                out.put(failure::event(of, envelope, Dialect::OpenAi));
                 self.over = true;
             }
             Event::End => {
@@ -347,35 +344,5 @@ impl Thought {
         if self.candidate == candidate && (self.text.is_some() || self.lost) {
             *self = Self::default();
         }
-    }
-}
-
-/// The event for an error in another dialect.
-fn error(of: Dialect, envelope: &str) -> bytes::Bytes {
-    let error = ErrorBody::read(of, envelope.as_bytes());
-    let error = error.as_ref();
-    let message = error.map_or("", ErrorBody::message);
-    let message = if message.is_empty() {
-        "the reply broke off"
-    } else {
-        message
-    };
-    let class = error.map(|error| error.outcome(None).class);
-    let mut reply = ErrorReply::new(status(class), message);
-    // OpenAI's type says less than others' do.
-    let code = error.and_then(|error| error.code().or(error.kind()));
-    if let Some(code) = code {
-        reply = reply.code(code);
-    }
-    reply.event(Dialect::OpenAi)
-}
-
-/// The status that stands for a class, of which the type of the error is made.
-const fn status(class: Option<Class>) -> StatusCode {
-    match class {
-        Some(Class::Throttled) => StatusCode::TOO_MANY_REQUESTS,
-        Some(Class::Denied) => StatusCode::UNAUTHORIZED,
-        Some(Class::Unfit | Class::Invalid) => StatusCode::BAD_REQUEST,
-        _ => StatusCode::SERVICE_UNAVAILABLE,
     }
 }

@@ -4,6 +4,7 @@ use crate::{
         model::{Candidate, Finish, Part, PartKind, Reasoned, Reply, Rest},
         openai::said::{Said, is_empty, text_part},
         read::Reader,
+        rest,
         text::Text,
     },
     json::Kind,
@@ -26,7 +27,7 @@ pub(in crate::convert) fn read_reply<'a>(json: &mut Reader<'a>) -> Reply<'a> {
             });
         }
         "usage" => reply.usage = super::read_usage(json),
-        _ => rest(json, name, &mut reply.rest),
+        _ => keep(json, name, &mut reply.rest),
     });
     if !choices {
         json.fail(at, Wrong::Missing { member: "choices" });
@@ -49,7 +50,7 @@ fn read_choice<'a>(json: &mut Reader<'a>, index: u64) -> Candidate<'a> {
         "finish_reason" => finish = text_or_nothing(json),
         // vLLM's: the stop sequence that came, or the number of a token.
         "stop_reason" => stop = text_or_nothing(json),
-        _ => rest(json, name, &mut candidate.rest),
+        _ => keep(json, name, &mut candidate.rest),
     });
     if said.is_none() {
         json.fail(at, Wrong::Missing { member: "message" });
@@ -74,7 +75,7 @@ fn read_message<'a>(json: &mut Reader<'a>, beside: &mut Rest<'a>) -> Said<'a> {
         }
         _ => {
             if !said.member(json, name) {
-                rest(json, name, beside);
+                keep(json, name, beside);
             }
         }
     });
@@ -158,9 +159,9 @@ pub(in crate::convert::openai) fn text_or_nothing<'a>(json: &mut Reader<'a>) -> 
 }
 
 /// Takes what nothing here knows, and keeps it unless it is empty.
-fn rest<'a>(json: &mut Reader<'a>, name: &str, rest: &mut Rest<'a>) {
+fn keep<'a>(json: &mut Reader<'a>, name: &str, rest: &mut Rest<'a>) {
     let value = json.raw();
     if !matches!(value.written(), "[]" | "{}" | "\"\"") {
-        rest.push((Text::of(name), value));
+        rest::set(Text::of(name), value, rest);
     }
 }

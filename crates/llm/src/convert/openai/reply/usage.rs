@@ -2,6 +2,7 @@ use crate::{
     convert::{
         model::{Counts, Rest},
         read::Reader,
+        rest,
         text::Text,
         write::Writer,
     },
@@ -70,13 +71,12 @@ fn details<'a, const N: usize>(
         }
     });
     if others {
-        rest.push((Text::of(name), whole));
+        rest::set(Text::of(name), whole, rest);
     }
 }
 
 fn keep<'a>(json: &mut Reader<'a>, name: &str, rest: &mut Rest<'a>) {
-    let value = json.raw();
-    rest.push((Text::of(name), value));
+    rest::set(Text::of(name), json.raw(), rest);
 }
 
 /// A number of tokens. What is none counts as nothing.
@@ -111,7 +111,7 @@ pub(in crate::convert::openai) fn write_usage(counts: &Counts<'_>, to: &mut Writ
             to.name("completion_tokens_details")
                 .object(|to| to.name("reasoning_tokens").count(reasoning));
         }
-        super::write_rest(&counts.rest, OWN, to);
+        rest::write(&counts.rest, OWN, to);
     });
 }
 

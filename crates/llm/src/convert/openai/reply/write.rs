@@ -4,9 +4,9 @@ use crate::{
     Dialect,
     convert::{
         context::Context,
-        model::{Candidate, Finish, Part, PartKind, Reasoned, Reply, Rest, Signature, Source},
+        model::{Candidate, Finish, Part, PartKind, Reasoned, Reply, Signature, Source},
         openai::request::{write_arguments, write_data},
-        signature,
+        rest, signature,
         text::Text,
         write::Writer,
     },
@@ -30,7 +30,7 @@ pub(in crate::convert) fn write_reply(reply: &Reply<'_>, context: &Context, to: 
         if let Some(usage) = &reply.usage {
             super::write_usage(usage, to.name("usage"));
         }
-        write_rest(&reply.rest, OWN, to);
+        rest::write(&reply.rest, OWN, to);
     });
 }
 
@@ -76,7 +76,7 @@ fn write_choice(
         Some(finish) => write_finish(finish, to),
         None => to.name("finish_reason").null(),
     }
-    write_rest(&candidate.rest, OWN_OF_CHOICE, to);
+    rest::write(&candidate.rest, OWN_OF_CHOICE, to);
 }
 
 fn write_message(parts: &[Part<'_>], context: &Context, calls: &mut u64, to: &mut Writer<'_>) {
@@ -211,15 +211,6 @@ pub(in crate::convert::openai) fn write_finish(finish: &Finish<'_>, to: &mut Wri
         Finish::Paused => to.name("native_finish_reason").str("pause_turn"),
         Finish::Other(word) => to.name("native_finish_reason").text(word),
         _ => {}
-    }
-}
-
-/// Writes what another dialect had besides, but for the names that are written here anyway.
-pub(in crate::convert::openai) fn write_rest(rest: &Rest<'_>, own: &[&str], to: &mut Writer<'_>) {
-    for (name, value) in rest {
-        if !own.contains(&name.written()) {
-            to.name(name.written()).raw(value);
-        }
     }
 }
 

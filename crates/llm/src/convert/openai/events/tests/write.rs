@@ -283,7 +283,7 @@ fn an_error_is_told_in_these_words_and_nothing_after_it() {
         (
             Dialect::Anthropic,
             "{}",
-            json!({"message": "the reply broke off", "type": "server_error", "param": null, "code": null}),
+            json!({"message": "the endpoint told of an error, and not of which", "type": "server_error", "param": null, "code": null}),
         ),
     ] {
         let frames = frames(CONTEXT, &[], events(of, envelope));

@@ -1,0 +1,78 @@
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use buttress_core::{Outcome, Progress, Refused, Report};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::{
+    layer::Observer,
+    plan::Plan,
+    watch::{Wake, Watch},
+};
+
+/// The interest in a response, to the end of its body: a [`Watch`] with a timer.
+pub(crate) struct Follow {
+    watch: Watch,
+    // Made when the body is waited for, and the same one to its end.
+    timer: Option<Pin<Box<Sleep>>>,
+    observer: Option<Arc<Observer>>,
+}
+
+// ===== impl Follow =====
+
+impl Follow {
+    #[inline]
+    pub(crate) fn new(plan: &Plan, observer: Option<Arc<Observer>>) -> Self {
+        Self {
+            watch: Watch::new(plan),
+            timer: None,
+            observer,
+        }
+    }
+
+    fn arm(&mut self, at: Instant) {
+        match &mut self.timer {
+            Some(timer) => timer.as_mut().reset(at),
+            None => self.timer = Some(Box::pin(sleep_until(at))),
+        }
+    }
+}
+
+impl Report for Follow {
+    fn report(&mut self, _: &Outcome) {
+        self.timer = None;
+    }
+
+    fn watches(&self) -> bool {
+        true
+    }
+
+    fn progress(&mut self, progress: Progress) {
+        self.watch.hear(progress);
+    }
+
+    fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<Refused> {
+        loop {
+            if !self.watch.is_new() {
+                match &mut self.timer {
+                    Some(timer) => ready!(timer.as_mut().poll(cx)),
+                    None => return Poll::Pending,
+                }
+            }
+            match self.watch.look(Instant::now()) {
+                Wake::At(at) => self.arm(at),
+                Wake::Never => self.timer = None,
+                Wake::Cut(cut) => {
+                    let refused = cut.refused(self.watch.has_begun());
+                    if let Some(observer) = &self.observer {
+                        observer(&cut.event(&refused));
+                    }
+                    return Poll::Ready(refused);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,159 @@
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use buttress_core::{Classify, Completion, Refuse, Track};
+use pin_project_lite::pin_project;
+use tokio::time::{Sleep, sleep_until};
+
+use crate::{
+    TimeoutEvent,
+    follow::Follow,
+    layer::Observer,
+    plan::{Alarm, Cut, Expired, Plan},
+};
+
+pin_project! {
+    /// The future of [`Timeout`](crate::Timeout).
+    ///
+    /// # Panics
+    ///
+    /// When it has to wait, and there is no tokio runtime with its time enabled; and when it is
+    /// polled after its end.
+    pub struct ResponseFuture<F, P> {
+        #[pin]
+        state: State<F>,
+        protocol: P,
+        observer: Option<Arc<Observer>>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<F> {
+        Called {
+            #[pin]
+            call: F,
+            #[pin]
+            timer: Option<Sleep>,
+            plan: Plan,
+        },
+        Expired,
+        Done,
+    }
+}
+
+// ===== impl ResponseFuture =====
+
+impl<F, P> ResponseFuture<F, P> {
+    #[inline]
+    pub(crate) const fn called(
+        call: F,
+        plan: Plan,
+        protocol: P,
+        observer: Option<Arc<Observer>>,
+    ) -> Self {
+        Self {
+            state: State::Called {
+                call,
+                timer: None,
+                plan,
+            },
+            protocol,
+            observer,
+        }
+    }
+
+    pub(crate) const fn expired(protocol: P, observer: Option<Arc<Observer>>) -> Self {
+        Self {
+            state: State::Expired,
+            protocol,
+            observer,
+        }
+    }
+}
+
+impl<F, P, Res, E> Future for ResponseFuture<F, P>
+where
+    F: Future<Output = Result<Res, E>>,
+    P: Classify<Res, E> + Track<Res> + Refuse<Res, E>,
+{
+    type Output = Result<Res, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let refused = match this.state.as_mut().project() {
+            StateProj::Called { call, timer, plan } => {
+                // First, so that what is there is delivered whatever the time is.
+                if let Poll::Ready(mut result) = call.poll(cx) {
+                    let plan = *plan;
+                    // The inner future is gone before anybody hears of its result, and the timer
+                    // before the body's.
+                    this.state.set(State::Done);
+                    if plan.goes_on()
+                        && let Ok(response) = &mut result
+                    {
+                        let seen = this.protocol.classify(Ok(response));
+                        let follow = Completion::new(Follow::new(&plan, this.observer.take()));
+                        this.protocol.track(response, &seen, follow);
+                    }
+                    return Poll::Ready(result);
+                }
+                let Some(alarm) = &plan.head else {
+                    return Poll::Pending;
+                };
+                let cut = ready!(poll_alarm(timer, alarm, cx));
+                this.state.set(State::Done);
+                let refused = cut.refused(false);
+                if let Some(observer) = this.observer {
+                    observer(&cut.event(&refused));
+                }
+                refused
+            }
+            StateProj::Expired => {
+                this.state.set(State::Done);
+                let refused = Expired::REFUSED;
+                if let Some(observer) = this.observer {
+                    observer(&TimeoutEvent::Expired { refused: &refused });
+                }
+                refused
+            }
+            StateProj::Done => panic!("polled after completion"),
+        };
+        Poll::Ready(this.protocol.refuse(refused))
+    }
+}
+
+fn poll_alarm(
+    mut timer: Pin<&mut Option<Sleep>>,
+    alarm: &Alarm,
+    cx: &mut Context<'_>,
+) -> Poll<Cut> {
+    if timer.is_none() {
+        // A timer counts whole milliseconds, and waits for the next one to begin.
+        if alarm.cut.limit.is_zero() {
+            return Poll::Ready(alarm.cut);
+        }
+        timer.set(Some(sleep_until(alarm.at)));
+    }
+    if let Some(timer) = timer.as_pin_mut() {
+        ready!(timer.poll(cx));
+    }
+    Poll::Ready(alarm.cut)
+}
+
+impl<F, P> fmt::Debug for ResponseFuture<F, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match self.state {
+            State::Called { .. } => "called",
+            State::Expired => "expired",
+            State::Done => "done",
+        };
+        f.debug_tuple("ResponseFuture")
+            .field(&format_args!("{state}"))
+            .finish()
+    }
+}

@@ -1,0 +1,454 @@
+//! The phases of a streamed reply.
+
+mod support;
+
+use std::num::NonZeroU32;
+
+use buttress_core::{Class, Reason, Refused};
+use buttress_http::{Http, TrackLayer};
+use buttress_timeout::{Throughput, TimeoutLayer};
+use http::StatusCode;
+use http_body_util::BodyExt;
+use support::{
+    millis, secs,
+    wire::{Colons, Script, Seen, Upstream, call, read, read_with, stream},
+};
+use tokio::time::{Instant, sleep};
+
+const CONTENT_TIMEOUT: (Reason, Class) = (Reason::FirstContentTimeout, Class::Unavailable);
+const STALL: (Reason, Class) = (Reason::IdleTimeout, Class::Interrupted);
+
+fn timeout() -> TimeoutLayer<Http> {
+    TimeoutLayer::new(Http)
+}
+
+/// `line` at every multiple of `every` up to `last`.
+fn drip(line: &'static str, every: u64, last: u64) -> Script {
+    (1..=last / every).map(|n| (n * every, line)).collect()
+}
+
+fn phase(event: &str) -> String {
+    let phase = event.strip_prefix("timeout.elapsed phase=").unwrap();
+    phase.split(" limit=").next().unwrap().to_owned()
+}
+
+fn per_second(pieces: u32) -> Throughput {
+    Throughput::per_second(NonZeroU32::new(pieces).unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn d1_the_total_covers_the_body() {
+    let seen = Seen::default();
+    let script = drip("a", 3000, 60_000);
+    let read = stream(timeout().total(secs(10)), script, &seen).await;
+    assert_eq!(read.text(), "aaa");
+    assert_eq!(read.ended, secs(10));
+    assert_eq!(read.cut(), Some((Reason::TotalTimeout, Class::Interrupted)));
+    assert_eq!(seen.classes(), [Class::Interrupted]);
+    assert_eq!(
+        seen.events(),
+        ["timeout.elapsed phase=total limit=10s reason=call timed out class=interrupted"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn d1_an_attempt_covers_its_body_too() {
+    let seen = Seen::default();
+    let read = stream(timeout().attempt(secs(4)), drip("a", 3000, 60_000), &seen).await;
+    assert_eq!((read.text().as_str(), read.ended), ("a", secs(4)));
+    assert_eq!(
+        read.cut(),
+        Some((Reason::AttemptTimeout, Class::Interrupted))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn d2_headers_first_content_and_idle_have_names_of_their_own() {
+    let layer = timeout()
+        .headers(secs(2))
+        .first_content(secs(10))
+        .idle(secs(5));
+    let seen = Seen::default();
+
+    let start = Instant::now();
+    let error = call(layer.clone(), seen.upstream(vec![]).after(60_000), &seen)
+        .await
+        .unwrap_err();
+    let refused = Refused::find(&*error).unwrap();
+    assert_eq!(refused.reason(), Reason::HeadersTimeout);
+    assert_eq!(refused.class(), Class::Unavailable);
+    assert_eq!(start.elapsed(), secs(2));
+
+    let response = call(
+        layer.clone(),
+        seen.upstream(vec![(3000, ":")]).after(1500),
+        &seen,
+    )
+    .await;
+    let read_on = read(response.unwrap().into_body()).await;
+    assert_eq!(read_on.cut(), Some(CONTENT_TIMEOUT));
+    assert_eq!(start.elapsed(), secs(2 + 10));
+
+    let read = stream(layer, vec![(1000, "a")], &seen).await;
+    assert_eq!(read.cut(), Some(STALL));
+    assert_eq!(read.ended, secs(1 + 5));
+    assert_eq!(
+        seen.classes(),
+        [Class::Unavailable, Class::Unavailable, Class::Interrupted]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn d2_a_response_that_peek_holds_back_runs_into_the_first_content_limit() {
+    let seen = Seen::default();
+    let upstream = Upstream {
+        track: TrackLayer::new(Colons),
+        head: 100,
+        ..seen.upstream(drip(":", 1000, 60_000))
+    };
+    let start = Instant::now();
+    let layer = timeout().first_content(secs(10));
+    let error = call(layer, upstream, &seen).await.unwrap_err();
+    assert_eq!(start.elapsed(), secs(10));
+    let refused = Refused::find(&*error).unwrap();
+    assert_eq!((refused.reason(), refused.class()), CONTENT_TIMEOUT);
+    assert_eq!(seen.classes(), [Class::Unavailable]);
+    assert_eq!(seen.open(), 0);
+    assert_eq!(
+        seen.events(),
+        [
+            "timeout.elapsed phase=first content limit=10s reason=no first content in time class=unavailable"
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn d3_a_slow_consumer_gets_all_that_has_arrived() {
+    let seen = Seen::default();
+    let layer = timeout()
+        .first_content(secs(2))
+        .idle(secs(1))
+        .silence(secs(1))
+        .throughput(per_second(5));
+    let mut script = drip("a", 100, 3000);
+    script.push((3000, "."));
+    let response = call(layer, seen.upstream(script), &seen).await.unwrap();
+    let read = read_with(response.into_body(), secs(60)).await;
+    assert_eq!(read.text().len(), 30);
+    assert_eq!(read.cut, None);
+    assert_eq!(seen.classes(), [Class::Success]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn d3_content_behind_a_ping_is_delivered_though_its_reader_came_late() {
+    let layer = timeout().first_content(secs(2)).idle(secs(1));
+    let script = vec![
+        (500, ":"),
+        (500, ":"),
+        (600, "a"),
+        (700, ":"),
+        (700, "b"),
+        (700, "."),
+    ];
+
+    // The head is looked at long before the body.
+    let seen = Seen::default();
+    let response = call(layer.clone(), seen.upstream(script.clone()), &seen)
+        .await
+        .unwrap();
+    sleep(secs(60)).await;
+    let late = read(response.into_body()).await;
+    assert_eq!((late.text().as_str(), late.cut), ("::a:b", None));
+
+    // The body was waited for once, and then no more for a long time.
+    let response = call(layer, seen.upstream(script), &seen).await.unwrap();
+    let mut body = response.into_body();
+    let waited = tokio::time::timeout(millis(100), body.frame()).await;
+    assert!(waited.is_err(), "nothing has come by then");
+    sleep(secs(60)).await;
+    let late = read(body).await;
+    assert_eq!((late.text().as_str(), late.cut), ("::a:b", None));
+    assert_eq!(seen.classes(), [Class::Success; 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn d3_a_reader_who_comes_late_to_nothing_is_told_so() {
+    let seen = Seen::default();
+    let layer = timeout().idle(secs(5));
+    let response = call(layer, seen.upstream(vec![(0, "a")]), &seen)
+        .await
+        .unwrap();
+    let mut body = response.into_body();
+    body.frame().await.unwrap().unwrap();
+    let waited = tokio::time::timeout(secs(1), body.frame()).await;
+    assert!(waited.is_err(), "nothing has come by then");
+    sleep(secs(60)).await;
+    let late = read(body).await;
+    assert_eq!((late.cut(), late.ended), (Some(STALL), secs(0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn d4_a_stall_shorter_than_the_limit_recovers() {
+    let seen = Seen::default();
+    let layer = timeout().first_content(secs(5)).idle(secs(5));
+    let script = vec![(4990, "a"), (9980, "b"), (14_970, "c"), (14_971, ".")];
+    let read = stream(layer, script, &seen).await;
+    assert_eq!((read.text().as_str(), read.cut), ("abc", None));
+    assert_eq!(seen.classes(), [Class::Success]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stall_is_cut_after_the_limit_and_before_an_eighth_more() {
+    for last in [1000, 1001, 1300, 1624, 1625, 1626, 3333] {
+        let seen = Seen::default();
+        let mut script = drip("a", 100, last);
+        script.push((last, "z"));
+        let read = stream(timeout().idle(secs(5)), script, &seen).await;
+        assert_eq!(read.cut(), Some(STALL));
+        let stalled = read.ended - millis(last);
+        assert!(stalled >= secs(5), "after {last} ms: {stalled:?}");
+        assert!(stalled <= secs(5) * 9 / 8, "after {last} ms: {stalled:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn d5_pings_keep_the_transport_alive_and_are_no_content() {
+    let seen = Seen::default();
+    let layer = || timeout().first_content(secs(10)).silence(secs(3));
+
+    // No content.
+    let read = stream(layer(), drip(":", 1000, 60_000), &seen).await;
+    assert_eq!((read.cut(), read.ended), (Some(CONTENT_TIMEOUT), secs(10)));
+
+    // Not even a ping.
+    let read = stream(layer(), drip(":", 1000, 2000), &seen).await;
+    let silence = (Reason::IdleTimeout, Class::Unavailable);
+    assert_eq!(read.cut(), Some(silence));
+    assert!(read.ended >= secs(2 + 3) && read.ended <= millis(2000 + 3375));
+
+    // Content, and then pings alone: alive, and stalled.
+    let mut script = vec![(500, "a")];
+    script.extend(drip(":", 1000, 60_000));
+    let read = stream(layer().idle(secs(5)), script.clone(), &seen).await;
+    assert_eq!((read.cut(), read.ended), (Some(STALL), millis(5500)));
+
+    // Unless pings are to count.
+    script.truncate(30);
+    script.push((30_000, "."));
+    let read = stream(layer().idle(secs(5)).pings_restart_idle(), script, &seen).await;
+    assert_eq!((read.cut, read.ended), (None, secs(30)));
+
+    let phases: Vec<_> = seen.events().iter().map(|line| phase(line)).collect();
+    assert_eq!(phases, ["first content", "silence", "idle"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pings_that_count_for_idle_are_still_no_first_content() {
+    let seen = Seen::default();
+    let layer = timeout()
+        .first_content(secs(10))
+        .idle(secs(2))
+        .pings_restart_idle();
+    let read = stream(layer, drip(":", 500, 60_000), &seen).await;
+    assert_eq!((read.cut(), read.ended), (Some(CONTENT_TIMEOUT), secs(10)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_limit_for_the_first_content_idle_is_that_limit() {
+    let seen = Seen::default();
+    let response = call(
+        timeout().idle(secs(5)),
+        seen.upstream(vec![]).after(20_000),
+        &seen,
+    )
+    .await;
+    let read = read(response.unwrap().into_body()).await;
+    let cut = (Reason::IdleTimeout, Class::Unavailable);
+    assert_eq!((read.cut(), read.ended), (Some(cut), secs(5)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn d6_the_body_is_gone_when_its_time_is_up() {
+    let seen = Seen::default();
+    let layer = timeout().idle(secs(5));
+    let response = call(layer, seen.upstream(vec![(0, "a")]), &seen)
+        .await
+        .unwrap();
+    let mut body = response.into_body();
+    body.frame().await.unwrap().unwrap();
+    assert_eq!(seen.open(), 1);
+    assert!(body.frame().await.unwrap().is_err());
+    // Though whoever read it still holds on to it.
+    assert_eq!(seen.open(), 0);
+    assert!(body.frame().await.is_none());
+    assert_eq!(seen.classes(), [Class::Interrupted]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn d7_zero_delivers_what_is_there_and_waits_for_nothing() {
+    let seen = Seen::default();
+    let layers = [
+        (timeout().total(secs(0)), Reason::TotalTimeout),
+        (timeout().attempt(secs(0)), Reason::AttemptTimeout),
+        (timeout().headers(secs(0)), Reason::HeadersTimeout),
+        (
+            timeout().first_content(secs(0)),
+            Reason::FirstContentTimeout,
+        ),
+    ];
+    for (layer, reason) in layers {
+        let start = Instant::now();
+        let error = call(layer, seen.upstream(vec![]).after(1), &seen)
+            .await
+            .unwrap_err();
+        assert_eq!(Refused::find(&*error).unwrap().reason(), reason);
+        assert_eq!(start.elapsed(), secs(0));
+    }
+    for layer in [timeout().idle(secs(0)), timeout().silence(secs(0))] {
+        let response = call(layer, seen.upstream(vec![]).after(7), &seen)
+            .await
+            .unwrap();
+        let read = read(response.into_body()).await;
+        assert_eq!(read.cut().unwrap().0, Reason::IdleTimeout);
+        assert_eq!(read.ended, secs(0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn d7_a_time_that_no_clock_can_count_is_no_limit() {
+    let never = std::time::Duration::MAX;
+    let layer = timeout()
+        .total(never)
+        .attempt(never)
+        .headers(never)
+        .first_content(never)
+        .idle(never)
+        .silence(never)
+        .throughput(per_second(u32::MAX).grace(never));
+    let seen = Seen::default();
+    let year = 365 * 86_400 * 1000;
+    let script = vec![
+        (year, ":"),
+        (2 * year, "a"),
+        (3 * year, "b"),
+        (3 * year, "."),
+    ];
+    let read = stream(layer, script, &seen).await;
+    assert_eq!((read.text().as_str(), read.cut), (":ab", None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endless_first_content_keeps_idle_to_what_comes_after() {
+    let seen = Seen::default();
+    let layer = timeout()
+        .first_content(std::time::Duration::MAX)
+        .idle(secs(1));
+    let read = stream(layer, vec![(3_600_000, "a")], &seen).await;
+    assert_eq!((read.cut(), read.ended), (Some(STALL), secs(3601)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drip_above_the_floor_is_delivered() {
+    let seen = Seen::default();
+    let layer = timeout().throughput(per_second(2));
+    let mut script = drip("a", 400, 120_000);
+    script.push((120_001, "."));
+    let read = stream(layer, script, &seen).await;
+    assert_eq!((read.cut, read.text().len()), (None, 300));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drip_below_the_floor_is_cut_after_its_grace() {
+    let seen = Seen::default();
+    let layer = timeout().throughput(per_second(2).grace(secs(8)));
+    // The floor is not for what comes before the first content.
+    let mut script = drip(":", 1000, 30_000);
+    script.extend(
+        drip("a", 700, 120_000)
+            .iter()
+            .map(|(at, a)| (30_000 + at, *a)),
+    );
+    let read = stream(layer, script, &seen).await;
+    assert_eq!(read.cut(), Some((Reason::TooSlow, Class::Interrupted)));
+    let took = read.ended - millis(30_700);
+    assert!(took >= secs(8) && took <= secs(9), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_slows_down_is_cut_a_grace_later() {
+    let seen = Seen::default();
+    let layer = timeout().throughput(per_second(2).grace(secs(8)));
+    let mut script = drip("a", 100, 60_000);
+    script.extend(
+        drip("a", 1000, 60_000)
+            .iter()
+            .map(|(at, a)| (60_000 + at, *a)),
+    );
+    let read = stream(layer, script, &seen).await;
+    assert_eq!(read.cut(), Some((Reason::TooSlow, Class::Interrupted)));
+    assert!(
+        read.ended >= secs(66) && read.ended <= secs(69),
+        "{:?}",
+        read.ended
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_within_the_grace_is_made_up_for() {
+    let seen = Seen::default();
+    let layer = timeout().throughput(per_second(2).grace(secs(8)));
+    let mut script = drip("a", 100, 10_000);
+    script.extend(
+        drip("a", 100, 10_000)
+            .iter()
+            .map(|(at, a)| (16_000 + at, *a)),
+    );
+    script.push((26_001, "."));
+    let read = stream(layer, script, &seen).await;
+    assert_eq!((read.cut, read.text().len()), (None, 200));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_consumer_is_not_too_slow_a_stream() {
+    let seen = Seen::default();
+    // Fifty a second arrive; whoever reads has one chunk of them in a quarter of a second.
+    let mut script = drip("a", 20, 20_000);
+    script.push((20_001, "."));
+    let upstream = Upstream {
+        merges: true,
+        ..seen.upstream(script)
+    };
+    let layer = timeout().throughput(per_second(10).grace(secs(2)));
+    let response = call(layer, upstream, &seen).await.unwrap();
+    let read = read_with(response.into_body(), millis(250)).await;
+    assert_eq!((read.cut, read.text().len()), (None, 1000));
+    assert!(read.chunks.len() < 200, "{}", read.chunks.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_who_comes_late_to_a_stream_that_was_too_slow_is_told_so() {
+    let seen = Seen::default();
+    let layer = timeout().throughput(per_second(10).grace(secs(8)));
+    let response = call(layer, seen.upstream(vec![(0, "a")]), &seen).await;
+    let mut body = response.unwrap().into_body();
+    body.frame().await.unwrap().unwrap();
+    let waited = tokio::time::timeout(millis(1500), body.frame()).await;
+    assert!(waited.is_err(), "nothing has come by then");
+    sleep(secs(60)).await;
+    let late = read(body).await;
+    let cut = (Reason::TooSlow, Class::Interrupted);
+    assert_eq!((late.cut(), late.ended), (Some(cut), secs(0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_response_keeps_its_class_though_its_body_is_cut() {
+    let seen = Seen::default();
+    let upstream = Upstream {
+        status: StatusCode::TOO_MANY_REQUESTS,
+        ..seen.upstream(vec![])
+    };
+    let response = call(timeout().first_content(secs(3)), upstream, &seen).await;
+    let read = read(response.unwrap().into_body()).await;
+    assert_eq!((read.cut(), read.ended), (Some(CONTENT_TIMEOUT), secs(3)));
+    assert_eq!(seen.classes(), [Class::Throttled]);
+}
