@@ -4,7 +4,7 @@
 use buttress_llm::{Dialect, convert::Conversion};
 
 /// As many as a caller may well put into a body of some MiB.
-const MANY: usize = 30_000;
+const MANY: usize = 40_000;
 
 fn to_anthropic(body: String) -> buttress_llm::convert::Converted {
     let way = Conversion::new(Dialect::OpenAi, Dialect::Anthropic);
@@ -65,4 +65,13 @@ fn however_many_functions_were_called_each_result_finds_its_call() {
         |turn: usize, at: usize, name: &str| said["messages"][turn]["content"][at][name].clone();
     assert_eq!(id(1, 0, "id"), id(2, MANY - 1, "tool_use_id"));
     assert_eq!(id(1, MANY - 1, "id"), id(2, 0, "tool_use_id"));
+}
+
+#[test]
+fn however_many_members_an_object_has_it_is_one_too_many() {
+    let members: Vec<_> = (0..10 * MANY).map(|at| format!(r#""x{at}":1"#)).collect();
+    let members = members.join(",");
+    let way = Conversion::new(Dialect::OpenAi, Dialect::Anthropic);
+    let error = way.request(format!("{{{members}}}")).unwrap_err();
+    assert_eq!(error.field(), Some("x256"));
 }

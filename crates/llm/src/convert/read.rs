@@ -106,13 +106,14 @@ impl<'a> Reader<'a> {
             let name = named(name);
             let at = self.at();
             if self.names == Names::Once {
+                // Past the bound it is a fault already, and none is compared with all before it.
                 if seen.len() == MOST_MEMBERS {
                     self.fail(at, Wrong::TooMany);
-                }
-                if seen.contains(&name) {
+                } else if seen.contains(&name) {
                     self.fail(at, Wrong::Twice);
+                } else {
+                    seen.push(name.clone());
                 }
-                seen.push(name.clone());
             }
             // The text is UTF-8, and names end at quotes.
             member(self, std::str::from_utf8(&name).unwrap_or_default());
