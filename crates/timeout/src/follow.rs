@@ -25,7 +25,7 @@ pub(crate) struct Follow {
 
 impl Follow {
     #[inline]
-    pub(crate) fn new(plan: &Plan, observer: Option<Arc<Observer>>) -> Self {
+    pub(crate) const fn new(plan: Plan, observer: Option<Arc<Observer>>) -> Self {
         Self {
             watch: Watch::new(plan),
             timer: None,

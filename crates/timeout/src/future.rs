@@ -10,10 +10,10 @@ use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep_until};
 
 use crate::{
-    TimeoutEvent,
+    Phase, TimeoutEvent,
     follow::Follow,
     layer::Observer,
-    plan::{Alarm, Cut, Expired, Plan},
+    plan::{Expired, Plan},
 };
 
 pin_project! {
@@ -39,7 +39,7 @@ pin_project! {
             call: F,
             #[pin]
             timer: Option<Sleep>,
-            plan: Plan,
+            plan: Option<Plan>,
         },
         Expired,
         Done,
@@ -52,7 +52,7 @@ impl<F, P> ResponseFuture<F, P> {
     #[inline]
     pub(crate) const fn called(
         call: F,
-        plan: Plan,
+        plan: Option<Plan>,
         protocol: P,
         observer: Option<Arc<Observer>>,
     ) -> Self {
@@ -93,20 +93,22 @@ where
                     // The inner future is gone before anybody hears of its result, and the timer
                     // before the body's.
                     this.state.set(State::Done);
-                    if plan.goes_on()
+                    if let Some(plan) = plan
                         && let Ok(response) = &mut result
+                        && plan.goes_on()
                     {
                         let seen = this.protocol.classify(Ok(response));
-                        let follow = Completion::new(Follow::new(&plan, this.observer.take()));
+                        let follow = Completion::new(Follow::new(plan, this.observer.take()));
                         this.protocol.track(response, &seen, follow);
                     }
                     return Poll::Ready(result);
                 }
-                let Some(alarm) = &plan.head else {
+                let Some(plan) = *plan else {
                     return Poll::Pending;
                 };
-                let cut = ready!(poll_alarm(timer, alarm, cx));
+                let phase = ready!(poll_head(timer, &plan, cx));
                 this.state.set(State::Done);
+                let cut = plan.cut(phase);
                 let refused = cut.refused(false);
                 if let Some(observer) = this.observer {
                     observer(&cut.event(&refused));
@@ -127,22 +129,23 @@ where
     }
 }
 
-fn poll_alarm(
-    mut timer: Pin<&mut Option<Sleep>>,
-    alarm: &Alarm,
-    cx: &mut Context<'_>,
-) -> Poll<Cut> {
+/// Which limit of the response has run out.
+fn poll_head(mut timer: Pin<&mut Option<Sleep>>, plan: &Plan, cx: &mut Context<'_>) -> Poll<Phase> {
+    let (end, phase) = plan.head();
+    if !end.ends() {
+        return Poll::Pending;
+    }
     if timer.is_none() {
         // A timer counts whole milliseconds, and waits for the next one to begin.
-        if alarm.cut.limit.is_zero() {
-            return Poll::Ready(alarm.cut);
+        if end.is_zero() {
+            return Poll::Ready(phase);
         }
-        timer.set(Some(sleep_until(alarm.at)));
+        timer.set(Some(sleep_until(plan.at(end))));
     }
     if let Some(timer) = timer.as_pin_mut() {
         ready!(timer.poll(cx));
     }
-    Poll::Ready(alarm.cut)
+    Poll::Ready(phase)
 }
 
 impl<F, P> fmt::Debug for ResponseFuture<F, P> {
