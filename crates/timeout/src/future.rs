@@ -39,7 +39,7 @@ pin_project! {
             call: F,
             #[pin]
             timer: Option<Sleep>,
-            plan: Option<Plan>,
+            plan: Plan,
         },
         Expired,
         Done,
@@ -52,7 +52,7 @@ impl<F, P> ResponseFuture<F, P> {
     #[inline]
     pub(crate) const fn called(
         call: F,
-        plan: Option<Plan>,
+        plan: Plan,
         protocol: P,
         observer: Option<Arc<Observer>>,
     ) -> Self {
@@ -93,9 +93,8 @@ where
                     // The inner future is gone before anybody hears of its result, and the timer
                     // before the body's.
                     this.state.set(State::Done);
-                    if let Some(plan) = plan
+                    if plan.goes_on()
                         && let Ok(response) = &mut result
-                        && plan.goes_on()
                     {
                         let seen = this.protocol.classify(Ok(response));
                         let follow = Completion::new(Follow::new(plan, this.observer.take()));
@@ -103,12 +102,9 @@ where
                     }
                     return Poll::Ready(result);
                 }
-                let Some(plan) = *plan else {
-                    return Poll::Pending;
-                };
-                let phase = ready!(poll_head(timer, &plan, cx));
-                this.state.set(State::Done);
+                let phase = ready!(poll_head(timer, plan, cx));
                 let cut = plan.cut(phase);
+                this.state.set(State::Done);
                 let refused = cut.refused(false);
                 if let Some(observer) = this.observer {
                     observer(&cut.event(&refused));
@@ -132,20 +128,17 @@ where
 /// Which limit of the response has run out.
 fn poll_head(mut timer: Pin<&mut Option<Sleep>>, plan: &Plan, cx: &mut Context<'_>) -> Poll<Phase> {
     let (end, phase) = plan.head();
-    if !end.ends() {
-        return Poll::Pending;
+    // A timer counts whole milliseconds, and waits for the next one to begin.
+    if end.is_zero() {
+        return Poll::Ready(phase);
     }
     if timer.is_none() {
-        // A timer counts whole milliseconds, and waits for the next one to begin.
-        if end.is_zero() {
-            return Poll::Ready(phase);
-        }
-        timer.set(Some(sleep_until(plan.at(end))));
+        timer.set(plan.at(end).map(sleep_until));
     }
-    if let Some(timer) = timer.as_pin_mut() {
-        ready!(timer.poll(cx));
+    match timer.as_pin_mut() {
+        Some(timer) => timer.poll(cx).map(|()| phase),
+        None => Poll::Pending,
     }
-    Poll::Ready(phase)
 }
 
 impl<F, P> fmt::Debug for ResponseFuture<F, P> {

@@ -63,8 +63,8 @@ pub struct Same;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Throughput {
+    pub(crate) grace: Span,
     pub(crate) pieces: NonZeroU32,
-    pub(crate) grace: Duration,
 }
 
 // ===== impl Limits =====
@@ -159,7 +159,7 @@ impl Throughput {
     pub const fn per_second(pieces: NonZeroU32) -> Self {
         Self {
             pieces,
-            grace: Duration::from_secs(10),
+            grace: Span::new(Duration::from_secs(10)),
         }
     }
 
@@ -168,18 +168,19 @@ impl Throughput {
     /// with a time that no clock can count, nothing is ever too slow.
     #[must_use]
     pub const fn grace(mut self, grace: Duration) -> Self {
-        self.grace = grace;
+        self.grace = Span::new(grace);
         self
     }
 
     /// The time over which it is measured.
     pub(crate) fn window(self) -> Span {
-        Span::new(self.grace.max(Duration::from_secs(1)))
+        self.grace.max(Span::new(Duration::from_secs(1)))
     }
 
     /// So many come in that time, or it is too slow.
     pub(crate) fn pieces(self) -> u64 {
-        let pieces = u128::from(self.pieces.get()) * self.window().duration().as_millis() / 1000;
-        pieces.try_into().unwrap_or(u64::MAX)
+        let seconds = self.window().duration().as_secs_f64();
+        // It need not be exact, and saturates.
+        (f64::from(self.pieces.get()) * seconds) as u64
     }
 }

@@ -16,15 +16,16 @@ const MOMENT: Duration = Duration::from_millis(5);
 /// what follows from it is reckoned when it is needed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
-    called: Instant,
+    /// Nothing if there are no limits.
+    called: Option<Instant>,
     pub(crate) limits: Limits,
     /// The moment before the deadline that the request carried.
     deadline: Span,
     pub(crate) throughput: Option<Throughput>,
-    /// Pings restart `idle`.
-    pub(crate) pings: bool,
     /// Which phases the caller asked for, too short to say anything: bits, by [`Phase`].
     neutral: u8,
+    /// Pings restart `idle`.
+    pub(crate) pings: bool,
 }
 
 /// A limit that has run out.
@@ -42,62 +43,115 @@ pub(crate) struct Expired;
 // ===== impl Plan =====
 
 impl Plan {
-    /// The limits of the layer, as far as the request does not ask for others, from now on. `None`
-    /// if there are none.
-    #[inline]
+    /// The limits of the layer, as far as the request does not ask for others, from now on.
+    // Where it is not inlined, moving it costs more than making it.
+    #[inline(always)]
     pub(crate) fn new(
         settings: &Settings,
         asked: &Limits,
         carried: Option<Instant>,
-    ) -> Result<Option<Self>, Expired> {
-        let mut neutral = 0;
-        let limits = settings.allow(asked, &mut neutral);
-        if limits == Limits::new() && carried.is_none() && settings.throughput.is_none() {
-            return Ok(None);
-        }
-        let called = Instant::now();
-        let mut deadline = Span::NEVER;
-        if let Some(carried) = carried {
-            let left = carried.saturating_duration_since(called);
-            if left <= MOMENT {
-                return Err(Expired);
-            }
-            deadline = Span::new(left - MOMENT);
-            if Span::new(left) < settings.min_wait {
-                neutral |= bit(Phase::Deadline);
-            }
-        }
-        Ok(Some(Self {
-            called,
-            limits,
-            deadline,
+    ) -> Result<Self, Expired> {
+        let mut plan = Self {
+            called: None,
+            limits: settings.limits,
+            deadline: Span::NEVER,
             throughput: settings.throughput,
+            neutral: 0,
             pings: settings.pings,
-            neutral,
-        }))
+        };
+        if *asked != Limits::new() {
+            plan.ask(settings, asked);
+        }
+        if plan.goes_on() || plan.limits.headers.ends() || carried.is_some() {
+            let now = Instant::now();
+            plan.called = Some(now);
+            if let Some(carried) = carried {
+                plan.end_before(carried, now, settings.min_wait)?;
+            }
+        }
+        Ok(plan)
+    }
+
+    /// What a request gets of what it asks for.
+    fn ask(&mut self, settings: &Settings, asked: &Limits) {
+        let most = &settings.most;
+        let mut neutral = 0;
+        let mut ask = |phase, limit: &mut Span, asked: Span, most: Span| {
+            if !asked.is_set() {
+                return;
+            }
+            let own = *limit;
+            // What is not set is the longest.
+            *limit = asked.min(if most.is_set() && own.is_set() {
+                own.max(most)
+            } else {
+                own.min(most)
+            });
+            if *limit < own && *limit < settings.min_wait {
+                neutral |= bit(phase);
+            }
+        };
+        let Limits {
+            total,
+            attempt,
+            headers,
+            first_content,
+            idle,
+            silence,
+        } = &mut self.limits;
+        ask(Phase::Total, total, asked.total, most.total);
+        ask(Phase::Attempt, attempt, asked.attempt, most.attempt);
+        ask(Phase::Headers, headers, asked.headers, most.headers);
+        ask(
+            Phase::FirstContent,
+            first_content,
+            asked.first_content,
+            most.first_content,
+        );
+        ask(Phase::Idle, idle, asked.idle, most.idle);
+        ask(Phase::Silence, silence, asked.silence, most.silence);
+        self.neutral = neutral;
+    }
+
+    fn end_before(
+        &mut self,
+        deadline: Instant,
+        now: Instant,
+        min_wait: Span,
+    ) -> Result<(), Expired> {
+        let left = deadline.saturating_duration_since(now);
+        if left <= MOMENT {
+            return Err(Expired);
+        }
+        self.deadline = Span::new(left - MOMENT);
+        if Span::new(left) < min_wait {
+            self.neutral |= bit(Phase::Deadline);
+        }
+        Ok(())
     }
 
     /// What the layers inside are told, if it is earlier than what they are told already.
     #[inline]
     pub(crate) fn deadline(&self, carried: Option<Instant>) -> Option<Instant> {
-        let total = self.limits.total;
-        if !total.ends() {
+        if !self.limits.total.ends() {
             return None;
         }
-        let total = self.at(total);
+        let total = self.at(self.limits.total)?;
         carried
             .is_none_or(|carried| total < carried)
             .then_some(total)
     }
 
-    /// So long after the call.
-    pub(crate) fn at(&self, time: Span) -> Instant {
-        self.called + time.duration()
+    /// So long after the call, if there are limits, and if it comes.
+    pub(crate) fn at(&self, time: Span) -> Option<Instant> {
+        let called = self.called.filter(|_| time.ends())?;
+        Some(called + time.duration())
     }
 
     /// How long after the call.
     pub(crate) fn since(&self, now: Instant) -> Span {
-        Span::new(now.saturating_duration_since(self.called))
+        let called = self.called.unwrap_or(now);
+        Span::new(now.saturating_duration_since(called))
     }
 
     /// Which limit ends the call, its body included, and when.
@@ -167,45 +221,6 @@ fn earliest<const N: usize>(ends: [(Span, Phase); N]) -> (Span, Phase) {
         }
     }
     first
-}
-
-// ===== impl Settings =====
-
-impl Settings {
-    /// What a request gets of what it asks for, and which of it is too short to say anything.
-    #[inline]
-    fn allow(&self, asked: &Limits, neutral: &mut u8) -> Limits {
-        let (own, most) = (&self.limits, &self.most);
-        let mut allow = |phase, own: Span, asked: Span, most: Span| {
-            if !asked.is_set() {
-                return own;
-            }
-            let bound = if most.is_set() && own.is_set() {
-                own.max(most)
-            } else {
-                own.or(most)
-            };
-            // Unset is the longest.
-            let limit = asked.min(bound);
-            if limit < own && limit < self.min_wait {
-                *neutral |= bit(phase);
-            }
-            limit
-        };
-        Limits {
-            total: allow(Phase::Total, own.total, asked.total, most.total),
-            attempt: allow(Phase::Attempt, own.attempt, asked.attempt, most.attempt),
-            headers: allow(Phase::Headers, own.headers, asked.headers, most.headers),
-            first_content: allow(
-                Phase::FirstContent,
-                own.first_content,
-                asked.first_content,
-                most.first_content,
-            ),
-            idle: allow(Phase::Idle, own.idle, asked.idle, most.idle),
-            silence: allow(Phase::Silence, own.silence, asked.silence, most.silence),
-        }
-    }
 }
 
 // ===== impl Cut =====

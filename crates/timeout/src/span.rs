@@ -48,10 +48,6 @@ impl Span {
         self.0 < Self::FAR
     }
 
-    pub(crate) const fn or(self, other: Self) -> Self {
-        if self.is_set() { self } else { other }
-    }
-
     pub(crate) const fn plus(self, more: Self) -> Self {
         if self.ends() && more.ends() {
             Self(self.0 + more.0)

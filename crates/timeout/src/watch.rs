@@ -30,18 +30,16 @@ pub(crate) struct Watch {
     silence: Quiet,
     pace: Pace,
     heard: Heard,
+    /// When it wants to look again, once it has looked.
+    due: Span,
     begun: bool,
     new: bool,
-    looked: bool,
-    // When it wanted to look again.
-    due: Span,
 }
 
-/// What came since the last look.
+/// How many chunks came since the last look, and how many of them with content.
 #[derive(Clone, Copy, Debug, Default)]
 struct Heard {
-    anything: bool,
-    content: bool,
+    chunks: u32,
     pieces: u32,
 }
 
@@ -49,7 +47,8 @@ struct Heard {
 #[derive(Clone, Copy, Debug)]
 struct Quiet {
     since: Span,
-    spared: bool,
+    /// What it was given beside its limit, once.
+    more: Span,
 }
 
 /// What is to be done.
@@ -75,23 +74,20 @@ impl Watch {
             silence: Quiet::new(Span::UNSET),
             pace: Pace::new(),
             heard: Heard {
-                anything: false,
-                content: false,
+                chunks: 0,
                 pieces: 0,
             },
+            due: Span::UNSET,
             begun: false,
             new: true,
-            looked: false,
-            due: Span::NEVER,
         }
     }
 
     /// Something came.
     #[inline]
     pub(crate) fn hear(&mut self, progress: Progress) {
-        self.heard.anything = true;
+        self.heard.chunks = self.heard.chunks.saturating_add(1);
         if progress.is_content() {
-            self.heard.content = true;
             self.heard.pieces = self.heard.pieces.saturating_add(1);
             self.new |= !mem::replace(&mut self.begun, true);
         }
@@ -114,20 +110,14 @@ impl Watch {
         // What came while nobody read may have more behind it that nobody fetched. Where nothing
         // came, all of the time was the upstream's.
         let mut away = now.since(self.due);
-        if away <= AWAY || !heard.anything {
+        if away <= AWAY || heard.chunks == 0 {
             away = Span::ZERO;
         }
-        let due = self.phases(now, heard, away);
         self.new = false;
-        self.looked = true;
-        match due {
+        match self.phases(now, heard, away) {
             Ok(due) => {
                 self.due = due;
-                if due.ends() {
-                    Wake::At(self.plan.at(due))
-                } else {
-                    Wake::Never
-                }
+                self.plan.at(due).map_or(Wake::Never, Wake::At)
             }
             Err(phase) => Wake::Cut(self.plan.cut(phase)),
         }
@@ -142,7 +132,7 @@ impl Watch {
         }
         if limits.first_content.ends() && !self.begun {
             // If it is over at the first look, nobody asked the body for anything before.
-            let away = if self.looked {
+            let away = if self.due.is_set() {
                 away
             } else {
                 now.since(limits.first_content)
@@ -151,12 +141,13 @@ impl Watch {
             due = due.min(next.ok_or(Phase::FirstContent)?);
         }
         if limits.idle.ends() && (self.begun || !limits.first_content.is_set()) {
-            let broken = heard.content || (self.plan.pings && heard.anything);
+            let broken = heard.pieces > 0 || (self.plan.pings && heard.chunks > 0);
             let next = self.idle.look(limits.idle, now, broken, away);
             due = due.min(next.ok_or(Phase::Idle)?);
         }
         if limits.silence.ends() {
-            let next = self.silence.look(limits.silence, now, heard.anything, away);
+            let broken = heard.chunks > 0;
+            let next = self.silence.look(limits.silence, now, broken, away);
             due = due.min(next.ok_or(Phase::Silence)?);
         }
         if let Some(floor) = self.plan.throughput
@@ -175,7 +166,7 @@ impl Quiet {
     const fn new(since: Span) -> Self {
         Self {
             since,
-            spared: false,
+            more: Span::ZERO,
         }
     }
 
@@ -185,11 +176,9 @@ impl Quiet {
             *self = Self::new(now);
         } else if !away.is_zero() {
             self.since = self.since.plus(away);
-            if !mem::replace(&mut self.spared, true) {
-                self.since = self.since.plus(limit.eighth());
-            }
+            self.more = limit.eighth();
         }
-        let over = self.since.plus(limit);
+        let over = self.since.plus(limit).plus(self.more);
         // What comes before the next look is known only then, and counts from then: that is why
         // a pause may last an eighth longer.
         let next = now.plus(limit.eighth().max(TICK));
@@ -233,8 +222,8 @@ mod tests {
                 }
             }
             let plan = Plan::new(&layer.settings, &Limits::new(), None);
-            let plan = plan.expect("no deadline")?;
-            let (start, mut watch) = (plan.at(Span::ZERO), Watch::new(plan));
+            let plan = plan.expect("no deadline");
+            let (start, mut watch) = (plan.at(Span::ZERO)?, Watch::new(plan));
             let at = |ms| start + Duration::from_millis(ms);
             let (mut chunks, mut now, mut due) = (self.chunks.iter().peekable(), 0, None);
             loop {
