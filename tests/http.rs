@@ -19,7 +19,7 @@ use toys::{
     idle::IdleLayer,
     metrics::MetricsLayer,
     permit::PermitLayer,
-    retry::RetryLayer,
+    retry,
     tokens::TokensLayer,
     upstream::{Act, Lines, Req, Stream, Upstream, read, request},
 };
@@ -61,7 +61,7 @@ impl Handles {
     + 'static {
         let endpoint = |upstream, breaker| {
             ServiceBuilder::new()
-                .layer(RetryLayer::new(Http))
+                .layer(retry(Http))
                 .layer(breaker)
                 .layer(self.tokens.clone())
                 .layer(self.permits.clone())

@@ -15,7 +15,7 @@ use toys::{
     idle::IdleLayer,
     metrics::MetricsLayer,
     resume::Resume,
-    retry::RetryLayer,
+    retry,
     tokens::TokensLayer,
     upstream::{Act, Lines, Req, Stream, Upstream, read, request},
 };
@@ -48,7 +48,7 @@ fn stack(
     let endpoint = |upstream: &Upstream| {
         ServiceBuilder::new()
             .layer(handles.endpoints.clone())
-            .layer(RetryLayer::new(Http))
+            .layer(retry(Http))
             .layer(handles.tokens.clone())
             .layer(handles.attempts.clone())
             .layer(IdleLayer::new(Http, Duration::from_secs(5)))

@@ -14,11 +14,13 @@ fn a_stack_that_does_not_fit_says_what_to_do() {
     let mut manifest = format!(
         "[package]\nname = \"messages\"\nedition = \"2024\"\n[workspace]\n[dependencies]\n\
          buttress-core.path = {:?}\nbuttress-http = {{ path = {:?}, default-features = false }}\n\
+         buttress-retry.path = {:?}\n\
          bytes = \"1\"\nhttp = \"1\"\nhttp-body = \"1\"\nhttp-body-util = \"0.1\"\npin-project-lite = \"0.2\"\n\
          tokio = {{ version = \"1\", features = [\"sync\", \"time\"] }}\ntower-layer = \"0.3\"\ntower-service = \"0.3\"\n\
          tower = {{ version = \"0.5\", default-features = false, features = [\"util\"] }}\n",
         root.join("crates/core"),
         root.join("crates/http"),
+        root.join("crates/retry"),
     );
     let mut expected = BTreeMap::new();
     for entry in fs::read_dir(root.join("tests/messages")).unwrap() {

@@ -19,7 +19,7 @@ use buttress_core::{
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 use toys::{
     breaker::BreakerLayer, cache::Cache, failover::Failover, metrics::MetricsLayer,
-    permit::PermitLayer, retry::RetryLayer, tokens::TokensLayer,
+    permit::PermitLayer, retry, tokens::TokensLayer,
 };
 
 #[derive(Debug, PartialEq)]
@@ -141,7 +141,7 @@ async fn every_layer_sees_the_usage_and_the_caller_gets_its_own_types() {
     );
     let stack = ServiceBuilder::new()
         .layer(requests.clone())
-        .layer(RetryLayer::new(protocol))
+        .layer(retry(protocol))
         .layer(BreakerLayer::new(protocol))
         .layer(tokens.clone())
         .layer(PermitLayer::new(protocol, 1))
@@ -166,7 +166,7 @@ async fn an_inner_refusal_is_not_retried_and_comes_out_as_the_users_own_error() 
     let protocol = protocol!();
     let attempts = MetricsLayer::attempt(protocol);
     let stack = ServiceBuilder::new()
-        .layer(RetryLayer::new(protocol))
+        .layer(retry(protocol))
         .layer(attempts.clone())
         .layer(TokensLayer::new(protocol, 10, 50))
         .service(upstream(0, &calls));
@@ -183,7 +183,7 @@ async fn failover_goes_on_where_one_endpoint_refuses() {
     let protocol = protocol!();
     let endpoint = |permits, calls: &Arc<AtomicU32>| {
         ServiceBuilder::new()
-            .layer(RetryLayer::new(protocol))
+            .layer(retry(protocol))
             .layer(PermitLayer::new(protocol, permits))
             .service(upstream(0, calls))
     };
@@ -202,12 +202,12 @@ async fn r13_a_retry_inside_a_retry_stands_down() {
     async fn attempts<P>(protocol: P) -> u32
     where
         P: buttress_core::Carry<Ask> + buttress_core::Replay<Ask> + Clone,
-        P: buttress_core::Classify<Reply, ApiError>,
+        P: buttress_core::Classify<Reply, ApiError> + buttress_core::Track<Reply>,
     {
         let calls = Arc::default();
         let stack = ServiceBuilder::new()
-            .layer(RetryLayer::new(protocol.clone()))
-            .layer(RetryLayer::new(protocol))
+            .layer(retry(protocol.clone()))
+            .layer(retry(protocol))
             .service(upstream(u32::MAX, &calls));
         assert_eq!(stack.oneshot(ask("hi")).await, Err(ApiError::Down));
         calls.load(Ordering::Relaxed)
@@ -221,10 +221,10 @@ async fn r13_a_retry_inside_a_retry_stands_down() {
 async fn r13_another_stack_called_inside_still_retries() {
     let calls = Arc::default();
     let inner = ServiceBuilder::new()
-        .layer(RetryLayer::new(Plain))
+        .layer(retry(Plain))
         .service(upstream(2, &calls));
     let outer = ServiceBuilder::new()
-        .layer(RetryLayer::new(Plain))
+        .layer(retry(Plain))
         .service(service_fn(move |_: Ask| {
             inner.clone().oneshot(ask("another"))
         }));
@@ -240,7 +240,7 @@ async fn requests_that_cannot_be_copied_are_sent_once() {
     let calls = Arc::new(AtomicU32::new(0));
     let counted = calls.clone();
     let stack = ServiceBuilder::new()
-        .layer(RetryLayer::new(Plain.once()))
+        .layer(retry(Plain.once()))
         .service(service_fn(move |_: Unique| {
             counted.fetch_add(1, Ordering::Relaxed);
             async { Err::<(), _>(ApiError::Down) }

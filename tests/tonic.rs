@@ -22,7 +22,7 @@ use tonic::{
     transport::{Channel, Endpoint, Server, server::TcpIncoming},
 };
 use tower::{ServiceBuilder, service_fn};
-use toys::{breaker::BreakerLayer, metrics::MetricsLayer, permit::PermitLayer, retry::RetryLayer};
+use toys::{breaker::BreakerLayer, metrics::MetricsLayer, permit::PermitLayer, retry};
 
 /// Messages are bytes as they are.
 #[derive(Clone, Copy, Default)]
@@ -127,7 +127,7 @@ async fn a_status_in_the_trailers_is_retried_judged_and_counted_on_both_sides() 
     let stack = ServiceBuilder::new()
         .layer(ReplayLayer::new())
         .layer(requests.clone())
-        .layer(RetryLayer::new(Http))
+        .layer(retry(Http))
         .layer(breaker.clone())
         .layer(attempts.clone())
         .layer(TrackLayer::new(Grpc))

@@ -4,7 +4,7 @@ use std::{
     ffi::OsStr,
     fs, io,
     io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
 };
 
 use crate::BoxError;
@@ -13,6 +13,8 @@ use crate::BoxError;
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
+    /// Kept open: whoever has more to say than where it listens must not fail by that.
+    out: Option<BufReader<ChildStdout>>,
     /// Where it listens, as `127.0.0.1:8080`.
     pub(crate) address: String,
 }
@@ -39,11 +41,15 @@ impl Process {
             .map_err(|error| format!("cannot start {program:?}: {error}"))?;
         let mut process = Self {
             child,
+            out: None,
             address: String::new(),
         };
         let out = process.child.stdout.take().ok_or("it has no output")?;
         let mut line = String::new();
-        BufReader::new(out).read_line(&mut line)?;
+        process
+            .out
+            .insert(BufReader::new(out))
+            .read_line(&mut line)?;
         let address = line.trim_end().strip_prefix("listening on http://");
         process.address = address
             .ok_or_else(|| format!("{program:?} said {line:?} first, expected an address"))?

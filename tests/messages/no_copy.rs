@@ -5,13 +5,13 @@
 mod toys;
 
 use buttress_core::{Plain, Refused, check};
-use toys::retry::RetryLayer;
+use toys::retry;
 use tower::ServiceBuilder;
 
 struct Unique;
 
 fn main() {
     let service = tower::service_fn(|_: Unique| async { Ok::<(), Refused>(()) });
-    let stack = ServiceBuilder::new().layer(RetryLayer::new(Plain)).service(service);
+    let stack = ServiceBuilder::new().layer(retry(Plain)).service(service);
     check::<Unique, _>(stack);
 }

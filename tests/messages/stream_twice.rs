@@ -9,7 +9,7 @@ use buttress_http::{BoxError, Http, TrackLayer};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{Full, combinators::BoxBody};
-use toys::retry::RetryLayer;
+use toys::retry;
 use tower::ServiceBuilder;
 
 type Stream = BoxBody<Bytes, BoxError>;
@@ -18,6 +18,6 @@ fn main() {
     let service =
         tower::service_fn(|_: Request<Stream>| async { Ok::<_, BoxError>(Response::new(Full::<Bytes>::default())) });
     let stack =
-        ServiceBuilder::new().layer(RetryLayer::new(Http)).layer(TrackLayer::default()).service(service);
+        ServiceBuilder::new().layer(retry(Http)).layer(TrackLayer::default()).service(service);
     check::<Request<Stream>, _>(stack);
 }

@@ -17,7 +17,6 @@ pub mod idle;
 pub mod metrics;
 pub mod permit;
 pub mod resume;
-pub mod retry;
 pub mod tokens;
 pub mod upstream;
 
@@ -27,7 +26,13 @@ use std::{
 };
 
 use buttress_core::{Classify, Completion, Report, Track, settle};
+use buttress_retry::{Constant, RetryLayer};
 use pin_project_lite::pin_project;
+
+/// Three attempts, at once after each other.
+pub fn retry<P>(protocol: P) -> RetryLayer<P, Constant> {
+    RetryLayer::new(protocol).backoff(Constant::NONE)
+}
 
 pin_project! {
     /// A call that is followed to the end of its response, or an answer that is there already.

@@ -10,6 +10,7 @@ use std::{
 
 use buttress_core::{Completion, Outcome, Report};
 use buttress_http::{BoxError, Http, TrackLayer, Tracked};
+use buttress_retry::RetryLayer;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -23,8 +24,7 @@ use super::{
     plain::{Never, QUOTA},
     toys::{
         breaker::BreakerLayer, cache::Cache, failover::Failover, hedge::Hedge, idle::IdleLayer,
-        metrics::MetricsLayer, permit::PermitLayer, resume::Resume, retry::RetryLayer,
-        tokens::TokensLayer,
+        metrics::MetricsLayer, permit::PermitLayer, resume::Resume, tokens::TokensLayer,
     },
 };
 use crate::row::{Group, Row};

@@ -5,19 +5,29 @@ use std::{
     fmt,
     future::{Ready, ready},
     hint::black_box,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use buttress_core::{Fault, Plain, Refused};
-use tower::{ServiceBuilder, limit::ConcurrencyLimitLayer, retry::Policy, timeout::TimeoutLayer};
+use buttress_retry::{RetryLayer, Unlimited};
+use tower::{
+    ServiceBuilder,
+    limit::ConcurrencyLimitLayer,
+    retry::{
+        Policy,
+        budget::{Budget, TpsBudget},
+    },
+    timeout::TimeoutLayer,
+};
 use tower_service::Service;
 
 use super::{
     call,
     toys::{
         breaker::BreakerLayer, cache::Cache, failover::Failover, idle::IdleLayer,
-        metrics::MetricsLayer, permit::PermitLayer, retry::RetryLayer, tokens::TokensLayer,
+        metrics::MetricsLayer, permit::PermitLayer, tokens::TokensLayer,
     },
 };
 use crate::row::{Group, Row};
@@ -35,6 +45,10 @@ pub(super) enum Failed {
 /// Never again.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Never;
+
+/// Never again, and as many retries saved up as the calls allow.
+#[derive(Clone, Debug)]
+struct Budgeted(Arc<TpsBudget>);
 
 /// More than will ever be used.
 pub(super) const QUOTA: u64 = u64::MAX / 2;
@@ -87,6 +101,26 @@ pub(crate) fn group() -> Group {
                 .service(Echo)
         })
         .at_most(0),
+        row("retry, no budget", || {
+            ServiceBuilder::new()
+                .layer(RetryLayer::new(Plain).budget(Unlimited))
+                .service(Echo)
+        })
+        .at_most(0),
+        // It reads the clock when a call begins.
+        row("retry, max elapsed", || {
+            ServiceBuilder::new()
+                .layer(RetryLayer::new(Plain).max_elapsed(SECOND))
+                .service(Echo)
+        })
+        .at_most(0),
+        row("retry, observed", || {
+            let layer = RetryLayer::new(Plain).on_event(|event| {
+                black_box(event);
+            });
+            ServiceBuilder::new().layer(layer).service(Echo)
+        })
+        .at_most(0),
         row("failover of two", || Failover::new(Plain, [Echo, Echo])).at_most(0),
         row("cache, hit", || Cache::new(Plain, |ask: &u32| *ask, Echo)).at_most(0),
         row("stack of 7", || {
@@ -103,6 +137,24 @@ pub(crate) fn group() -> Group {
         .at_most(0),
         row("tower: retry", || {
             ServiceBuilder::new().retry(Never).service(Echo)
+        }),
+        row("tower: retry, budget", || {
+            let budget = Arc::new(TpsBudget::default());
+            ServiceBuilder::new().retry(Budgeted(budget)).service(Echo)
+        }),
+        row("tower-resilience: retry", || {
+            let layer = tower_resilience_retry::RetryLayer::<u32, u32, Failed>::builder().build();
+            ServiceBuilder::new().layer(layer).service(Echo)
+        }),
+        row("tower-resilience: retry, budget", || {
+            let budget = tower_resilience_retry::RetryBudgetBuilder::new()
+                .token_bucket()
+                .build()
+                .expect("a budget");
+            let layer = tower_resilience_retry::RetryLayer::<u32, u32, Failed>::builder()
+                .budget(budget)
+                .build();
+            ServiceBuilder::new().layer(layer).service(Echo)
         }),
         row("tower: timeout", || {
             ServiceBuilder::new()
@@ -191,6 +243,24 @@ impl<Req: Clone, Res, E> Policy<Req, Res, E> for Never {
 
     fn retry(&mut self, _: &mut Req, result: &mut Result<Res, E>) -> Option<Ready<()>> {
         result.is_err().then(|| ready(()))
+    }
+
+    fn clone_request(&mut self, request: &Req) -> Option<Req> {
+        Some(request.clone())
+    }
+}
+
+// ===== impl Budgeted =====
+
+impl<Req: Clone, Res, E> Policy<Req, Res, E> for Budgeted {
+    type Future = Ready<()>;
+
+    fn retry(&mut self, _: &mut Req, result: &mut Result<Res, E>) -> Option<Ready<()>> {
+        if result.is_ok() {
+            self.0.deposit();
+            return None;
+        }
+        self.0.withdraw().then(|| ready(()))
     }
 
     fn clone_request(&mut self, request: &Req) -> Option<Req> {

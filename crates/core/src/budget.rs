@@ -40,6 +40,12 @@ pub trait RetryBudget {
     fn succeeded(&self, paid: Option<Withdrawn>) {
         let _ = paid;
     }
+
+    /// An attempt that was paid for will not be made: its caller went away while it waited. Does
+    /// nothing by default.
+    fn unspent(&self, paid: Withdrawn) {
+        drop(paid);
+    }
 }
 
 /// What one extra attempt took from a [`RetryBudget`]. It cannot be copied, so that it is
@@ -51,7 +57,7 @@ pub trait RetryBudget {
 /// assert_eq!(Withdrawn::new(14).cost(), 14);
 /// ```
 #[derive(Debug, PartialEq, Eq)]
-#[must_use = "it is given back when the attempt succeeds"]
+#[must_use = "it is given back when the attempt succeeds, or is not made"]
 pub struct Withdrawn {
     cost: u32,
 }
@@ -69,6 +75,10 @@ impl<B: RetryBudget + ?Sized> RetryBudget for Arc<B> {
 
     fn succeeded(&self, paid: Option<Withdrawn>) {
         (**self).succeeded(paid);
+    }
+
+    fn unspent(&self, paid: Withdrawn) {
+        (**self).unspent(paid);
     }
 }
 

@@ -1,11 +1,11 @@
 use std::sync::{
     Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
 use crate::{Money, Outcome, Usage};
 
-/// What the attempts of a call used that were given up.
+/// What the attempts of a call used that were given up, and how many attempts there were.
 ///
 /// A failed attempt, a hedge that lost and the first part of a resumed stream may all have been
 /// billed, and none of them is the attempt whose outcome the caller's layers hear. Whoever gives
@@ -42,6 +42,8 @@ struct Page {
     under: Option<Ledger>,
     // So that a call all of whose attempts were delivered takes no lock.
     written: AtomicBool,
+    // Attempts after the first.
+    more: AtomicU32,
     spent: Mutex<Spent>,
 }
 
@@ -80,9 +82,31 @@ impl Ledger {
         self.write(Spent::of(outcome));
     }
 
+    /// A call is made once more for the same request: a retry, a hedge, another endpoint.
+    pub fn another(&self) {
+        self.more(1);
+    }
+
+    /// How many attempts the call took so far: one, and those that were made
+    /// [on top](Ledger::another). A caller that puts its own ledger into a request can ask it when
+    /// the call is over, however that ended.
+    ///
+    /// ```
+    /// use buttress_core::Ledger;
+    ///
+    /// let mine = Ledger::new();
+    /// Ledger::under(Some(&mine)).another(); // a retry, below a layer with a ledger of its own
+    /// assert_eq!(mine.attempts(), 2);
+    /// ```
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.page.more.load(Ordering::Relaxed).saturating_add(1)
+    }
+
     /// Takes over what was written into another ledger: that of a call that several callers
     /// shared, for which this one pays.
     pub fn absorb(&self, shared: &Self) {
+        self.more(shared.page.more.load(Ordering::Relaxed));
         if shared.page.written.load(Ordering::Acquire) {
             self.write(shared.read());
         }
@@ -107,6 +131,14 @@ impl Ledger {
             usage,
             cost,
             ..*last
+        }
+    }
+
+    fn more(&self, attempts: u32) {
+        let mut next = (attempts > 0).then_some(self);
+        while let Some(Self { page }) = next {
+            page.more.fetch_add(attempts, Ordering::Relaxed);
+            next = page.under.as_ref();
         }
     }
 
@@ -183,6 +215,20 @@ mod tests {
         assert_eq!(other.total(&last).usage, Some(Usage::new(110, 0)));
         assert_eq!(outer.total(&last).usage, Some(Usage::new(111, 0)));
         assert_eq!(outer.total(&last).cost, Some(Money::from_pico(333)));
+    }
+
+    #[test]
+    fn attempts_count_in_every_ledger_above_and_for_who_pays() {
+        let (outer, payer) = (Ledger::new(), Ledger::new());
+        let inner = Ledger::under(Some(&outer));
+        assert_eq!((inner.attempts(), outer.attempts()), (1, 1));
+        inner.another();
+        inner.another();
+        payer.absorb(&inner);
+        assert_eq!(
+            (inner.attempts(), outer.attempts(), payer.attempts()),
+            (3, 3, 3)
+        );
     }
 
     #[test]

@@ -217,6 +217,10 @@ macro_rules! pass_on {
             {
                 self.inner.track(response, seen, completion);
             }
+
+            fn set_attempts(&self, response: &mut Res, attempts: u32) {
+                self.inner.set_attempts(response, attempts);
+            }
         }
 
         impl<$($g,)* Res, E> Refuse<Res, E> for $t where P: Refuse<Res, E> {

@@ -49,6 +49,12 @@ pub trait Track<Res> {
     fn track<R>(&self, response: &mut Res, seen: &Outcome, completion: Completion<R>)
     where
         R: Report + Send + 'static;
+
+    /// Says on the response how many attempts it took, if there is a place for it. Does nothing by
+    /// default.
+    fn set_attempts(&self, response: &mut Res, attempts: u32) {
+        let _ = (response, attempts);
+    }
 }
 
 /// How a layer answers when it refuses.

@@ -78,6 +78,12 @@ pub trait Tracked {
     /// What is known of the call so far. [`Success`](buttress_core::Class::Success) says: well so
     /// far.
     fn seen(&self) -> Outcome;
+
+    /// Says in the server's place that the same endpoint may be asked again, and at once: the next
+    /// attempt will not be made with what this one failed for, such as its credential. It changes
+    /// that answer and the hint alone, here and in what is reported in the end; class and health
+    /// stay.
+    fn retry_at_once(&mut self);
 }
 
 /// Why a [`Body`] broke off.
@@ -296,6 +302,10 @@ where
 
     fn seen(&self) -> Outcome {
         self.tail.seen()
+    }
+
+    fn retry_at_once(&mut self) {
+        self.tail.retry_at_once();
     }
 }
 

@@ -117,7 +117,7 @@ pub use self::{
     grpc::{Grpc, GrpcServer, class_of_grpc_code, grpc_code_of_refusal},
     judge::{ByStatus, Judge, Meter, class_of_status},
     link::Link,
-    protocol::{Http, HttpServer, IdempotentHttp, status_of_refusal},
+    protocol::{Attempts, Http, HttpServer, IdempotentHttp, status_of_refusal},
     replay::{ReplayBody, ReplayError, ReplayLayer, ReplayService, Replayable},
     share::Shared,
     track::{ResponseFuture, TrackLayer, TrackService},

@@ -111,6 +111,37 @@ pub const fn status_of_refusal(refused: Refused) -> StatusCode {
     }
 }
 
+/// How many attempts a response took, in its extensions.
+///
+/// ```
+/// use buttress_core::Track;
+/// use buttress_http::{Attempts, Body, Http};
+/// use bytes::Bytes;
+/// use http::Response;
+/// use http_body_util::Empty;
+///
+/// let mut response = Response::new(Body::new(Empty::<Bytes>::new()));
+/// assert_eq!(Attempts::of(&response), 1);
+/// Http.set_attempts(&mut response, 3); // what a retry does
+/// assert_eq!(Attempts::of(&response), 3);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attempts(u32);
+
+// ===== impl Attempts =====
+
+impl Attempts {
+    /// How many it took: 1 where nothing is said, since a first attempt that goes well is not
+    /// written down.
+    #[must_use]
+    pub fn of<B>(response: &Response<B>) -> u32 {
+        response
+            .extensions()
+            .get()
+            .map_or(1, |Self(attempts)| *attempts)
+    }
+}
+
 // ===== impl Http =====
 
 impl Http {
@@ -146,6 +177,10 @@ macro_rules! over_http {
                     let (seen, was) = (*seen, was.class);
                     body.attach(Completion::new(SeenOtherwise { seen, was, completion }));
                 }
+            }
+
+            fn set_attempts(&self, response: &mut Response<B>, attempts: u32) {
+                response.extensions_mut().insert(Attempts(attempts));
             }
         }
 

@@ -18,6 +18,8 @@ pub(crate) struct Tail {
     known: bool,
     over: bool,
     content: bool,
+    // A layer's answer to whether to ask again, in place of the reply's.
+    at_once: bool,
     told: Told,
     duties: Duties,
 }
@@ -70,13 +72,19 @@ impl Tail {
             known: false,
             over: false,
             content: false,
+            at_once: false,
             told,
             duties: Duties::default(),
         }
     }
 
     pub(crate) fn seen(&self) -> Outcome {
-        self.seen.outcome()
+        let seen = self.seen.outcome();
+        if self.at_once { at_once(seen) } else { seen }
+    }
+
+    pub(crate) const fn retry_at_once(&mut self) {
+        self.at_once = true;
     }
 
     pub(crate) fn attach<R: Report + Send + 'static>(&mut self, mut completion: Completion<R>) {
@@ -155,6 +163,7 @@ impl Tail {
     pub(crate) fn ends(&mut self, end: &End) {
         if !std::mem::replace(&mut self.known, true) {
             self.seen = self.outcome(end).into();
+            self.at_once = false;
             self.told = Told::End;
         }
     }
@@ -243,7 +252,13 @@ impl Tail {
             measured.usage = outcome.usage.or_else(|| meter.usage());
             measured.cost = outcome.cost.or_else(|| meter.cost());
         }
-        measured.or(&self.seen())
+        let known = measured.or(&self.seen.outcome());
+        // Nothing is asked again once there was content.
+        if self.at_once && !self.content {
+            at_once(known)
+        } else {
+            known
+        }
     }
 }
 
@@ -288,6 +303,12 @@ impl Seen {
         }
         outcome
     }
+}
+
+const fn at_once(outcome: Outcome) -> Outcome {
+    outcome
+        .with_should_retry(true)
+        .with_retry_after(Duration::ZERO)
 }
 
 const fn failed(class: Class) -> bool {

@@ -7,6 +7,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex},
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use buttress_core::{
@@ -546,4 +547,53 @@ fn a_peeked_reply_that_several_read_is_billed_once() {
         .iter()
         .filter_map(|(_, outcome)| outcome.usage.filter(|usage| usage.billed));
     assert_eq!(billed.map(|usage| usage.total()).sum::<u64>(), 2, "{log:?}");
+}
+
+#[test]
+fn a_layers_word_to_ask_again_at_once_stands_until_content_was_delivered() {
+    let once = Duration::ZERO;
+    let again = |outcome: &Outcome| (outcome.should_retry, outcome.retry_after);
+    let hinted = |class| {
+        let outcome = Outcome::new(class).with_should_retry(false);
+        outcome.with_retry_after(Duration::from_secs(9))
+    };
+
+    // A reply that is over already, and one that is not.
+    let mut over: Body<Scripted> = Body::ended("denied", hinted(Class::Denied));
+    over.retry_at_once();
+    assert_eq!(again(&over.seen()), (Some(true), Some(once)));
+    assert_eq!(over.seen().class, Class::Denied);
+
+    for (steps, most) in [
+        (&[Text, Error][..], ALL),
+        (&[Text], ALL),
+        (&[Text, Break], 1),
+    ] {
+        let log = Log::default();
+        let mut open = respond(Words, false, 429, steps);
+        attach(&mut open, 0, &log);
+        open.retry_at_once();
+        assert_eq!(again(&open.seen()), (Some(true), Some(once)));
+        read(&mut open, most);
+        drop(open);
+        let told = log.0.lock().unwrap()[0].1;
+        assert_eq!(again(&told), (Some(true), Some(once)), "{steps:?}");
+        assert!(told.failed());
+    }
+
+    // What was delivered is not asked for again.
+    let log = Log::default();
+    let mut open = respond(Words, false, 200, &[Text, Break]);
+    attach(&mut open, 0, &log);
+    open.retry_at_once();
+    read(&mut open, 1);
+    drop(open);
+    let mut open = respond(Words, false, 200, &[Text, Error]);
+    attach(&mut open, 1, &log);
+    read(&mut open, 1);
+    open.retry_at_once();
+    read(&mut open, ALL);
+    for (_, told) in &*log.0.lock().unwrap() {
+        assert!(!told.again(), "{told:?}");
+    }
 }

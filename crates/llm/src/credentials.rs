@@ -99,6 +99,7 @@ impl Dialect {
 /// assert_eq!(headers.len(), 1);
 /// ```
 pub fn strip_credentials(headers: &mut HeaderMap) {
+    headers.remove(AUTHORIZATION);
     // To look at those that are there is cheaper than to look for each that may be.
     while let Some(name) = headers.keys().find(|name| CREDENTIALS.contains(name)) {
         let name = name.clone();

@@ -1,5 +1,7 @@
 use std::{error::Error, fmt, str::FromStr};
 
+use http::HeaderName;
+
 /// A way to speak with a provider.
 ///
 /// It says what a reply of the model means, as a [`Judge`](buttress_http::Judge) chosen at run time;
@@ -100,6 +102,16 @@ impl Dialect {
             Self::OpenAi => "openai",
             Self::Anthropic => "anthropic",
             Self::Gemini => "gemini",
+        }
+    }
+
+    /// The header of a response in which its SDK looks for the id of the request: `request-id` for
+    /// Anthropic, else `x-request-id`.
+    #[must_use]
+    pub const fn request_id_header(self) -> HeaderName {
+        match self {
+            Self::Anthropic => HeaderName::from_static("request-id"),
+            Self::OpenAi | Self::Gemini => HeaderName::from_static("x-request-id"),
         }
     }
 }

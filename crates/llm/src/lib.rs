@@ -3,18 +3,25 @@
 //!
 //! A provider says many things besides the reply: how many tokens it took, that the money is
 //! spent, that it broke in the middle of a 200. This crate reads them as they pass, without holding
-//! up or changing a byte, and turns them into the words that every Buttress layer knows.
+//! up or changing a byte, and turns them into the words that every Buttress layer knows. And where
+//! caller and endpoint speak different dialects, it converts between them.
 //!
 //! - [`OpenAi`], [`Anthropic`], [`Gemini`], or a [`Dialect`] chosen at run time: the judges of
 //!   replies for [`TrackLayer`](buttress_http::TrackLayer). Class, usage, first content, in-band
 //!   errors and terminator, from plain replies and from streams. [`AnyPath`] for embeddings, audio
 //!   and the rest.
 //! - [`request::Peek`]: model, stream and bounds of a request in one pass, and edits in place.
+//! - [`convert`]: a request, its reply and its stream of one dialect as those of another, with a table
+//!   of what becomes of every field.
 //! - [`openai::UsageFilter`]: a stream without the chunk that its caller did not ask for.
 //! - [`gemini::Target`]: model and method in the path.
 //! - [`ErrorBody`] and [`ErrorReply`]: the error envelope of each dialect, read and written.
+//! - [`estimate`]: how many tokens a text or a request will be, without a network.
+//! - [`Dialect::limits`]: what the headers of a reply say remains of the provider's limits.
 //! - [`Secret`], [`Dialect::authorize`], [`strip_credentials`], [`strip_query_credentials`]:
 //!   credentials, ours and the caller's.
+//! - [`CredentialsLayer`]: gives each request its key, and benches a key that is denied while
+//!   another one takes over.
 //!
 //! # When to use it
 //!
@@ -92,7 +99,13 @@
 //!
 //! # Defaults
 //!
-//! Nothing here is configured. The bounds are:
+//! | what is configured | default |
+//! |---|---|
+//! | which of several [`keys`] a call gets | the first that is not benched |
+//! | the time and the ids of a [converted](convert::Converted) reply, where the endpoint tells none | the response's `date`; a number that no other reply has |
+//! | how long a key is benched that was denied | 60 s, doubled with each further denial up to 1 h; until the hint, if that is later |
+//!
+//! Nothing else is configured. The bounds are:
 //!
 //! | what | bound | past it |
 //! |---|---|---|
@@ -104,14 +117,25 @@
 //! | an unfinished event that [`openai::UsageFilter`] holds back | 64 KiB | passes |
 //! | a message in an [`ErrorBody`] | 2 KiB, other texts 128 bytes | cut |
 //! | a [`Secret`] | 16 KiB | an error |
+//! | [`Keys`] | 256, with ids of 64 bytes | an error |
+//! | a hint that a key is benched until | 1 day | taken for that |
+//! | an [`estimate::Estimate`] of a body that is no JSON object, or deeper than 128 levels | | that of a text |
+//! | what is [converted](convert#bounds): a whole reply, an error | 32 MiB, 64 KiB | a 502 |
+//! | an object in it that is looked into | 256 members | an error |
+//! | what the conversion of a stream holds back | 4 MiB | an error event, the stream breaks off, or a signature is not told |
+//! | a limit header | 64 bytes; a count of 10¹⁵, a reset 32 days away | that dimension is absent |
 
 pub mod anthropic;
+pub mod convert;
 mod credentials;
 mod dialect;
 mod error;
+pub mod estimate;
 pub mod gemini;
 mod json;
 mod judge;
+pub mod keys;
+mod limits;
 mod meter;
 pub mod openai;
 mod reader;
@@ -126,6 +150,7 @@ pub use self::{
     error::{ErrorBody, ErrorReply},
     gemini::Gemini,
     judge::AnyPath,
+    keys::{CredentialsLayer, Key, Keys},
     openai::OpenAi,
     secret::{Secret, SecretError},
 };

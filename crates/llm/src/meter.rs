@@ -5,3 +5,31 @@ mod stream;
 mod text;
 
 pub(crate) use self::{stream::StreamMeter, text::TextMeter};
+
+/// What stands after the last event of a stream that came to a clean end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tail {
+    /// Nothing that counts.
+    Empty,
+    /// `[DONE]`, without the blank line that should follow. Some servers leave it out there.
+    Done,
+    /// The beginning of an event: the stream was cut off.
+    Cut,
+}
+
+// ===== impl Tail =====
+
+impl Tail {
+    /// Of what a decoder has left.
+    pub(crate) fn of(unfinished: &[u8]) -> Self {
+        match unfinished.trim_ascii() {
+            [] => Self::Empty,
+            // A comment.
+            [b':', rest @ ..] if memchr::memchr2(b'\n', b'\r', rest).is_none() => Self::Empty,
+            [b'd', b'a', b't', b'a', b':', rest @ ..] if rest.trim_ascii() == b"[DONE]" => {
+                Self::Done
+            }
+            _ => Self::Cut,
+        }
+    }
+}

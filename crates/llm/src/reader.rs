@@ -5,13 +5,13 @@ use buttress_core::{Outcome, Usage};
 use crate::{
     ErrorBody,
     json::{Bad, Cursor, Kind},
-    shape::{Counts, Role, Tokens},
+    shape::{Counts, Lexemes, Role},
 };
 
 /// Reads the JSON texts of one reply in order: the events of a stream, or the one body.
 pub(crate) trait Reader: Send {
     /// Reads one. Of one that is malformed, nothing counts.
-    fn read(&mut self, text: &[u8], tokens: &mut Tokens) -> Result<Said, Bad>;
+    fn read(&mut self, text: &[u8], lexemes: &mut Lexemes) -> Result<Said, Bad>;
 
     /// One more came that says nothing but these counts, as [`Repeatable`] named them.
     fn repeat(&mut self, counts: &Counts);
@@ -94,17 +94,17 @@ impl Said {
 
 /// A value that matters to nobody. Whether it holds anything.
 #[inline]
-pub(crate) fn skip(json: &mut Cursor<'_>, tokens: &mut Tokens) -> bool {
-    json.skip_telling(|span, kind| tokens.add(span, kind, Role::Nothing))
+pub(crate) fn skip(json: &mut Cursor<'_>, lexemes: &mut Lexemes) -> bool {
+    json.skip_telling(|span, kind| lexemes.add(span, kind, Role::Nothing))
 }
 
 /// A number that is this one of the counts.
-pub(crate) fn counted(json: &mut Cursor<'_>, tokens: &mut Tokens, which: u8) -> Option<u64> {
+pub(crate) fn counted(json: &mut Cursor<'_>, lexemes: &mut Lexemes, which: u8) -> Option<u64> {
     let is_number = json.kind() == Kind::Number;
     let start = json.at();
     let count = count(json);
     if is_number {
-        tokens.add(start..json.at(), Kind::Number, Role::Count(which));
+        lexemes.add(start..json.at(), Kind::Number, Role::Count(which));
     }
     count
 }

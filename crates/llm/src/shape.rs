@@ -39,8 +39,8 @@ pub(crate) struct Counts {
 
 /// The strings and numbers in a text that may be any others, as far as its reader is concerned.
 #[derive(Clone, Debug)]
-pub(crate) struct Tokens {
-    tokens: [Token; Tokens::MOST],
+pub(crate) struct Lexemes {
+    lexemes: [Lexeme; Lexemes::MOST],
     count: usize,
     /// More than that, or nobody asks.
     over: bool,
@@ -50,7 +50,7 @@ pub(crate) struct Tokens {
     known: usize,
 }
 
-/// What a token means.
+/// What a lexeme means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Role {
     /// Nothing.
@@ -65,7 +65,7 @@ pub(crate) enum Role {
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Token {
+struct Lexeme {
     /// Inside of the quotes, if it is a string.
     start: u16,
     end: u16,
@@ -79,11 +79,11 @@ struct Token {
 struct Shape {
     /// An event of this shape, from its first byte to the end of its blank line.
     frame: Vec<u8>,
-    tokens: Tokens,
+    lexemes: Lexemes,
     /// Where in the frame that part of the data is that says nothing.
     prefix: Range<usize>,
-    /// Those of the tokens that are holes, in their order.
-    holes: Vec<Token>,
+    /// Those of the lexemes that are holes, in their order.
+    holes: Vec<Lexeme>,
     /// Of the event that matched last.
     counts: Counts,
     /// There is content, whatever is in the holes.
@@ -119,9 +119,9 @@ impl Counts {
     }
 }
 
-// ===== impl Tokens =====
+// ===== impl Lexemes =====
 
-impl Tokens {
+impl Lexemes {
     const MOST: usize = 24;
 
     /// Enters the object that `text` is, past what is known of it.
@@ -156,7 +156,7 @@ impl Tokens {
             self.over = true;
             return;
         }
-        self.tokens[self.count] = Token {
+        self.lexemes[self.count] = Lexeme {
             // Both are at most `LONGEST`.
             start: span.start as u16,
             end: span.end as u16,
@@ -167,19 +167,19 @@ impl Tokens {
         self.count += 1;
     }
 
-    fn all(&self) -> &[Token] {
-        &self.tokens[..self.count]
+    fn all(&self) -> &[Lexeme] {
+        &self.lexemes[..self.count]
     }
 
-    fn all_mut(&mut self) -> &mut [Token] {
-        &mut self.tokens[..self.count]
+    fn all_mut(&mut self) -> &mut [Lexeme] {
+        &mut self.lexemes[..self.count]
     }
 }
 
-impl Default for Tokens {
+impl Default for Lexemes {
     fn default() -> Self {
         Self {
-            tokens: [Token::default(); Self::MOST],
+            lexemes: [Lexeme::default(); Self::MOST],
             count: 0,
             over: false,
             prefix: 0,
@@ -188,9 +188,9 @@ impl Default for Tokens {
     }
 }
 
-// ===== impl Token =====
+// ===== impl Lexeme =====
 
-impl Token {
+impl Lexeme {
     fn span(&self) -> Range<usize> {
         self.start as usize..self.end as usize
     }
@@ -221,7 +221,7 @@ impl Shapes {
     }
 
     /// For an event that is not found, and must be read: what is known of it all the same.
-    pub(crate) fn begin(&self, data: &[u8]) -> Tokens {
+    pub(crate) fn begin(&self, data: &[u8]) -> Lexemes {
         let shape = &self.shapes[self.last];
         shape.begin(data).unwrap_or_default()
     }
@@ -232,14 +232,14 @@ impl Shapes {
     }
 
     /// Learns from an event, which was read to its end and says nothing but these counts, and that
-    /// there is content: in the tokens for it, or (`content`) besides.
+    /// there is content: in the lexemes for it, or (`content`) besides.
     ///
-    /// `data` is that part of `frame` in which the tokens are.
+    /// `data` is that part of `frame` in which the lexemes are.
     pub(crate) fn learn(
         &mut self,
         frame: &[u8],
         data: &[u8],
-        mut tokens: Tokens,
+        mut lexemes: Lexemes,
         counts: Counts,
         content: bool,
     ) {
@@ -248,17 +248,17 @@ impl Shapes {
         let within = start
             .checked_add(data.len())
             .is_some_and(|end| end <= frame.len());
-        if tokens.over || !within || frame.len() > LONGEST {
+        if lexemes.over || !within || frame.len() > LONGEST {
             return;
         }
-        for token in tokens.all_mut() {
-            token.shift(start as u16);
+        for lexeme in lexemes.all_mut() {
+            lexeme.shift(start as u16);
         }
-        let prefix = start..start + tokens.prefix;
-        let alike = |shape: &Shape| shape.known && shape.is_like(frame, &tokens);
+        let prefix = start..start + lexemes.prefix;
+        let alike = |shape: &Shape| shape.known && shape.is_like(frame, &lexemes);
         let which = match self.shapes.iter().position(alike) {
             Some(which) => {
-                self.shapes[which].open(frame, &mut tokens);
+                self.shapes[which].open(frame, &mut lexemes);
                 which
             }
             None if self.shapes[self.last].known => self.last ^ 1,
@@ -266,16 +266,16 @@ impl Shapes {
         };
         self.last = which;
         let content = content
-            || tokens.all().iter().any(|token| {
-                token.role == Role::Content && !token.hole && !token.span().is_empty()
+            || lexemes.all().iter().any(|lexeme| {
+                lexeme.role == Role::Content && !lexeme.hole && !lexeme.span().is_empty()
             });
         let shape = &mut self.shapes[which];
         shape.frame.clear();
         shape.frame.extend_from_slice(frame);
         shape.holes.clear();
-        let holes = tokens.all().iter().filter(|token| token.hole);
+        let holes = lexemes.all().iter().filter(|lexeme| lexeme.hole);
         shape.holes.extend(holes);
-        shape.tokens = tokens;
+        shape.lexemes = lexemes;
         shape.prefix = prefix;
         shape.counts = counts;
         shape.content = content;
@@ -316,29 +316,29 @@ impl Shape {
         (len <= LONGEST).then_some(Match { len, content })
     }
 
-    /// The tokens in the first part of another event, if it is the same as in this one.
-    fn begin(&self, data: &[u8]) -> Option<Tokens> {
+    /// The lexemes in the first part of another event, if it is the same as in this one.
+    fn begin(&self, data: &[u8]) -> Option<Lexemes> {
         let prefix = &self.frame[self.prefix.clone()];
         if prefix.is_empty() || !data.starts_with(prefix) {
             return None;
         }
-        let mut tokens = self.tokens.clone();
-        tokens.known = prefix.len();
-        tokens.count = tokens
+        let mut lexemes = self.lexemes.clone();
+        lexemes.known = prefix.len();
+        lexemes.count = lexemes
             .all()
             .iter()
-            .take_while(|token| token.span().end <= self.prefix.end)
+            .take_while(|lexeme| lexeme.span().end <= self.prefix.end)
             .count();
-        for token in tokens.all_mut() {
-            token.start -= self.prefix.start as u16;
-            token.end -= self.prefix.start as u16;
+        for lexeme in lexemes.all_mut() {
+            lexeme.start -= self.prefix.start as u16;
+            lexeme.end -= self.prefix.start as u16;
         }
-        Some(tokens)
+        Some(lexemes)
     }
 
-    /// Whether an event is the same outside of all tokens.
-    fn is_like(&self, frame: &[u8], tokens: &Tokens) -> bool {
-        let (ours, theirs) = (self.tokens.all(), tokens.all());
+    /// Whether an event is the same outside of all lexemes.
+    fn is_like(&self, frame: &[u8], lexemes: &Lexemes) -> bool {
+        let (ours, theirs) = (self.lexemes.all(), lexemes.all());
         if ours.len() != theirs.len() {
             return false;
         }
@@ -356,10 +356,10 @@ impl Shape {
         self.frame[our_from..] == frame[their_from..]
     }
 
-    /// Marks those tokens of a like event that may be any: those which were so before, and those
+    /// Marks those lexemes of a like event that may be any: those which were so before, and those
     /// which differ.
-    fn open(&self, frame: &[u8], tokens: &mut Tokens) {
-        for (our, their) in self.tokens.all().iter().zip(tokens.all_mut()) {
+    fn open(&self, frame: &[u8], lexemes: &mut Lexemes) {
+        for (our, their) in self.lexemes.all().iter().zip(lexemes.all_mut()) {
             their.hole |= our.hole || self.frame[our.span()] != frame[their.span()];
         }
     }
@@ -383,13 +383,13 @@ fn number(text: &[u8]) -> Option<(usize, u64)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Counts, Match, Role, Shapes, Tokens};
+    use super::{Counts, Lexemes, Match, Role, Shapes};
     use crate::json::{Cursor, Kind, Strings};
 
     /// Learns from an event whose first string is content, and whose first number is a count.
     fn learn(shapes: &mut Shapes, frame: &str) {
         let data = frame.strip_prefix("data: ").unwrap().trim_end();
-        let (mut tokens, mut counts) = (Tokens::default(), Counts::default());
+        let (mut lexemes, mut counts) = (Lexemes::default(), Counts::default());
         let (mut string, mut number) = (Role::Content, Role::Count(0));
         Cursor::new(data.as_bytes(), Strings::Lax).skip_telling(|span, kind| {
             let role = match kind {
@@ -399,9 +399,9 @@ mod tests {
             if role == Role::Count(0) {
                 counts.set(0, data[span.clone()].parse().ok());
             }
-            tokens.add(span, kind, role);
+            lexemes.add(span, kind, role);
         });
-        shapes.learn(frame.as_bytes(), data.as_bytes(), tokens, counts, false);
+        shapes.learn(frame.as_bytes(), data.as_bytes(), lexemes, counts, false);
     }
 
     fn found(shapes: &mut Shapes, frame: &str) -> Option<(usize, bool, Option<u64>)> {
@@ -510,7 +510,7 @@ mod tests {
 
     #[test]
     fn what_is_too_much_is_not_learned() {
-        let strings = ["\"\""; Tokens::MOST + 1].join(",");
+        let strings = ["\"\""; Lexemes::MOST + 1].join(",");
         for event in [
             format!("data: [{strings}]\n\n"),
             format!("data: [\"{}\"]\n\n", "x".repeat(super::LONGEST)),

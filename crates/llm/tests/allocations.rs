@@ -10,11 +10,17 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use buttress_llm::{Dialect, openai::UsageFilter, request::Peek};
+use buttress_http::{ByStatus, TrackLayer};
+use buttress_llm::{
+    CredentialsLayer, Dialect, Keys, Secret, estimate::Estimate, openai::UsageFilter, request::Peek,
+};
 use bytes::{Bytes, BytesMut};
 use common::{meter, stream_head};
+use http::{Request, Response};
 use http_body::{Body, Frame};
+use http_body_util::Full;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use tower::{Layer, Service, service_fn};
 
 #[global_allocator]
 static HEAP: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -116,5 +122,47 @@ fn a_chunk_costs_no_allocation() {
     assert!(filtered < 20, "{filtered}");
 
     let body = Bytes::from_static(br#"{"model":"a","stream":true,"messages":[{"role":"user"}]}"#);
+    assert_eq!(allocations(|| Estimate::of_body(&body)), 0);
     assert_eq!(allocations(|| Peek::new(body)), 0);
+
+    // A call with a key costs one box for each response that is followed, of however many keys.
+    let client = service_fn(|_: Request<()>| async {
+        Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("hello")))
+    });
+    let tracked = TrackLayer::new(ByStatus).layer(client);
+    let bare = allocations(|| call(&mut { tracked }, request()));
+    for ids in [&["a"][..], &["a", "b", "c"]] {
+        let secrets = ids.iter().map(|id| Secret::new(id).unwrap());
+        let layer = CredentialsLayer::new(Dialect::OpenAi, Keys::new(secrets).unwrap());
+        for layer in [layer.clone(), layer.in_turn()] {
+            let mut service = layer.layer(tracked);
+            call(&mut service, request());
+            let keyed = allocations(|| call(&mut service, request()));
+            assert_eq!(keyed, bare + 1);
+        }
+    }
+}
+
+/// A request that has a credential already, so that its headers need not grow.
+fn request() -> Request<()> {
+    let request = Request::get("/v1/models").header("authorization", "Bearer caller");
+    request.body(()).unwrap()
+}
+
+/// Calls, and reads the body to its end.
+fn call<S, B>(service: &mut S, request: Request<()>)
+where
+    S: Service<Request<()>, Response = Response<B>, Error = Infallible>,
+    B: Body<Data = Bytes>,
+{
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(service.poll_ready(&mut cx).is_ready());
+    let mut called = std::pin::pin!(service.call(request));
+    let Poll::Ready(Ok(response)) = called.as_mut().poll(&mut cx) else {
+        panic!("nothing here waits");
+    };
+    let mut body = std::pin::pin!(response.into_body());
+    while let Poll::Ready(Some(frame)) = body.as_mut().poll_frame(&mut cx) {
+        assert!(frame.is_ok());
+    }
 }

@@ -6,9 +6,15 @@ use axum::{Router, body::Body, routing::get};
 use buttress_http::BoxError;
 use bytes::Bytes;
 use http::{Request, Response, header};
+use http_body_util::Either;
 use tower::ServiceExt;
 
-use crate::{face, front, gateway::Gateway, models, pages, web};
+use crate::{
+    face,
+    front::{self, Answer},
+    gateway::Gateway,
+    models, pages, web,
+};
 
 /// What peers are served: the pages, those of them that may see them.
 #[derive(Debug)]
@@ -72,7 +78,7 @@ impl App {
         Self { gateway, router }
     }
 
-    pub(crate) async fn serve<B>(&self, request: Request<B>) -> Response<Body>
+    pub(crate) async fn serve<B>(&self, request: Request<B>) -> Answer
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
@@ -83,7 +89,7 @@ impl App {
         let mut answer = if face::is_call(&request) {
             front::serve(&self.gateway, request).await
         } else {
-            self.route(request).await
+            self.route(request).await.map(Either::Right)
         };
         if let Some(origin) = listed {
             web::open(&mut answer, origin);
@@ -117,7 +123,7 @@ impl App {
 
     /// Whether it was answered with a part of the request unread, which stands in the way of the
     /// connection's next one.
-    pub(crate) fn closes(answer: &Response<Body>) -> bool {
+    pub(crate) fn closes(answer: &Answer) -> bool {
         // Of an endpoint's reply, this header is taken out.
         answer.headers().contains_key(header::CONNECTION)
     }

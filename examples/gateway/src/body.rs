@@ -1,13 +1,10 @@
 //! The body of a request, read whole: bounded in bytes and in time.
 
-use std::{
-    future::poll_fn,
-    pin::{Pin, pin},
-    task::Poll,
-};
+use std::{future::poll_fn, pin::pin, task::Poll};
 
 use bytes::{Bytes, BytesMut};
 use http_body::Body;
+use http_body_util::BodyExt;
 use tokio::time::timeout;
 
 use crate::config::Limits;
@@ -68,17 +65,13 @@ async fn data<B>(body: &mut B) -> Result<Option<Bytes>, BodyFault>
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    loop {
-        match poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
-            None => return Ok(None),
-            Some(Err(_)) => return Err(BodyFault::Broken),
-            Some(Ok(frame)) => {
-                if let Ok(data) = frame.into_data() {
-                    return Ok(Some(data));
-                }
-            }
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| BodyFault::Broken)?;
+        if let Ok(data) = frame.into_data() {
+            return Ok(Some(data));
         }
     }
+    Ok(None)
 }
 
 #[cfg(test)]

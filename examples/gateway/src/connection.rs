@@ -29,6 +29,7 @@ use tokio::{
 use crate::{
     app::App,
     config::Limits,
+    seldom::Seldom,
     socket::{Socket, StillSending, Version},
     upload::Upload,
 };
@@ -128,9 +129,11 @@ impl Protocols {
         });
         let connection = self.http1.serve_connection(TokioIo::new(socket), service);
         let mut connection = pin!(connection);
+        // The connection is polled several times a request.
         tokio::select! {
+            biased;
             _ = &mut connection => return,
-            () = stopped(&mut self.stop) => {}
+            () = Seldom::new(stopped(&mut self.stop)) => {}
         }
         connection.as_mut().graceful_shutdown();
         let _ = connection.await;

@@ -6,7 +6,7 @@ use buttress_http::{
     BoxError, Judge, TrackLayer, TrackService,
     client::{self, Client, ResponseBody},
 };
-use buttress_llm::{AnyPath, Dialect, Secret, strip_credentials};
+use buttress_llm::{AnyPath, Dialect, Secret, convert::Converted, strip_credentials};
 use bytes::Bytes;
 use http::{Extensions, HeaderValue, Request, header, request};
 use http_body_util::Full;
@@ -15,7 +15,8 @@ use tower::{Service, ServiceBuilder, util::MapErr};
 use crate::{
     callers::Caller,
     config,
-    headers::{is_callers, take_out},
+    fault::Fault,
+    headers::{is_callers, is_of_a_dialect, take_out},
     stats::Counters,
     target::Targets,
 };
@@ -37,7 +38,8 @@ pub(crate) struct Endpoint {
 /// The layers of a call, over the client.
 type Stack<J> = TrackService<MapErr<Client, fn(client::Error) -> BoxError>, J>;
 
-pub(crate) type Reply = http::Response<buttress_http::Body<ResponseBody>>;
+pub(crate) type Reply = http::Response<ReplyBody>;
+pub(crate) type ReplyBody = buttress_http::Body<ResponseBody>;
 
 /// Puts the stack together, outermost layer first.
 ///
@@ -99,6 +101,10 @@ impl Endpoint {
     /// The request as it goes to this endpoint, from the head of the caller's.
     pub(crate) fn request(&self, mut head: request::Parts, body: Bytes) -> Request<Full<Bytes>> {
         head.uri = self.targets.of(head.uri);
+        self.request_to(head, body)
+    }
+
+    fn request_to(&self, mut head: request::Parts, body: Bytes) -> Request<Full<Bytes>> {
         let caller = head.extensions.remove::<Caller>();
         head.extensions = Extensions::new();
         if let Some(caller) = caller {
@@ -117,5 +123,17 @@ impl Endpoint {
             None => strip_credentials(headers),
         }
         Request::from_parts(head, Full::new(body))
+    }
+
+    /// The request in this endpoint's dialect, from the head of a caller who speaks another.
+    pub(crate) fn converted(
+        &self,
+        mut head: request::Parts,
+        model: &str,
+        converted: &Converted,
+    ) -> Result<Request<Full<Bytes>>, Fault> {
+        head.uri = self.targets.chat(model, converted.is_stream())?;
+        take_out(&mut head.headers, is_of_a_dialect);
+        Ok(self.request_to(head, converted.body().clone()))
     }
 }

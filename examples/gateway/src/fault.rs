@@ -1,20 +1,19 @@
 //! Why there is no reply from an endpoint, and how that is told in the caller's dialect.
 
 use std::{
-    convert::Infallible,
     fmt,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
 use axum::body::Body;
-use buttress_core::{Refuse, Refused};
-use buttress_http::{BoxError, HttpServer, client::Kind, outcome_of_error};
-use buttress_llm::{Dialect, ErrorReply, request::PeekError};
-use bytes::Bytes;
+use buttress_core::Refused;
+use buttress_http::{
+    BoxError, client::Kind, outcome_of_error, retry_after::whole_seconds, status_of_refusal,
+};
+use buttress_llm::{Dialect, ErrorReply, convert::ConvertError, request::PeekError};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
-use http_body_util::Empty;
 
-use crate::{body::BodyFault, callers::KeyFault, config::Limits, front, gateway::Id, web::Foreign};
+use crate::{body::BodyFault, callers::KeyFault, config::Limits, gateway::Id, web::Foreign};
 
 /// What went wrong.
 #[derive(Debug)]
@@ -47,6 +46,8 @@ pub(crate) enum Fault {
     Model(String),
     /// A route takes this model, but its endpoints speak only this other dialect.
     OtherDialect(String, Dialect),
+    /// The endpoint of this name speaks another dialect, in which the request cannot be said.
+    Convert(String, ConvertError),
     /// The endpoint of this name could not be reached, or broke off before it replied.
     Endpoint(String, BoxError),
     /// The endpoint of this name wants the call to go elsewhere.
@@ -61,7 +62,7 @@ pub(crate) struct TurnedAway {
     counts: [AtomicU64; REASONS.len()],
 }
 
-const REASONS: [&str; 12] = [
+const REASONS: [&str; 13] = [
     "unknown_path",
     "wrong_method",
     "foreign_page",
@@ -74,6 +75,7 @@ const REASONS: [&str; 12] = [
     "no_model",
     "unknown_model",
     "other_dialect",
+    "not_convertible",
 ];
 
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
@@ -96,6 +98,7 @@ impl Fault {
             Self::NoModel => "no_model",
             Self::Model(_) => "unknown_model",
             Self::OtherDialect(..) => "other_dialect",
+            Self::Convert(..) => "not_convertible",
             Self::Endpoint(..) | Self::Redirect(..) | Self::Empty(..) => "endpoint",
         }
     }
@@ -113,9 +116,10 @@ impl Fault {
             Self::Encoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Body(BodyFault::TooLarge, _) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Body(BodyFault::TooSlow, _) => StatusCode::REQUEST_TIMEOUT,
-            Self::Body(BodyFault::Broken, _) | Self::Malformed(_) | Self::NoModel => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::Body(BodyFault::Broken, _)
+            | Self::Malformed(_)
+            | Self::NoModel
+            | Self::Convert(..) => StatusCode::BAD_REQUEST,
             Self::Endpoint(_, error) => status_of(error),
             Self::Redirect(..) | Self::Empty(..) => StatusCode::BAD_GATEWAY,
         }
@@ -131,11 +135,23 @@ impl Fault {
     }
 
     /// What it is exactly, in the words of OpenAI's dialect, and what of the request is wrong.
-    fn code(&self) -> Option<(&'static str, Option<&'static str>)> {
+    fn code(&self) -> Option<&'static str> {
         match self {
-            Self::Model(_) | Self::OtherDialect(..) => Some(("model_not_found", Some("model"))),
-            Self::Forbidden(_) => Some(("model_not_allowed", Some("model"))),
-            Self::Key(_) => Some(("invalid_api_key", None)),
+            Self::Model(_) | Self::OtherDialect(..) => Some("model_not_found"),
+            Self::Forbidden(_) => Some("model_not_allowed"),
+            Self::Key(_) => Some("invalid_api_key"),
+            Self::Convert(_, ConvertError::Unfit { .. }) => Some("unsupported_parameter"),
+            _ => None,
+        }
+    }
+
+    /// The member of the request that it is about.
+    fn field(&self) -> Option<&str> {
+        match self {
+            Self::NoModel | Self::Model(_) | Self::OtherDialect(..) | Self::Forbidden(_) => {
+                Some("model")
+            }
+            Self::Convert(_, error) => error.field().filter(|field| !field.is_empty()),
             _ => None,
         }
     }
@@ -144,11 +160,11 @@ impl Fault {
     pub(crate) fn answer(&self, dialect: Dialect, id: Id) -> Response<Body> {
         let (message, name) = (self.to_string(), id.to_string());
         let mut error = ErrorReply::new(self.named(), &message);
-        if let Some((code, param)) = self.code() {
+        if let Some(code) = self.code() {
             error = error.code(code);
-            if let Some(param) = param {
-                error = error.param(param);
-            }
+        }
+        if let Some(field) = self.field() {
+            error = error.param(field);
         }
         error = error.request_id(&name);
         let mut answer = Response::new(Body::from(error.json(dialect)));
@@ -158,7 +174,7 @@ impl Fault {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/json"),
         );
-        headers.insert(front::id_header(dialect), id.header());
+        headers.insert(dialect.request_id_header(), id.header());
         match self {
             Self::Method(_, allowed) => {
                 headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
@@ -172,8 +188,7 @@ impl Fault {
                 let again = if outcome.again() { "true" } else { "false" };
                 headers.insert(SHOULD_RETRY, HeaderValue::from_static(again));
                 if let Some(wait) = outcome.retry_after {
-                    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-                    headers.insert(header::RETRY_AFTER, seconds.into());
+                    headers.insert(header::RETRY_AFTER, whole_seconds(wait).into());
                 }
             }
             Self::Redirect(..) => {
@@ -249,6 +264,10 @@ impl fmt::Display for Fault {
                     "the model `{model}` is served here in the dialect of {dialect} alone: {paths}"
                 )
             }
+            Self::Convert(endpoint, error) => match error {
+                ConvertError::Unfit { .. } => write!(f, "endpoint `{endpoint}`: {error}"),
+                _ => error.fmt(f),
+            },
             Self::Endpoint(endpoint, error) => {
                 write!(f, "endpoint `{endpoint}`: ")?;
                 match (Refused::find(&**error), Kind::of(&**error)) {
@@ -280,12 +299,7 @@ impl fmt::Display for Fault {
 /// What an error that came instead of a reply is told as.
 pub(crate) fn status_of(error: &BoxError) -> StatusCode {
     if let Some(refused) = Refused::find(&**error) {
-        let answer: Result<Response<buttress_http::Body<Empty<Bytes>>>, Infallible> =
-            HttpServer.refuse(refused);
-        return match answer {
-            Ok(answer) => answer.status(),
-            Err(never) => match never {},
-        };
+        return status_of_refusal(refused);
     }
     match Kind::of(&**error) {
         Kind::ConnectTimeout | Kind::Timeout => StatusCode::GATEWAY_TIMEOUT,
@@ -299,7 +313,7 @@ fn path_of(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::OpenAi => "POST /v1/chat/completions",
         Dialect::Anthropic => "POST /v1/messages",
-        _ => "no path of the gateway reaches it yet",
+        _ => "no path of this gateway",
     }
 }
 
@@ -324,7 +338,7 @@ mod tests {
 
     use buttress_core::{Reason, Refused};
     use buttress_http::BoxError;
-    use buttress_llm::{Dialect, request::Peek};
+    use buttress_llm::{Dialect, convert::ConvertError, request::Peek};
     use http::{Method, StatusCode};
 
     use super::{Fault, REASONS, TurnedAway};
@@ -380,6 +394,10 @@ mod tests {
             Fault::NoModel,
             Fault::Model(String::new()),
             Fault::OtherDialect(String::new(), Dialect::OpenAi),
+            Fault::Convert(
+                String::new(),
+                ConvertError::Syntax(Peek::new("{").unwrap_err()),
+            ),
         ];
         let turned_away = TurnedAway::default();
         for fault in &faults {

@@ -1,24 +1,29 @@
 //! The way of a request: from a caller to an endpoint, and the way of its reply back.
 
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc};
 
 use axum::{body::Body, extract::State};
 use buttress_core::{Class, Completion, settle};
-use buttress_http::Http;
-use buttress_llm::{Dialect, openai::UsageFilter, request::Peek};
+use buttress_http::{Http, sse::is_event_stream};
+use buttress_llm::{
+    Dialect,
+    convert::{Conversion, Converted},
+    openai::UsageFilter,
+    request::Peek,
+};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header,
     request::Parts,
 };
 use http_body::Body as _;
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 
 use crate::{
     body,
     call::{Call, Line},
     callers::Caller,
-    endpoint::{Endpoint, Reply},
+    endpoint::{Endpoint, Reply, ReplyBody},
     face::{self, Asks, Face},
     fault::{self, Fault},
     gateway::{Gateway, Id},
@@ -27,16 +32,22 @@ use crate::{
     written::Written,
 };
 
+/// What callers are sent: replies as they come, in a box because they are moved often; or whatever
+/// was made here.
+pub(crate) type Answer = Response<Either<Pin<Box<Written<ReplyBody>>>, Body>>;
+
 /// A request that an endpoint will be asked.
 struct Asked {
     endpoint: Arc<Endpoint>,
     request: Request<Full<Bytes>>,
     /// We asked for the usage of the stream, and the caller did not.
     usage: bool,
+    /// The endpoint speaks another dialect than the caller.
+    converted: Option<Converted>,
 }
 
 /// Serves one call, whatever becomes of it.
-pub(crate) async fn serve<B>(gateway: &Gateway, request: Request<B>) -> Response<Body>
+pub(crate) async fn serve<B>(gateway: &Gateway, request: Request<B>) -> Answer
 where
     B: http_body::Body<Data = Bytes> + Unpin,
 {
@@ -66,7 +77,7 @@ where
         if unread {
             close(&mut answer, version);
         }
-        answer
+        answer.map(Either::Right)
     })
 }
 
@@ -155,17 +166,30 @@ fn understand(
         .routes
         .find(model)
         .ok_or_else(|| Fault::Model(model.to_owned()))?;
-    let endpoint = route.endpoint(face.dialect).ok_or_else(|| {
-        let other = route
-            .first()
-            .map_or(Dialect::Gemini, |endpoint| endpoint.dialect);
-        Fault::OtherDialect(model.to_owned(), other)
-    })?;
+    let endpoint = match face.asks {
+        Asks::Reply => route.first(),
+        // What is no reply of a model stays in its dialect.
+        Asks::Other => (route.speaking(face.dialect))
+            .ok_or_else(|| Fault::OtherDialect(model.to_owned(), route.first().dialect))?,
+    };
 
     // Every byte stays what it was, but for what truth needs.
     let mut edit = asked.edit();
     if let Some(name) = route.rename() {
         edit = edit.model(name);
+    }
+    if endpoint.dialect != face.dialect {
+        let way = Conversion::new(face.dialect, endpoint.dialect);
+        let name = endpoint.name.clone();
+        let converted =
+            (way.request(edit.finish())).map_err(|error| Fault::Convert(name, error))?;
+        let model = route.rename().unwrap_or(model);
+        return Ok(Asked {
+            request: endpoint.converted(head, model, &converted)?,
+            endpoint: endpoint.clone(),
+            usage: false,
+            converted: Some(converted),
+        });
     }
     // A chat's stream tells its usage only to those who ask.
     let usage = face == Face::CHAT && asked.stream() && !asked.include_usage();
@@ -176,15 +200,17 @@ fn understand(
         request: endpoint.request(head, edit.finish()),
         endpoint: endpoint.clone(),
         usage,
+        converted: None,
     })
 }
 
 /// Asks the endpoint, and follows its reply to the end.
-async fn ask(asked: Asked, face: Face, id: Id, line: Line) -> Result<Response<Body>, Fault> {
+async fn ask(asked: Asked, face: Face, id: Id, line: Line) -> Result<Answer, Fault> {
     let Asked {
         endpoint,
         request,
         usage,
+        converted,
     } = asked;
     let mut call = Call::begin(&endpoint, line);
     // If nobody waits any more, this is dropped before the call.
@@ -198,6 +224,14 @@ async fn ask(asked: Asked, face: Face, id: Id, line: Line) -> Result<Response<Bo
         Ok(reply) if face.asks == Asks::Reply && is_empty(reply) => Some(Fault::Empty as _),
         _ => None,
     };
+    if unfit.is_none()
+        && let Some(converted) = converted
+    {
+        result = match result {
+            Ok(reply) => Ok(converted.response(reply).await),
+            Err(error) => Err(error),
+        };
+    }
     match &mut result {
         Ok(_) if unfit.is_some() => call.answered(StatusCode::BAD_GATEWAY, || id.header()),
         Ok(reply) => {
@@ -241,35 +275,19 @@ fn clean(headers: &mut HeaderMap, dialect: Dialect, id: Id) -> &HeaderValue {
         headers.insert(BUFFERING, HeaderValue::from_static("no"));
     }
     headers
-        .entry(id_header(dialect))
+        .entry(dialect.request_id_header())
         .or_insert_with(|| id.header())
 }
 
 /// The reply for the caller, its body as it comes.
-fn passed_on(reply: Reply, usage: bool, call: Call) -> Response<Body> {
+fn passed_on(reply: Reply, usage: bool, call: Call) -> Answer {
     let (mut head, body) = reply.into_parts();
     if usage && is_event_stream(&head.headers) {
         head.headers.remove(header::CONTENT_LENGTH);
-        Response::from_parts(head, Body::new(Written::new(UsageFilter::new(body), call)))
+        let filtered = Body::new(Written::new(UsageFilter::new(body), call));
+        Response::from_parts(head, Either::Right(filtered))
     } else {
-        Response::from_parts(head, Body::new(Written::new(body, call)))
-    }
-}
-
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    const EVENTS: &[u8] = b"text/event-stream";
-    let kind = headers
-        .get(header::CONTENT_TYPE)
-        .map_or(&b""[..], HeaderValue::as_bytes);
-    kind.get(..EVENTS.len())
-        .is_some_and(|kind| kind.eq_ignore_ascii_case(EVENTS))
-}
-
-/// The header in which this dialect's SDK looks for the id of a request.
-pub(crate) const fn id_header(dialect: Dialect) -> HeaderName {
-    match dialect {
-        Dialect::Anthropic => HeaderName::from_static("request-id"),
-        _ => HeaderName::from_static("x-request-id"),
+        Response::from_parts(head, Either::Left(Box::pin(Written::new(body, call))))
     }
 }
 

@@ -51,6 +51,11 @@ pub(crate) fn is_callers(name: &str) -> bool {
         || name.starts_with("access-control-")
 }
 
+/// Whether only an endpoint of one dialect understands it: its version, and what is switched on.
+pub(crate) fn is_of_a_dialect(name: &str) -> bool {
+    name.starts_with("anthropic-") || name.starts_with("openai-") || name.starts_with("x-goog-")
+}
+
 /// Whether it tells of the account at an endpoint, or of the endpoint as a site, which the gateway is
 /// not.
 pub(crate) fn is_endpoints(name: &str) -> bool {

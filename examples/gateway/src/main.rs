@@ -19,6 +19,7 @@ mod models;
 mod pages;
 mod pattern;
 mod route;
+mod seldom;
 mod server;
 mod simulate;
 mod socket;

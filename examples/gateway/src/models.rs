@@ -13,7 +13,13 @@ use http::Request;
 use serde_json::{Value, json};
 
 use crate::{
-    callers::Caller, endpoint::Endpoint, face, fault::Fault, front, gateway::Gateway, route::Routes,
+    callers::Caller,
+    endpoint::Endpoint,
+    face,
+    fault::Fault,
+    front,
+    gateway::Gateway,
+    route::{Route, Routes},
 };
 
 /// A model, and the endpoint that serves it first.
@@ -35,7 +41,7 @@ impl Model {
             .chain(had.map(String::as_str))
             .filter(|id| listed.insert(*id))
             .filter_map(|id| {
-                let endpoint = routes.find(id)?.first()?;
+                let endpoint = routes.find(id)?.first();
                 Some(Self {
                     id: id.to_owned(),
                     owner: endpoint.name.clone(),
@@ -107,7 +113,7 @@ pub(crate) async fn one(
         return Json(model.shown(dialect)).into_response();
     }
     // A route with `*` may take what nobody listed.
-    match gateway.routes.find(&id).and_then(|route| route.first()) {
+    match gateway.routes.find(&id).map(Route::first) {
         Some(endpoint) => {
             let owner = endpoint.name.clone();
             Json(Model { id, owner }.shown(dialect)).into_response()

@@ -18,8 +18,8 @@ pub(crate) struct Routes {
 /// Where calls for a model go.
 #[derive(Debug)]
 pub(crate) struct Route {
-    // In order of preference. Until there is failover, the first that speaks the caller's dialect
-    // serves, and the others wait for it.
+    // In order of preference; never none. Until there is failover, the first serves, and the others
+    // wait for it.
     endpoints: Vec<Arc<Endpoint>>,
     rename: Option<String>,
 }
@@ -74,18 +74,16 @@ impl Routes {
 // ===== impl Route =====
 
 impl Route {
-    /// The endpoint for callers who speak this dialect.
-    pub(crate) fn endpoint(&self, dialect: Dialect) -> Option<&Arc<Endpoint>> {
+    /// The endpoint that is preferred.
+    pub(crate) fn first(&self) -> &Arc<Endpoint> {
+        &self.endpoints[0]
+    }
+
+    /// The first endpoint that speaks this dialect.
+    pub(crate) fn speaking(&self, dialect: Dialect) -> Option<&Arc<Endpoint>> {
         self.endpoints
             .iter()
             .find(|endpoint| endpoint.dialect == dialect)
-    }
-
-    /// The first endpoint that any caller can reach.
-    pub(crate) fn first(&self) -> Option<&Arc<Endpoint>> {
-        self.endpoints
-            .iter()
-            .find(|endpoint| endpoint.dialect != Dialect::Gemini)
     }
 
     /// What the model is called upstream, if not as it is called here.

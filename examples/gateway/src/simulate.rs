@@ -15,7 +15,7 @@ use crate::config::Config;
 /// The simulated providers. They are there until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Simulated {
-    _providers: [Running; 2],
+    _providers: [Running; 3],
 }
 
 /// How fast they talk: 40 tokens a second.
@@ -28,12 +28,14 @@ pub(crate) async fn start(
     let openai = Provider::openai().on(Match::model("sim-flaky"), flaky());
     let openai = talkative(openai).start().await?;
     let anthropic = talkative(Provider::anthropic()).start().await?;
+    let gemini = talkative(Provider::gemini()).start().await?;
     let text = include_str!("simulate/gateway.toml")
         .replace("OPENAI", &openai.base_url())
-        .replace("ANTHROPIC", &anthropic.base_url());
+        .replace("ANTHROPIC", &anthropic.base_url())
+        .replace("GEMINI", &gemini.base_url());
     let config = Config::parse(Path::new("simulate/gateway.toml"), &text, listen, &|_| None);
     let config = config.map_err(|faults| faults.to_string())?;
-    let providers = [openai, anthropic];
+    let providers = [openai, anthropic, gemini];
     Ok((
         config,
         Simulated {

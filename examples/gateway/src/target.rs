@@ -1,14 +1,18 @@
 //! Where below its base URL an endpoint is asked.
 
-use buttress_llm::{Dialect, strip_query_credentials};
+use buttress_llm::{Dialect, gemini::Target, strip_query_credentials};
 use http::{Uri, uri::PathAndQuery};
+
+use crate::fault::Fault;
 
 /// Makes the path of an endpoint of a caller's path.
 ///
 /// Base URLs are those that the dialect's own SDK takes: OpenAI's has a version at its end, such as
-/// `/v1`, in whose place the caller's `/v1` stands; Anthropic's has none, and may have one here.
+/// `/v1`, in whose place the caller's `/v1` stands; Anthropic's has none, and may have one here;
+/// Gemini's has none, or such as `/v1beta`.
 #[derive(Debug)]
 pub(crate) struct Targets {
+    dialect: Dialect,
     versioned: bool,
     // Where nearly all calls come from, and go to.
     main: (&'static str, PathAndQuery),
@@ -22,12 +26,38 @@ impl Targets {
             Dialect::OpenAi => "/v1/chat/completions",
             _ => "/v1/messages",
         };
-        let versioned =
-            dialect == Dialect::OpenAi || base_url.trim_end_matches('/').ends_with("/v1");
+        let versioned = match dialect {
+            Dialect::OpenAi => true,
+            Dialect::Gemini => ["/v1", "/v1beta", "/v1alpha"]
+                .iter()
+                .any(|version| base_url.trim_end_matches('/').ends_with(version)),
+            _ => base_url.trim_end_matches('/').ends_with("/v1"),
+        };
         Self {
+            dialect,
             versioned,
             main: (path, below(versioned, PathAndQuery::from_static(path))),
         }
+    }
+
+    /// Path and query for a reply of this model.
+    pub(crate) fn chat(&self, model: &str, stream: bool) -> Result<Uri, Fault> {
+        if self.dialect != Dialect::Gemini {
+            return Ok(self.main.1.clone().into());
+        }
+        let (version, method) = match (self.versioned, stream) {
+            (true, false) => ("", "generateContent"),
+            (true, true) => ("", "streamGenerateContent?alt=sse"),
+            (false, false) => ("/v1beta", "generateContent"),
+            (false, true) => ("/v1beta", "streamGenerateContent?alt=sse"),
+        };
+        let any = format!("{version}/models/any:{method}").parse();
+        let any: Uri = any.map_err(|_| Fault::Model(model.to_owned()))?;
+        // Some have the name as the API lists it.
+        let name = model.strip_prefix("models/").unwrap_or(model);
+        Target::of(&any)
+            .and_then(|target| target.renamed(name).ok())
+            .ok_or_else(|| Fault::Model(model.to_owned()))
     }
 
     /// Path and query below the base URL, without a credential of the caller's.

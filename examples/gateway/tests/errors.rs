@@ -152,7 +152,6 @@ async fn a_path_without_an_endpoint_is_not_found_and_its_dialect_is_told_by_path
         ("/v1x", "", named, "openai"),
         ("/v1/messages/count_tokens", "", "{}", "anthropic"),
         ("/v1/messages/count_tokens", "", named, "anthropic"),
-        ("/v1/messages", "", named, "anthropic"),
         ("/v1/complete", VERSION, "{}", "anthropic"),
         ("/nowhere", VERSION, "{}", "anthropic"),
     ] {
@@ -206,10 +205,10 @@ async fn a_path_that_leaves_the_base_url_is_not_sent() {
 }
 
 #[tokio::test]
-async fn a_model_of_the_other_dialect_says_where_it_is_served() {
+async fn what_is_no_chat_stays_in_its_dialect_and_says_where_the_model_is_served() {
     for (dialect, path, other, there) in [
-        ("openai", MESSAGES, "anthropic", CHAT),
-        ("anthropic", CHAT, "openai", MESSAGES),
+        ("openai", "/v1/messages/count_tokens", "anthropic", CHAT),
+        ("anthropic", "/v1/embeddings", "openai", MESSAGES),
     ] {
         let gateway = limited(dialect);
         let answer = Caller::connect(gateway.address)
@@ -228,6 +227,33 @@ async fn a_model_of_the_other_dialect_says_where_it_is_served() {
                 "the model `m-1` is served here in the dialect of {dialect} alone: POST {there}"
             )
         );
+    }
+}
+
+#[tokio::test]
+async fn a_chat_that_an_endpoint_of_another_dialect_cannot_be_asked_is_told_by_the_member() {
+    for (dialect, path, body, other, said) in [
+        (
+            "openai",
+            MESSAGES,
+            "{\"model\":\"m-1\",\"messages\":[]}",
+            "anthropic",
+            "the body must have `max_tokens`",
+        ),
+        (
+            "anthropic",
+            CHAT,
+            "{\"model\":\"m-1\",\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}],\"logit_bias\":{\"1\":5}}",
+            "openai",
+            "endpoint `up`: `logit_bias` cannot be said in the dialect anthropic: it has no such member",
+        ),
+    ] {
+        let gateway = limited(dialect);
+        let answer = Caller::connect(gateway.address)
+            .await
+            .post(path, "", body)
+            .await;
+        assert_eq!(told(&answer, other, 400, "invalid_request_error"), said);
     }
 }
 

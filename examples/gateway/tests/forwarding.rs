@@ -308,20 +308,45 @@ async fn the_stream_of_another_path_is_not_held_back_and_not_judged_by_its_event
 }
 
 #[tokio::test]
-async fn one_model_is_served_to_callers_of_both_dialects_by_the_endpoint_of_theirs() {
-    let (mut one, mut other) = (Upstream::start().await, Upstream::start().await);
+async fn the_first_endpoint_of_a_route_serves_callers_of_both_dialects_and_other_paths_go_to_theirs()
+ {
+    const REPLY: &str = r#"{"id":"msg_1","type":"message","role":"assistant","model":"both","content":[{"type":"text","text":"Hello"}],"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":2,"output_tokens":1}}"#;
+    const ASKED: &str =
+        r#"{"model":"both","max_tokens":9,"messages":[{"role":"user","content":"Hi"}]}"#;
+
+    let (mut openai, mut anthropic) = (Upstream::start().await, Upstream::start().await);
     let more = format!(
         "[[endpoint]]\nname = \"other\"\ndialect = \"anthropic\"\nbase_url = \"{}\"\n[[route]]\nmodel = \"both\"\nendpoints = [\"other\", \"up\"]\n",
-        other.origin()
+        anthropic.origin()
     );
-    let gateway = Gateway::start(&config("openai", &one.origin(), &more));
-    for (upstream, path) in [(&mut one, CHAT), (&mut other, MESSAGES)] {
+    let gateway = Gateway::start(&config("openai", &openai.origin(), &more));
+    for (path, said) in [
+        (MESSAGES, REPLY),
+        (CHAT, r#""message":{"role":"assistant","content":"Hello""#),
+    ] {
         let mut caller = Caller::connect(gateway.address).await;
-        caller.start(path, "", "{\"model\":\"both\"}").await;
-        upstream.request().await;
-        upstream
-            .reply("200 OK", "content-type: application/json\r\n", "{}")
+        caller.start(path, "", ASKED).await;
+        assert!(
+            anthropic
+                .request()
+                .await
+                .head
+                .starts_with("POST /v1/messages ")
+        );
+        anthropic
+            .reply("200 OK", "content-type: application/json\r\n", REPLY)
             .await;
-        assert_eq!(caller.answer().await.status(), 200);
+        let answer = caller.answer().await;
+        assert_eq!(answer.status(), 200);
+        assert!(answer.text().contains(said), "{}", answer.text());
     }
+    let mut caller = Caller::connect(gateway.address).await;
+    caller
+        .start("/v1/embeddings", "", "{\"model\":\"both\"}")
+        .await;
+    openai.request().await;
+    openai
+        .reply("200 OK", "content-type: application/json\r\n", "{}")
+        .await;
+    assert_eq!(caller.answer().await.status(), 200);
 }

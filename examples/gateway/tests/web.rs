@@ -182,7 +182,7 @@ async fn hosts_and_origins_of_the_configuration_are_served() {
     assert_eq!(answer.header("vary").as_deref(), Some("origin"));
     // An error is one that the page can read.
     let answer = ask(&gateway, "POST /v1/messages", page).await;
-    assert_eq!(answer.status(), 404);
+    assert_eq!(answer.status(), 400);
     assert!(answer.header("access-control-allow-origin").is_some());
     assert_eq!(
         answer.header("access-control-expose-headers").as_deref(),

@@ -72,8 +72,9 @@ impl Kept {
 
 impl Connection for Socket {
     fn connected(&self) -> Connected {
-        let connected = self.io.connected().proxy(self.forwarded).extra(Kept::new());
-        if self.http2 {
+        // Without the addresses that hyper-util would put into every response.
+        let connected = Connected::new().proxy(self.forwarded).extra(Kept::new());
+        if self.http2 || self.io.connected().is_negotiated_h2() {
             connected.negotiated_h2()
         } else {
             connected

@@ -228,7 +228,9 @@ impl Decoder {
         self.scan.retry.map(Duration::from_millis)
     }
 
-    pub(super) fn unfinished(&self) -> &[u8] {
+    /// The [`pending`](Decoder::pending) bytes themselves.
+    #[must_use]
+    pub fn unfinished(&self) -> &[u8] {
         if self.spent { &[] } else { &self.carry }
     }
 

@@ -4,7 +4,7 @@ use crate::{
     Dialect,
     json::{Bad, Cursor, Kind, Strings},
     reader::{Reader, Repeatable, Said, count, outcome_of, skip},
-    shape::{Counts, Role, Tokens},
+    shape::{Counts, Lexemes, Role},
 };
 
 /// Reads the events of a message, or a whole one.
@@ -33,7 +33,7 @@ struct Event {
     kind: Option<What>,
     /// A delta has something in it besides its type.
     filled: bool,
-    /// Some of it is not in tokens.
+    /// Some of it is not in lexemes.
     besides: bool,
     counts: Told,
     stop_reason: bool,
@@ -54,11 +54,11 @@ enum What {
 // ===== impl AnthropicReader =====
 
 impl Reader for AnthropicReader {
-    fn read(&mut self, text: &[u8], tokens: &mut Tokens) -> Result<Said, Bad> {
+    fn read(&mut self, text: &[u8], lexemes: &mut Lexemes) -> Result<Said, Bad> {
         if self.stopped {
             return Ok(Said::NOTHING);
         }
-        let event = Event::read(text, tokens)?;
+        let event = Event::read(text, lexemes)?;
         if event.error || event.kind == Some(What::Error) {
             self.error
                 .get_or_insert(outcome_of(Dialect::Anthropic, text));
@@ -111,21 +111,21 @@ impl Reader for AnthropicReader {
 // ===== impl Event =====
 
 impl Event {
-    fn read(text: &[u8], tokens: &mut Tokens) -> Result<Self, Bad> {
+    fn read(text: &[u8], lexemes: &mut Lexemes) -> Result<Self, Bad> {
         let mut event = Self::default();
         let json = &mut Cursor::new(text, Strings::Lax);
         let mut items = json.object();
         while let Some(name) = json.member(&mut items) {
             match (name, json.kind()) {
                 (b"type", Kind::String) => event.kind = Some(What::of(&text[json.string()])),
-                (b"delta", Kind::Object) => event.delta(json, tokens),
+                (b"delta", Kind::Object) => event.delta(json, lexemes),
                 (b"message", Kind::Object) => event.message(json),
                 (b"usage", Kind::Object) => event.counts.read(json),
-                (b"error", _) => event.error |= skip(json, tokens),
+                (b"error", _) => event.error |= skip(json, lexemes),
                 // Of the counting of tokens.
                 (b"input_tokens", _) => event.counts.input = count(json),
                 _ => {
-                    skip(json, tokens);
+                    skip(json, lexemes);
                 }
             }
         }
@@ -135,7 +135,7 @@ impl Event {
 
     /// Whatever is not the type is content of a block: its text, thinking, a part of a tool's input,
     /// a citation, a signature.
-    fn delta(&mut self, json: &mut Cursor<'_>, tokens: &mut Tokens) {
+    fn delta(&mut self, json: &mut Cursor<'_>, lexemes: &mut Lexemes) {
         let mut items = json.object();
         while let Some(name) = json.member(&mut items) {
             match (name, json.kind()) {
@@ -147,10 +147,10 @@ impl Event {
                 (_, Kind::String) => {
                     let span = json.string();
                     self.filled |= !span.is_empty();
-                    tokens.add(span, Kind::String, Role::Content);
+                    lexemes.add(span, Kind::String, Role::Content);
                 }
                 _ => {
-                    let any = skip(json, tokens);
+                    let any = skip(json, lexemes);
                     self.filled |= any;
                     self.besides |= any;
                 }

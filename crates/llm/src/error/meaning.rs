@@ -5,6 +5,8 @@ use std::time::Duration;
 use buttress_core::Class;
 use serde_json::Value;
 
+use crate::limits::duration;
+
 /// What an error says of itself, as it stands in the envelope.
 #[derive(Debug, Default)]
 pub(crate) struct Words<'a> {
@@ -171,41 +173,11 @@ fn find(table: &[(Class, &[&str])], mut found: impl FnMut(&&str) -> bool) -> Opt
         .map(|(class, _)| *class)
 }
 
-/// A length of time such as `34.07s`, `900ms` or `1h2m3.5s`.
-fn duration(text: &str) -> Option<Duration> {
-    let mut rest = text;
-    let mut seconds = 0.0;
-    if rest.is_empty() {
-        return None;
-    }
-    while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (number, after) = rest.split_at(end);
-        let number: f64 = number.parse().ok()?;
-        let end = after
-            .find(|c: char| c.is_ascii_digit())
-            .unwrap_or(after.len());
-        let (unit, after) = after.split_at(end);
-        seconds += number
-            * match unit {
-                "h" => 3600.0,
-                "m" => 60.0,
-                "s" => 1.0,
-                "ms" => 1e-3,
-                "us" | "µs" => 1e-6,
-                "ns" => 1e-9,
-                _ => return None,
-            };
-        rest = after;
-    }
-    Duration::try_from_secs_f64(seconds).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use super::duration;
+    use crate::limits::duration;
 
     #[test]
     fn lengths_of_time_are_read_as_go_and_protobuf_write_them() {

@@ -4,7 +4,7 @@ use crate::{
     Dialect,
     json::{Bad, Cursor, Kind, Strings},
     reader::{Choices, Reader, Repeatable, Said, count, counted, outcome_of, skip},
-    shape::{Counts, Role, Tokens},
+    shape::{Counts, Lexemes, Role},
 };
 
 /// Reads chunks of generated content, or all of it at once.
@@ -23,7 +23,7 @@ struct Chunk {
     counts: Counts,
     candidates: Choices,
     content: bool,
-    /// Some of the content is not in tokens.
+    /// Some of the content is not in lexemes.
     besides: bool,
     error: bool,
     /// The prompt was refused.
@@ -42,8 +42,8 @@ const TOTAL: u8 = 6;
 // ===== impl GeminiReader =====
 
 impl Reader for GeminiReader {
-    fn read(&mut self, text: &[u8], tokens: &mut Tokens) -> Result<Said, Bad> {
-        let chunk = Chunk::read(text, tokens)?;
+    fn read(&mut self, text: &[u8], lexemes: &mut Lexemes) -> Result<Said, Bad> {
+        let chunk = Chunk::read(text, lexemes)?;
         self.candidates.add(chunk.candidates);
         self.told(&chunk.counts);
         if chunk.error {
@@ -96,7 +96,7 @@ impl GeminiReader {
 // ===== impl Chunk =====
 
 impl Chunk {
-    fn read(text: &[u8], tokens: &mut Tokens) -> Result<Self, Bad> {
+    fn read(text: &[u8], lexemes: &mut Lexemes) -> Result<Self, Bad> {
         let mut chunk = Self::default();
         let json = &mut Cursor::new(text, Strings::Lax);
         let mut items = json.object();
@@ -105,14 +105,14 @@ impl Chunk {
                 (b"candidates", Kind::Array) => {
                     let mut candidates = json.array();
                     while json.element(&mut candidates) {
-                        chunk.candidate(json, tokens);
+                        chunk.candidate(json, lexemes);
                     }
                 }
-                (b"usageMetadata", Kind::Object) => chunk.usage(json, tokens),
+                (b"usageMetadata", Kind::Object) => chunk.usage(json, lexemes),
                 (b"promptFeedback", Kind::Object) => chunk.feedback(json),
-                (b"error", _) => chunk.error |= skip(json, tokens),
+                (b"error", _) => chunk.error |= skip(json, lexemes),
                 _ => {
-                    skip(json, tokens);
+                    skip(json, lexemes);
                 }
             }
         }
@@ -120,7 +120,7 @@ impl Chunk {
         Ok(chunk)
     }
 
-    fn candidate(&mut self, json: &mut Cursor<'_>, tokens: &mut Tokens) {
+    fn candidate(&mut self, json: &mut Cursor<'_>, lexemes: &mut Lexemes) {
         if json.kind() != Kind::Object {
             return json.skip();
         }
@@ -129,39 +129,39 @@ impl Chunk {
         while let Some(name) = json.member(&mut items) {
             match (name, json.kind()) {
                 (b"index", _) if self.counts.get(INDEX).is_none() => {
-                    index = counted(json, tokens, INDEX);
+                    index = counted(json, lexemes, INDEX);
                     self.counts.set(INDEX, index);
                 }
                 (b"index", _) => index = count(json),
-                (b"content", Kind::Object) => self.content(json, tokens),
+                (b"content", Kind::Object) => self.content(json, lexemes),
                 (b"finishReason", Kind::String) => {
                     json.skip();
                     finished = true;
                 }
                 _ => {
-                    skip(json, tokens);
+                    skip(json, lexemes);
                 }
             }
         }
         self.candidates.seen(index.unwrap_or(0), finished);
     }
 
-    fn content(&mut self, json: &mut Cursor<'_>, tokens: &mut Tokens) {
+    fn content(&mut self, json: &mut Cursor<'_>, lexemes: &mut Lexemes) {
         let mut items = json.object();
         while let Some(name) = json.member(&mut items) {
             if name != b"parts" || json.kind() != Kind::Array {
-                skip(json, tokens);
+                skip(json, lexemes);
                 continue;
             }
             let mut parts = json.array();
             while json.element(&mut parts) {
-                self.part(json, tokens);
+                self.part(json, lexemes);
             }
         }
     }
 
     /// Whatever is in a part is content, but the signature of a thought.
-    fn part(&mut self, json: &mut Cursor<'_>, tokens: &mut Tokens) {
+    fn part(&mut self, json: &mut Cursor<'_>, lexemes: &mut Lexemes) {
         if json.kind() != Kind::Object {
             return json.skip();
         }
@@ -169,15 +169,15 @@ impl Chunk {
         while let Some(name) = json.member(&mut items) {
             match (name, json.kind()) {
                 (b"thoughtSignature", _) => {
-                    skip(json, tokens);
+                    skip(json, lexemes);
                 }
                 (_, Kind::String) => {
                     let span = json.string();
                     self.content |= !span.is_empty();
-                    tokens.add(span, Kind::String, Role::Content);
+                    lexemes.add(span, Kind::String, Role::Content);
                 }
                 _ => {
-                    let any = skip(json, tokens);
+                    let any = skip(json, lexemes);
                     self.content |= any;
                     self.besides |= any;
                 }
@@ -185,7 +185,7 @@ impl Chunk {
         }
     }
 
-    fn usage(&mut self, json: &mut Cursor<'_>, tokens: &mut Tokens) {
+    fn usage(&mut self, json: &mut Cursor<'_>, lexemes: &mut Lexemes) {
         let mut items = json.object();
         while let Some(name) = json.member(&mut items) {
             let which = match name {
@@ -196,11 +196,11 @@ impl Chunk {
                 b"cachedContentTokenCount" => CACHED,
                 b"totalTokenCount" => TOTAL,
                 _ => {
-                    skip(json, tokens);
+                    skip(json, lexemes);
                     continue;
                 }
             };
-            self.counts.set(which, counted(json, tokens, which));
+            self.counts.set(which, counted(json, lexemes, which));
         }
     }
 

@@ -170,8 +170,8 @@ impl<'a> Cursor<'a> {
         self.rest_of_string()
     }
 
-    // Not inlined, so that what is short has few registers to save.
-    #[inline(never)]
+    // What is short is inlined, and so what is not must not be.
+    #[inline]
     fn rest_of_string(&mut self) -> Range<usize> {
         if self.strict {
             return self.strict_string();

@@ -1,6 +1,6 @@
 //! Where strings end, eight bytes at a time.
 
-use memchr::{memchr, memchr2};
+use memchr::{memchr, memchr2, memchr3};
 
 /// The first byte for which `marks` has a bit: looked for by words in the first bytes, because most
 /// strings are shorter than a call of memchr is long, and by `rest` in what is left.
@@ -10,21 +10,16 @@ fn find(
     marks: impl Fn(u64) -> u64,
     rest: impl FnOnce(&[u8]) -> Option<usize>,
 ) -> Option<usize> {
-    let Some((first, after)) = text.split_first_chunk::<FIRST>() else {
-        return rest(text);
-    };
-    find_in(first, marks).or_else(|| rest(after).map(|found| FIRST + found))
-}
-
-#[inline]
-fn find_in(first: &[u8; FIRST], marks: impl Fn(u64) -> u64) -> Option<usize> {
-    for (k, word) in first.as_chunks::<8>().0.iter().enumerate() {
-        let found = marks(u64::from_le_bytes(*word));
-        if found != 0 {
-            return Some(k * 8 + found.trailing_zeros() as usize / 8);
+    let mut at = 0;
+    while let Some(word) = text[at..].first_chunk()
+        && at < SHORT
+    {
+        if let Some(found) = first_of(marks(u64::from_le_bytes(*word))) {
+            return Some(at + found);
         }
+        at += 8;
     }
-    None
+    rest(&text[at..]).map(|found| at + found)
 }
 
 /// The first quote or backslash.
@@ -43,13 +38,6 @@ pub(super) fn find_special(text: &[u8]) -> Option<usize> {
     })
 }
 
-/// The first quote or control character.
-#[inline]
-fn find_quote_or_control(text: &[u8]) -> Option<usize> {
-    let marks = |word| zero_bytes(word ^ QUOTES) | controls(word);
-    find(text, marks, |rest| or_control(rest, memchr(b'"', rest)))
-}
-
 /// The first control character before what was found, or else that.
 #[inline]
 fn or_control(text: &[u8], found: Option<usize>) -> Option<usize> {
@@ -65,36 +53,64 @@ fn or_control(text: &[u8], found: Option<usize>) -> Option<usize> {
 /// where that takes a closer look: [`quoted_len`] has it.
 #[inline]
 pub(super) fn short_len(text: &[u8]) -> Option<usize> {
-    let len = find_in(text.first_chunk()?, |word| zero_bytes(word ^ QUOTES))?;
-    (len == 0 || text[len - 1] != b'\\').then_some(len)
+    let (words, _) = text.first_chunk::<32>()?.as_chunks();
+    for (k, word) in words.iter().enumerate() {
+        if let Some(found) = first_of(zero_bytes(u64::from_le_bytes(*word) ^ QUOTES)) {
+            let len = k * 8 + found;
+            return (len == 0 || text[len - 1] != b'\\').then_some(len);
+        }
+    }
+    None
 }
 
 /// The same for any string. `None`: it has no end.
 pub(super) fn quoted_len(text: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    loop {
-        at += memchr(b'"', &text[at..])?;
-        if !is_escaped(text, at) {
-            return Some(at);
-        }
-        at += 1;
-    }
+    end(
+        text,
+        |word| zero_bytes(word ^ QUOTES),
+        |rest| memchr(b'"', rest),
+    )
 }
 
-/// How long the string is whose first quote is before `text`. `None` also where it has a control
-/// character, such as the end of a line of a stream.
+/// How long the string is whose first quote is before `text`. `None` also where a line of a stream
+/// ends in it, or perhaps where it has another control character.
 #[inline]
 pub(crate) fn string_len(text: &[u8]) -> Option<usize> {
+    let marks = |word| zero_bytes(word ^ QUOTES) | controls(word);
+    end(text, marks, |rest| memchr3(b'"', b'\n', b'\r', rest))
+}
+
+/// The first quote that ends a string, unless a control character is found before it. Where there
+/// was a quote with a backslash, there may be another soon: it is looked for by words again.
+#[inline]
+fn end(
+    text: &[u8],
+    marks: impl Fn(u64) -> u64,
+    rest: impl Fn(&[u8]) -> Option<usize>,
+) -> Option<usize> {
     let mut at = 0;
     loop {
-        at += find_quote_or_control(&text[at..])?;
-        if text[at] != b'"' {
-            return None;
+        let by_words = at + MEDIUM;
+        while let Some(word) = text[at..].first_chunk()
+            && at < by_words
+        {
+            let mut marks = marks(u64::from_le_bytes(*word));
+            while let Some(found) = first_of(marks) {
+                match text[at + found] {
+                    b'"' if !is_escaped(text, at + found) => return Some(at + found),
+                    control if control < b' ' => return None,
+                    // A quote with a backslash, or no more than a mark above another one.
+                    _ => marks &= marks - 1,
+                }
+            }
+            at += 8;
         }
-        if !is_escaped(text, at) {
-            return Some(at);
+        at += rest(&text[at..])?;
+        match text[at] {
+            b'"' if is_escaped(text, at) => at += 1,
+            b'"' => return Some(at),
+            _ => return None,
         }
-        at += 1;
     }
 }
 
@@ -105,8 +121,9 @@ fn is_escaped(text: &[u8], at: usize) -> bool {
     before.take_while(|byte| **byte == b'\\').count() % 2 == 1
 }
 
-/// As many bytes are looked at by words.
-const FIRST: usize = 32;
+/// As many bytes are looked at by words, where strings mostly are names, and where they are content.
+const SHORT: usize = 16;
+const MEDIUM: usize = 64;
 
 const ONES: u64 = u64::from_le_bytes([1; 8]);
 const QUOTES: u64 = u64::from_le_bytes([b'"'; 8]);
@@ -122,6 +139,15 @@ const fn zero_bytes(word: u64) -> u64 {
 #[inline]
 const fn controls(word: u64) -> u64 {
     word.wrapping_sub(ONES * 0x20) & !word & (ONES << 7)
+}
+
+/// Which byte has the lowest of these bits.
+#[inline]
+const fn first_of(marks: u64) -> Option<usize> {
+    match marks {
+        0 => None,
+        marks => Some(marks.trailing_zeros() as usize / 8),
+    }
 }
 
 /// The value of a well-formed number, if it is whole and not below zero.

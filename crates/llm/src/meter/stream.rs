@@ -7,6 +7,7 @@ use buttress_http::{
 };
 use bytes::Bytes;
 
+use super::Tail;
 use crate::{reader::Reader, shape::Shapes};
 
 /// Reads a stream of server-sent events.
@@ -89,7 +90,8 @@ impl<R: Reader> Meter for StreamMeter<R> {
         if self.over_bound {
             return Some(Outcome::new(Class::Unavailable));
         }
-        let whole = self.reader.complete(ended) || (self.lenient && ended);
+        let cut = Tail::of(self.decoder.unfinished()) == Tail::Cut;
+        let whole = self.reader.complete(ended && !cut) || (self.lenient && ended);
         whole.then_some(Outcome::SUCCESS)
     }
 
@@ -110,12 +112,12 @@ impl<R> fmt::Debug for StreamMeter<R> {
 /// who sees it as it came.
 fn read(reader: &mut impl Reader, shapes: &mut Shapes, event: &EventRef<'_>) -> bool {
     let data = event.data();
-    let mut tokens = shapes.begin(data);
-    let Ok(said) = reader.read(data, &mut tokens) else {
+    let mut lexemes = shapes.begin(data);
+    let Ok(said) = reader.read(data, &mut lexemes) else {
         return false;
     };
     if let Some(said) = said.repeatable {
-        shapes.learn(event.frame(), data, tokens, said.counts, said.besides);
+        shapes.learn(event.frame(), data, lexemes, said.counts, said.besides);
     }
     said.content
 }
@@ -126,10 +128,11 @@ mod tests {
     use bytes::Bytes;
     use proptest::{prelude::*, sample::Index};
 
+    use super::super::Tail;
     use super::StreamMeter;
     use crate::{
         anthropic::AnthropicReader, gemini::GeminiReader, openai::OpenAiReader, reader::Reader,
-        shape::Tokens,
+        shape::Lexemes,
     };
 
     /// Events of all dialects, with `TEXT` and `NUMBER` to be filled in.
@@ -224,7 +227,7 @@ mod tests {
         let mut rest = stream;
         while let Some(event) = decoder.scan(&mut rest) {
             let event = event.unwrap();
-            let content = reader.read(event.data(), &mut Tokens::ignored());
+            let content = reader.read(event.data(), &mut Lexemes::ignored());
             said.push(content.is_ok_and(|said| said.content));
         }
         (said, reader)
@@ -252,6 +255,10 @@ mod tests {
             .map(|frame| by_frame.chunk(&Bytes::copy_from_slice(frame)).is_content())
             .collect();
         prop_assert_eq!(content, said);
+        // What stands after the last of them is content to nobody.
+        let tail = &stream[frames(stream).concat().len()..];
+        prop_assert!(!by_frame.chunk(&Bytes::copy_from_slice(tail)).is_content());
+        let cut = Tail::of(tail) == Tail::Cut;
         let mut by_chunk = StreamMeter::new(R::default(), false);
         let mut splits: Vec<_> = splits.iter().map(|at| at.index(stream.len() + 1)).collect();
         splits.extend([0, stream.len()]);
@@ -266,7 +273,7 @@ mod tests {
         if expected.is_some() {
             prop_assert_eq!(class(by_frame.verdict(true)), expected);
         } else {
-            prop_assert_eq!(by_frame.verdict(true).is_some(), reader.complete(true));
+            prop_assert_eq!(by_frame.verdict(true).is_some(), reader.complete(!cut));
             prop_assert_eq!(by_frame.verdict(false).is_some(), reader.complete(false));
         }
         Ok(())

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use super::extent::{Extent, Found, Place};
-use crate::{Dialect, ErrorBody, error, reader::Reader, shape::Tokens};
+use crate::{Dialect, ErrorBody, error, reader::Reader, shape::Lexemes};
 
 /// Reads a reply that is one JSON object, or an array of them, once each is whole.
 pub(crate) struct TextMeter<R> {
@@ -78,7 +78,7 @@ impl<R: Reader> TextMeter<R> {
         if !begins || text.len() > self.kept.limit || !is_braced(text) {
             return None;
         }
-        let said = self.reader.read(text, &mut Tokens::ignored()).ok()?;
+        let said = self.reader.read(text, &mut Lexemes::ignored()).ok()?;
         self.extent = Extent::ended();
         self.said = self.reader.error();
         Some(said.content)
@@ -106,7 +106,7 @@ impl<R: Reader> TextMeter<R> {
                 ErrorBody::read(self.dialect, text).map(|error| error.outcome(Some(status)));
             return false;
         }
-        match self.reader.read(text, &mut Tokens::ignored()) {
+        match self.reader.read(text, &mut Lexemes::ignored()) {
             Ok(said) => {
                 self.said = self.reader.error();
                 said.content

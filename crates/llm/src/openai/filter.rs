@@ -238,11 +238,11 @@ impl Sieve {
         let mut rest = unit;
         let event = decoder.scan(&mut rest)?.ok()?;
         let data = event.data();
-        let mut tokens = self.shapes.begin(data);
-        let chunk = Chunk::read(data, &mut tokens).ok()?;
+        let mut lexemes = self.shapes.begin(data);
+        let chunk = Chunk::read(data, &mut lexemes).ok()?;
         if let Some(said) = chunk.said().repeatable {
             self.shapes
-                .learn(event.frame(), data, tokens, said.counts, said.besides);
+                .learn(event.frame(), data, lexemes, said.counts, said.besides);
         }
         let span = event.span();
         chunk

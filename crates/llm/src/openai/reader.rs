@@ -4,7 +4,7 @@ use crate::{
     Dialect,
     json::{Bad, Cursor, Kind},
     reader::{Choices, Reader, Repeatable, Said, count, counted, counts, outcome_of, skip},
-    shape::{Counts, Role, Tokens},
+    shape::{Counts, Lexemes, Role},
 };
 
 /// Reads chunks of a chat completion, or a whole one.
@@ -25,7 +25,7 @@ pub(super) struct Chunk {
     /// It has an array of choices with none in it.
     no_choices: bool,
     content: bool,
-    /// Some of the content is not in tokens.
+    /// Some of the content is not in lexemes.
     besides: bool,
     usage: Option<Usage>,
     error: bool,
@@ -37,7 +37,7 @@ const INDEX: u8 = 0;
 // ===== impl OpenAiReader =====
 
 impl Reader for OpenAiReader {
-    fn read(&mut self, text: &[u8], tokens: &mut Tokens) -> Result<Said, Bad> {
+    fn read(&mut self, text: &[u8], lexemes: &mut Lexemes) -> Result<Said, Bad> {
         if self.done {
             return Ok(Said::NOTHING);
         }
@@ -45,7 +45,7 @@ impl Reader for OpenAiReader {
             self.done = true;
             return Ok(Said::NOTHING);
         }
-        let chunk = Chunk::read(text, tokens)?;
+        let chunk = Chunk::read(text, lexemes)?;
         self.choices.add(chunk.choices);
         if chunk.error {
             self.error.get_or_insert(outcome_of(Dialect::OpenAi, text));
@@ -82,9 +82,9 @@ impl Reader for OpenAiReader {
 // ===== impl Chunk =====
 
 impl Chunk {
-    pub(super) fn read(text: &[u8], tokens: &mut Tokens) -> Result<Self, Bad> {
+    pub(super) fn read(text: &[u8], lexemes: &mut Lexemes) -> Result<Self, Bad> {
         let mut chunk = Self::default();
-        let (mut json, mut items) = tokens.enter(text);
+        let (mut json, mut items) = lexemes.enter(text);
         let json = &mut json;
         loop {
             let before = json.at();
@@ -92,7 +92,7 @@ impl Chunk {
                 break;
             };
             if matches!(name, b"choices" | b"usage" | b"error") && before > 1 {
-                tokens.mark(before);
+                lexemes.mark(before);
             }
             match (name, json.kind()) {
                 (b"choices", Kind::Array) => {
@@ -100,19 +100,19 @@ impl Chunk {
                     chunk.no_choices = true;
                     while json.element(&mut choices) {
                         chunk.no_choices = false;
-                        chunk.choice(json, tokens);
+                        chunk.choice(json, lexemes);
                     }
                 }
                 (b"usage", Kind::Object) => chunk.usage = usage(json),
-                (b"error", _) => chunk.error |= skip(json, tokens),
+                (b"error", _) => chunk.error |= skip(json, lexemes),
                 (b"object" | b"type", Kind::String) => {
                     chunk.error |= text[json.string()] == *b"error";
                 }
                 (b"obfuscation", Kind::String) => {
-                    tokens.add(json.string(), Kind::String, Role::Noise);
+                    lexemes.add(json.string(), Kind::String, Role::Noise);
                 }
                 _ => {
-                    skip(json, tokens);
+                    skip(json, lexemes);
                 }
             }
         }
@@ -138,7 +138,7 @@ impl Chunk {
         }
     }
 
-    fn choice(&mut self, json: &mut Cursor<'_>, tokens: &mut Tokens) {
+    fn choice(&mut self, json: &mut Cursor<'_>, lexemes: &mut Lexemes) {
         if json.kind() != Kind::Object {
             return json.skip();
         }
@@ -147,19 +147,19 @@ impl Chunk {
         while let Some(name) = json.member(&mut items) {
             match (name, json.kind()) {
                 (b"index", _) if self.index.is_none() => {
-                    index = counted(json, tokens, INDEX);
+                    index = counted(json, lexemes, INDEX);
                     self.index = index;
                 }
                 (b"index", _) => index = count(json),
-                (b"delta" | b"message", Kind::Object) => self.delta(json, tokens),
+                (b"delta" | b"message", Kind::Object) => self.delta(json, lexemes),
                 // Of the completions before chat.
-                (b"text", Kind::String) => self.string(json, tokens),
+                (b"text", Kind::String) => self.string(json, lexemes),
                 (b"finish_reason", Kind::String) => {
                     json.skip();
                     finished = true;
                 }
                 _ => {
-                    skip(json, tokens);
+                    skip(json, lexemes);
                 }
             }
         }
@@ -167,14 +167,14 @@ impl Chunk {
     }
 
     /// Whatever is not the role is content: servers have several names for reasoning.
-    fn delta(&mut self, json: &mut Cursor<'_>, tokens: &mut Tokens) {
+    fn delta(&mut self, json: &mut Cursor<'_>, lexemes: &mut Lexemes) {
         let mut items = json.object();
         while let Some(name) = json.member(&mut items) {
             match (name, json.kind()) {
                 (b"role", _) => json.skip(),
-                (_, Kind::String) => self.string(json, tokens),
+                (_, Kind::String) => self.string(json, lexemes),
                 _ => {
-                    let any = skip(json, tokens);
+                    let any = skip(json, lexemes);
                     self.content |= any;
                     self.besides |= any;
                 }
@@ -182,10 +182,10 @@ impl Chunk {
         }
     }
 
-    fn string(&mut self, json: &mut Cursor<'_>, tokens: &mut Tokens) {
+    fn string(&mut self, json: &mut Cursor<'_>, lexemes: &mut Lexemes) {
         let span = json.string();
         self.content |= !span.is_empty();
-        tokens.add(span, Kind::String, Role::Content);
+        lexemes.add(span, Kind::String, Role::Content);
     }
 }
 

@@ -54,7 +54,7 @@ pub enum PeekError {
 
 impl PeekError {
     /// What failed a cursor on this body.
-    pub(super) fn of(bad: Bad, body: &[u8]) -> Self {
+    pub(crate) fn of(bad: Bad, body: &[u8]) -> Self {
         match bad.what {
             What::TooDeep => Self::Depth { at: bad.at },
             What::Expected(expected) => Self::Syntax {

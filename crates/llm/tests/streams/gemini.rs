@@ -60,6 +60,21 @@ fn gemini_text_ends_with_its_reason_and_a_clean_end() {
 }
 
 #[test]
+fn gemini_cut_within_an_event_is_not_whole_though_every_chunk_says_stop() {
+    let stream = gemini(&[
+        ("{\"text\":\"a\"}", FINISH, ""),
+        ("{\"text\":\"b\"}", FINISH, ""),
+    ]);
+    let begins = stream.find("\n\n").expect("an event") + 2;
+    for end in begins..=stream.len() {
+        let chunk = &stream.as_bytes()[..end];
+        let said = crate::common::said(&Gemini, &stream_head(), [chunk]);
+        let whole = end == begins || end == stream.len();
+        assert_eq!(said.class(), whole.then_some(Class::Success), "{end}");
+    }
+}
+
+#[test]
 fn gemini_calls_and_thoughts_are_content_and_signatures_are_not() {
     for part in [
         r#"{"functionCall":{"name":"weather","args":{"error":{"code":1},"x":"MARK"}},"thoughtSignature":"E"}"#,

@@ -122,6 +122,27 @@ fn openai_without_done_is_whole_once_every_choice_has_finished() {
 }
 
 #[test]
+fn openai_cut_within_an_event_is_not_whole() {
+    let whole = openai(&[ROLE, &delta("{\"content\":\"Hi\"}"), STOP]);
+    let class = |rest: &str| {
+        let stream = format!("{whole}{rest}");
+        said_at_every_split(&OpenAi, &stream_head(), stream.as_bytes()).class()
+    };
+    for rest in [
+        "d",
+        "data: {\"id\":\"c",
+        "data: [DON",
+        "event: x\n",
+        ": x\ndata: {",
+    ] {
+        assert_eq!(class(rest), None, "{rest}");
+    }
+    for rest in ["data: [DONE]", "data:[DONE]\r\n", ": bye", "\n"] {
+        assert_eq!(class(rest), Some(Class::Success), "{rest}");
+    }
+}
+
+#[test]
 fn openai_usage_is_exact_only_at_the_end() {
     let running = |reason: &str, output: u64| {
         format!(

@@ -14,7 +14,7 @@ use crate::{
     web::Web,
 };
 use buttress_http::client::{Client, Proxies};
-use buttress_llm::{Dialect, Secret};
+use buttress_llm::Secret;
 use http::uri::Authority;
 
 /// One check of one file.
@@ -223,11 +223,6 @@ impl<'a> Check<'a> {
             }
         }
         let (name, dialect) = (entry.name.as_ref()?.get_ref(), entry.dialect?);
-        if dialect == Dialect::Gemini {
-            self.notes.push(format!(
-                "endpoint `{name}`: no path of the gateway reaches a Gemini endpoint yet"
-            ));
-        }
         Some(Endpoint {
             name: name.clone(),
             dialect,
@@ -353,14 +348,9 @@ impl<'a> Check<'a> {
                 }
             }
         }
-        // Of those whose dialect could not be read, it is not known.
-        let gemini = |place: &usize| file.endpoints[*place].dialect == Some(Dialect::Gemini);
         if listed.get_ref().is_empty() {
             self.faults
                 .add(&listed.span(), "found no endpoint, expected at least one");
-        } else if !targets.is_empty() && targets.iter().all(gemini) {
-            let found = "found only Gemini endpoints, which no path of the gateway reaches yet; expected one of dialect `openai` or `anthropic`";
-            self.faults.add(&listed.span(), found);
         }
         targets
     }
@@ -368,17 +358,12 @@ impl<'a> Check<'a> {
     /// What is written and has no effect.
     fn unused(&mut self, endpoints: &[Endpoint], routes: &[Route]) {
         for route in routes {
-            for dialect in [Dialect::OpenAi, Dialect::Anthropic] {
-                let mut serving = (route.endpoints.iter())
-                    .map(|place| &endpoints[*place])
-                    .filter(|endpoint| endpoint.dialect == dialect);
-                if let (Some(first), Some(_)) = (serving.next(), serving.next()) {
-                    self.notes.push(format!(
-                        "route `{}`: only `{}` serves callers of {dialect}, there is no failover yet",
-                        route.model.as_str(),
-                        first.name
-                    ));
-                }
+            if let [first, _, ..] = route.endpoints[..] {
+                self.notes.push(format!(
+                    "route `{}`: only `{}` serves, there is no failover yet",
+                    route.model.as_str(),
+                    endpoints[first].name
+                ));
             }
         }
         for (place, endpoint) in endpoints.iter().enumerate() {

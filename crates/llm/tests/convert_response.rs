@@ -1,0 +1,140 @@
+//! Errors of an endpoint, as the caller of another dialect is told of them.
+
+use std::{
+    convert::Infallible,
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use buttress_core::Class;
+use buttress_http::{TrackLayer, Tracked};
+use buttress_llm::{Dialect, convert::Conversion};
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body::Frame;
+use http_body_util::BodyExt;
+use serde_json::Value;
+use tower::{Layer, ServiceExt, service_fn};
+
+/// One frame, and then a clean end or an error.
+#[derive(Clone)]
+struct Reply {
+    data: Option<Bytes>,
+    breaks: bool,
+}
+
+impl http_body::Body for Reply {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        Poll::Ready(match self.data.take() {
+            Some(data) => Some(Ok(Frame::data(data))),
+            None if self.breaks => Some(Err(io::ErrorKind::ConnectionReset.into())),
+            None => None,
+        })
+    }
+}
+
+struct Told {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Value,
+    class: Class,
+}
+
+/// What a caller of Anthropic's dialect is told by an endpoint of OpenAI's.
+async fn told(status: u16, data: impl Into<Bytes>, breaks: bool) -> Told {
+    let reply = Reply {
+        data: Some(data.into()),
+        breaks,
+    };
+    let client = service_fn(move |_: Request<()>| {
+        let response = Response::builder()
+            .status(status)
+            .header("content-type", "application/json")
+            .header("retry-after", "7")
+            .body(reply.clone())
+            .unwrap();
+        async { Ok::<_, Infallible>(response) }
+    });
+    let track = TrackLayer::new(Dialect::OpenAi).layer(client);
+    let response = track.oneshot(Request::new(())).await.unwrap();
+    let request = r#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"Hi"}]}"#;
+    let way = Conversion::new(Dialect::Anthropic, Dialect::OpenAi);
+    let response = way.request(request).unwrap().response(response).await;
+    let class = response.body().seen().class;
+    let (head, body) = response.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    Told {
+        status: head.status,
+        headers: head.headers,
+        body: serde_json::from_slice(&body).unwrap(),
+        class,
+    }
+}
+
+#[tokio::test]
+async fn an_error_that_is_too_long_or_broken_keeps_its_status_and_hints() {
+    // As from a server that quotes the whole request in its answer.
+    let long = format!(r#"{{"error":{{"message":"{}"}}}}"#, "x".repeat(100_000));
+    for (status, class, kind) in [
+        (400, Class::Invalid, "invalid_request_error"),
+        (429, Class::Throttled, "rate_limit_error"),
+        (503, Class::Unavailable, "api_error"),
+    ] {
+        let said = told(status, long.clone(), false).await;
+        assert_eq!((said.status.as_u16(), said.class), (status, class));
+        assert_eq!(said.headers["retry-after"], "7");
+        assert_eq!(said.headers["content-type"], "application/json");
+        assert_eq!(said.body["error"]["type"], kind, "{}", said.body);
+        let message = "the endpoint replied with an error that is longer than 64 KiB";
+        assert_eq!(said.body["error"]["message"], message);
+
+        let said = told(status, r#"{"error":{"mess"#, true).await;
+        assert_eq!(said.status.as_u16(), status);
+        let message = "the endpoint replied with an error that broke off";
+        assert_eq!(said.body["error"]["message"], message);
+    }
+}
+
+#[tokio::test]
+async fn an_error_inside_of_a_200_is_told_with_the_status_of_what_it_means() {
+    for (error, status, class, again) in [
+        (
+            r#"{"error":{"message":"slow","type":"requests","code":"rate_limit_exceeded"}}"#,
+            429,
+            Class::Throttled,
+            "true",
+        ),
+        (
+            r#"{"error":{"message":"spent","type":"insufficient_quota"}}"#,
+            401,
+            Class::Denied,
+            "false",
+        ),
+        (
+            r#"{"error":{"message":"down","type":"server_error"}}"#,
+            502,
+            Class::Unavailable,
+            "true",
+        ),
+    ] {
+        let said = told(200, error, false).await;
+        assert_eq!((said.status.as_u16(), said.class), (status, class));
+        let sent: Value = serde_json::from_str(error).unwrap();
+        assert_eq!(said.body["error"]["message"], sent["error"]["message"]);
+        assert_eq!(said.headers["x-should-retry"], again, "{error}");
+    }
+    for no_reply in ["{}", "null", r#"{"type":"message"}"#] {
+        let said = told(200, no_reply, false).await;
+        let expected = (502, Class::Unavailable);
+        assert_eq!((said.status.as_u16(), said.class), expected, "{no_reply}");
+        let message = "the endpoint's reply is none in its dialect";
+        assert_eq!(said.body["error"]["message"], message);
+    }
+}
