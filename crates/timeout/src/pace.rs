@@ -64,3 +64,37 @@ impl Pace {
         self.slots.iter().copied().map(u64::from).sum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{num::NonZeroU32, time::Duration};
+
+    use super::{Pace, SLOTS};
+    use crate::{Throughput, span::Span};
+
+    const FLOOR: Throughput =
+        Throughput::per_second(NonZeroU32::MIN).grace(Duration::from_secs(SLOTS as u64));
+
+    fn millis(millis: u64) -> Span {
+        Span::new(Duration::from_millis(millis))
+    }
+
+    #[test]
+    fn that_timers_are_late_does_not_add_up() {
+        let mut pace = Pace::new();
+        let mut due = pace.look(FLOOR, millis(0), 1, false);
+        for k in 1..100 {
+            assert_eq!(due, Some(millis(1000 * k)));
+            due = pace.look(FLOOR, millis(1000 * k + 4), 1, false);
+        }
+    }
+
+    #[test]
+    fn what_has_come_is_never_too_slow_before_its_grace() {
+        let mut pace = Pace::new();
+        for k in 0..SLOTS as u64 {
+            assert!(pace.look(FLOOR, millis(1000 * k), 0, false).is_some());
+        }
+        assert!(pace.look(FLOOR, millis(8000), 0, false).is_none());
+    }
+}

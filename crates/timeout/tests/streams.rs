@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, task::Poll};
 
 use buttress_core::{Class, Reason, Refused};
 use buttress_http::{Http, TrackLayer};
@@ -25,6 +25,14 @@ fn timeout() -> TimeoutLayer<Http> {
 /// `line` at every multiple of `every` up to `last`.
 fn drip(line: &'static str, every: u64, last: u64) -> Script {
     (1..=last / every).map(|n| (n * every, line)).collect()
+}
+
+/// What a future comes to, if it has come to it.
+fn at_once<F: Future>(future: F) -> Option<F::Output> {
+    match tokio_test::task::spawn(future).poll() {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
+    }
 }
 
 fn phase(event: &str) -> String {
@@ -411,7 +419,7 @@ async fn a_pause_within_the_grace_is_made_up_for() {
 #[tokio::test(start_paused = true)]
 async fn a_slow_consumer_is_not_too_slow_a_stream() {
     let seen = Seen::default();
-    // Fifty a second arrive; whoever reads has one chunk of them in a quarter of a second.
+    // Fifty a second arrive. Whoever reads takes what is there, and then his time: one chunk.
     let mut script = drip("a", 20, 20_000);
     script.push((20_001, "."));
     let upstream = Upstream {
@@ -420,9 +428,31 @@ async fn a_slow_consumer_is_not_too_slow_a_stream() {
     };
     let layer = timeout().throughput(per_second(10).grace(secs(2)));
     let response = call(layer, upstream, &seen).await.unwrap();
-    let read = read_with(response.into_body(), millis(250)).await;
-    assert_eq!((read.cut, read.text().len()), (None, 1000));
-    assert!(read.chunks.len() < 200, "{}", read.chunks.len());
+    let (mut body, mut text) = (response.into_body(), Vec::new());
+    loop {
+        match at_once(body.frame()) {
+            Some(Some(frame)) => text.extend(frame.unwrap().into_data().unwrap()),
+            Some(None) => break,
+            None => sleep(millis(400)).await,
+        }
+    }
+    assert_eq!(text.len(), 1000);
+    assert_eq!(seen.classes(), [Class::Success]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_shortest_grace_is_a_second() {
+    let seen = Seen::default();
+    let layer = timeout().throughput(per_second(3).grace(secs(0)));
+    let mut script = drip("a", 250, 10_000);
+    script.extend(
+        drip("a", 500, 10_000)
+            .iter()
+            .map(|(at, a)| (10_000 + at, *a)),
+    );
+    let read = stream(layer, script, &seen).await;
+    assert_eq!(read.cut(), Some((Reason::TooSlow, Class::Interrupted)));
+    assert!(read.ended > secs(10) && read.ended <= millis(11_250));
 }
 
 #[tokio::test(start_paused = true)]
