@@ -28,6 +28,7 @@ pub(crate) fn groups(only: &str) -> Vec<Group> {
         http::group(),
         body::group(),
         timeout::plain(),
+        timeout::http(),
         timeout::chunk(),
         timeout::paced(),
         llm::openai(),

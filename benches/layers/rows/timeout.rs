@@ -57,6 +57,22 @@ pub(crate) fn plain() -> Group {
     }
 }
 
+/// A call over http, up to its response.
+pub(crate) fn http() -> Group {
+    let rows = vec![
+        head("track", none),
+        head("headers", || none().headers(SECOND)),
+        head("idle", idle).at_most(1),
+        head("attempt", || none().attempt(SECOND)).at_most(1),
+        // The extensions of the request, where the deadline travels.
+        head("total", || none().total(SECOND)),
+    ];
+    Group {
+        name: "timeout, http",
+        rows,
+    }
+}
+
 /// A chunk that is there, on its way through a body.
 pub(crate) fn chunk() -> Group {
     let rows = vec![
@@ -126,6 +142,20 @@ where
     call(&mut service, Request::new(())).into_body()
 }
 
+fn head(name: &str, limits: impl Fn() -> TimeoutLayer<Http> + 'static) -> Row {
+    Row::new(name, move || {
+        let client = service_fn(
+            |_: Request<()>| -> Ready<Result<_, buttress_http::BoxError>> {
+                ready(Ok(Response::new(Endless(CHUNK))))
+            },
+        );
+        let mut service = limits().layer(TrackLayer::default().layer(client));
+        move || {
+            black_box(call(&mut service, black_box(Request::new(()))));
+        }
+    })
+}
+
 fn row<S>(name: &str, make: impl Fn() -> S + 'static) -> Row
 where
     S: Service<u32, Response = u32> + 'static,
@@ -153,6 +183,7 @@ where
             assert!(matches!(frame, Poll::Ready(Some(Ok(_)))));
         }
     })
+    .at_most(0)
 }
 
 // ===== impl Paced =====

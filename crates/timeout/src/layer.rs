@@ -106,7 +106,9 @@ impl<P, R> TimeoutLayer<P, R> {
     /// How long it may take from `call` until the response is there, whatever becomes of its body.
     /// Default: none.
     ///
-    /// Where a `TrackLayer` inside peeks, the response is there with its first content. Refused as
+    /// Where a `TrackLayer` inside peeks, the response is there with its first content. For the
+    /// head itself, a layer of its own stands inside of that one, over `Plain`, whose work ends with
+    /// the head: `TimeoutLayer::new(Plain).headers(limit)`. Refused as
     /// [`HeadersTimeout`](buttress_core::Reason::HeadersTimeout).
     #[must_use]
     pub fn headers(mut self, limit: Duration) -> Self {

@@ -180,6 +180,11 @@ async fn a_request_shortens_and_lengthens_its_limits_within_a_bound() {
         .per_request(Limits::new(), |_: &Ask| Limits::new().headers(secs(7)));
     let (refused, after) = hung(own, Ask::default()).await;
     assert_eq!((refused.reason(), after), (Reason::HeadersTimeout, secs(7)));
+    let own = TimeoutLayer::new(carried())
+        .per_request(Limits::new().attempt(secs(30)), |_: &Ask| {
+            Limits::new().attempt(secs(100))
+        });
+    assert_eq!(hung(own, Ask::default()).await.1, secs(30));
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@ mod support;
 
 use std::{num::NonZeroU32, task::Poll};
 
-use buttress_core::{Class, Reason, Refused};
+use buttress_core::{Class, Plain, Reason, Refused};
 use buttress_http::{Http, TrackLayer};
 use buttress_timeout::{Throughput, TimeoutLayer};
 use http::StatusCode;
@@ -128,6 +128,29 @@ async fn d2_a_response_that_peek_holds_back_runs_into_the_first_content_limit() 
             "timeout.elapsed phase=first content limit=10s reason=no first content in time class=unavailable"
         ]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn d2_inside_of_what_peeks_a_head_has_a_limit_of_its_own() {
+    let seen = Seen::default();
+    let upstream = |head| Upstream {
+        track: TrackLayer::new(Colons),
+        inner: TimeoutLayer::new(Plain).headers(secs(2)),
+        head,
+        ..seen.upstream(vec![(7000, "a"), (7000, ".")])
+    };
+    let layer = timeout().first_content(secs(10));
+    let start = Instant::now();
+    let error = call(layer.clone(), upstream(60_000), &seen)
+        .await
+        .unwrap_err();
+    let refused = Refused::find(&*error).unwrap();
+    assert_eq!(refused.reason(), Reason::HeadersTimeout);
+    assert_eq!(start.elapsed(), secs(2));
+    let response = call(layer, upstream(1500), &seen).await.unwrap();
+    assert_eq!(start.elapsed(), secs(2 + 7), "with the first content");
+    assert_eq!(read(response.into_body()).await.text(), "a");
+    assert_eq!(seen.classes(), [Class::Unavailable, Class::Success]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -273,6 +296,23 @@ async fn without_a_limit_for_the_first_content_idle_is_that_limit() {
     let read = read(response.unwrap().into_body()).await;
     let cut = (Reason::IdleTimeout, Class::Unavailable);
     assert_eq!((read.cut(), read.ended), (Some(cut), secs(5)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn t6_a_limit_that_was_kept_wakes_nobody() {
+    let seen = Seen::default();
+    let script = vec![(1000, "a"), (60_000, "b"), (60_000, ".")];
+    let layer = timeout().first_content(secs(5));
+    let response = call(layer, seen.upstream(script), &seen).await.unwrap();
+    let mut body = response.into_body();
+    body.frame().await.unwrap().unwrap();
+    let mut next = tokio_test::task::spawn(body.frame());
+    assert!(next.poll().is_pending());
+    sleep(secs(30)).await;
+    assert!(!next.is_woken());
+    sleep(secs(30)).await;
+    assert!(next.is_woken());
+    assert!(next.poll().is_ready());
 }
 
 #[tokio::test(start_paused = true)]

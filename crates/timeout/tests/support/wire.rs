@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::{Class, Completion, Outcome, Progress, Reason, Refused, Report, settle};
+use buttress_core::{Class, Completion, Outcome, Plain, Progress, Reason, Refused, Report, settle};
 use buttress_http::{BodyError, BoxError, ByStatus, Http, Judge, Meter, TrackLayer};
 use buttress_timeout::{TimeoutEvent, TimeoutLayer};
 use bytes::Bytes;
@@ -70,6 +70,8 @@ pub(crate) struct Upstream {
     pub(crate) status: StatusCode,
     pub(crate) head: u64,
     pub(crate) script: Script,
+    /// Inside of what tracks.
+    pub(crate) inner: TimeoutLayer<Plain>,
     pub(crate) merges: bool,
     pub(crate) open: Arc<AtomicUsize>,
 }
@@ -161,7 +163,8 @@ impl Service<Req> for Upstream {
                 Ok::<_, BoxError>(response)
             }
         });
-        Box::pin(self.track.layer(client).oneshot(request))
+        let inner = self.inner.layer(client);
+        Box::pin(self.track.layer(inner).oneshot(request))
     }
 }
 
@@ -259,6 +262,7 @@ impl Seen {
             status: StatusCode::OK,
             head: 0,
             script,
+            inner: TimeoutLayer::new(Plain),
             merges: false,
             open: self.open.clone(),
         }
