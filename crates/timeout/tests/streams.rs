@@ -11,7 +11,7 @@ use http::StatusCode;
 use http_body_util::BodyExt;
 use support::{
     millis, secs,
-    wire::{Colons, Script, Seen, Upstream, call, read, read_with, stream},
+    wire::{Colons, Script, Seen, Upstream, call, call_within, read, read_with, stream},
 };
 use tokio::time::{Instant, sleep};
 
@@ -68,6 +68,38 @@ async fn d1_an_attempt_covers_its_body_too() {
         read.cut(),
         Some((Reason::AttemptTimeout, Class::Interrupted))
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn d1_the_deadline_that_a_request_brings_covers_the_body() {
+    // With a limit beside it, and alone.
+    for layer in [timeout(), timeout().attempt(secs(60))] {
+        let seen = Seen::default();
+        let upstream = seen.upstream(drip("a", 3000, 60_000));
+        let response = call_within(Some(secs(10)), layer, upstream, &seen).await;
+        let read = read(response.unwrap().into_body()).await;
+        assert_eq!((read.text().as_str(), read.ended), ("aaa", millis(9995)));
+        assert_eq!(read.cut(), Some((Reason::TotalTimeout, Class::Interrupted)));
+        assert_eq!(seen.classes(), [Class::Interrupted]);
+        assert_eq!(
+            seen.events(),
+            ["timeout.elapsed phase=deadline limit=9.995s reason=call timed out class=interrupted"]
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_impatient_caller_says_nothing_of_a_stream_either() {
+    // As little before the first content as after it.
+    for script in [drip("a", 100, 2000), drip(":", 100, 2000)] {
+        let seen = Seen::default();
+        let upstream = seen.upstream(script);
+        let response = call_within(Some(millis(500)), timeout(), upstream, &seen).await;
+        let read = read(response.unwrap().into_body()).await;
+        assert_eq!(read.cut(), Some((Reason::TotalTimeout, Class::Cancelled)));
+        assert_eq!(read.ended, millis(495));
+        assert_eq!(seen.classes(), [Class::Cancelled]);
+    }
 }
 
 #[tokio::test(start_paused = true)]

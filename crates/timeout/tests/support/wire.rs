@@ -11,7 +11,9 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::{Class, Completion, Outcome, Plain, Progress, Reason, Refused, Report, settle};
+use buttress_core::{
+    Carry, Class, Completion, Outcome, Plain, Progress, Reason, Refused, Report, settle,
+};
 use buttress_http::{BodyError, BoxError, ByStatus, Http, Judge, Meter, TrackLayer};
 use buttress_timeout::{TimeoutEvent, TimeoutLayer};
 use bytes::Bytes;
@@ -88,8 +90,22 @@ pub(crate) async fn call(
     upstream: Upstream,
     seen: &Seen,
 ) -> Result<Response<TrackedBody>, BoxError> {
+    call_within(None, layer, upstream, seen).await
+}
+
+/// The same by a caller who stops waiting after so long.
+pub(crate) async fn call_within(
+    time: Option<Duration>,
+    layer: TimeoutLayer<Http>,
+    upstream: Upstream,
+    seen: &Seen,
+) -> Result<Response<TrackedBody>, BoxError> {
     let service = layer.on_event(seen.observer()).layer(upstream);
-    let mut result = service.oneshot(Req::default()).await;
+    let mut request = Req::default();
+    let mut info = Http.info(&request).clone();
+    info.deadline = time.map(|time| (Instant::now() + time).into_std());
+    Http.set_info(&mut request, info);
+    let mut result = service.oneshot(request).await;
     // What a layer outside is told.
     settle(&Http, &mut result, Completion::new(seen.clone()));
     result
