@@ -133,9 +133,6 @@ impl Plan {
     /// What the layers inside are told, if it is earlier than what they are told already.
     #[inline]
     pub(crate) fn deadline(&self, carried: Option<Instant>) -> Option<Instant> {
-        if !self.limits.total.ends() {
-            return None;
-        }
         let total = self.at(self.limits.total)?;
         carried
             .is_none_or(|carried| total < carried)

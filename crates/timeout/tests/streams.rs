@@ -2,46 +2,28 @@
 
 mod support;
 
-use std::{num::NonZeroU32, task::Poll};
+use std::time::Duration;
 
 use buttress_core::{Class, Plain, Reason, Refused};
 use buttress_http::{Http, TrackLayer};
-use buttress_timeout::{Throughput, TimeoutLayer};
+use buttress_timeout::{Limits, TimeoutLayer};
 use http::StatusCode;
 use http_body_util::BodyExt;
 use support::{
     millis, secs,
-    wire::{Colons, Script, Seen, Upstream, call, call_within, read, read_with, stream},
+    wire::{
+        Colons, Req, Seen, Upstream, call, call_within, drip, per_second, read, read_with, stream,
+        timeout,
+    },
 };
 use tokio::time::{Instant, sleep};
 
 const CONTENT_TIMEOUT: (Reason, Class) = (Reason::FirstContentTimeout, Class::Unavailable);
 const STALL: (Reason, Class) = (Reason::IdleTimeout, Class::Interrupted);
 
-fn timeout() -> TimeoutLayer<Http> {
-    TimeoutLayer::new(Http)
-}
-
-/// `line` at every multiple of `every` up to `last`.
-fn drip(line: &'static str, every: u64, last: u64) -> Script {
-    (1..=last / every).map(|n| (n * every, line)).collect()
-}
-
-/// What a future comes to, if it has come to it.
-fn at_once<F: Future>(future: F) -> Option<F::Output> {
-    match tokio_test::task::spawn(future).poll() {
-        Poll::Ready(output) => Some(output),
-        Poll::Pending => None,
-    }
-}
-
 fn phase(event: &str) -> String {
     let phase = event.strip_prefix("timeout.elapsed phase=").unwrap();
     phase.split(" limit=").next().unwrap().to_owned()
-}
-
-fn per_second(pieces: u32) -> Throughput {
-    Throughput::per_second(NonZeroU32::new(pieces).unwrap())
 }
 
 #[tokio::test(start_paused = true)]
@@ -183,6 +165,57 @@ async fn d2_inside_of_what_peeks_a_head_has_a_limit_of_its_own() {
     assert_eq!(start.elapsed(), secs(2 + 7), "with the first content");
     assert_eq!(read(response.into_body()).await.text(), "a");
     assert_eq!(seen.classes(), [Class::Unavailable, Class::Success]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn d2_each_limit_has_a_value_for_a_request_and_a_bound_for_that() {
+    type Own = fn(TimeoutLayer<Http>, Duration) -> TimeoutLayer<Http>;
+    type Asked = fn(Limits, Duration) -> Limits;
+    // The last two, once content has begun.
+    let phases: [(&str, bool, Own, Asked); 6] = [
+        ("total", false, TimeoutLayer::total, Limits::total),
+        ("attempt", false, TimeoutLayer::attempt, Limits::attempt),
+        ("headers", false, TimeoutLayer::headers, Limits::headers),
+        (
+            "first content",
+            false,
+            TimeoutLayer::first_content,
+            Limits::first_content,
+        ),
+        ("idle", true, TimeoutLayer::idle, Limits::idle),
+        ("silence", true, TimeoutLayer::silence, Limits::silence),
+    ];
+    for (name, begun, own, asked) in phases {
+        let class = match begun {
+            true => Class::Interrupted,
+            false => Class::Unavailable,
+        };
+        for (wish, limit, class) in [
+            (millis(800), millis(800), Class::Cancelled),
+            (secs(4), secs(4), class),
+            (secs(16), secs(16), class),
+            (secs(600), secs(24), class),
+        ] {
+            let seen = Seen::default();
+            let layer = own(timeout(), secs(8))
+                .per_request(asked(Limits::new(), secs(24)), move |_: &Req| {
+                    asked(Limits::new(), wish)
+                });
+            let upstream = seen.upstream(vec![(0, "a")]);
+            let upstream = upstream.after(if begun { 0 } else { 60_000 });
+            let start = Instant::now();
+            if let Ok(response) = call(layer, upstream, &seen).await {
+                read(response.into_body()).await;
+            }
+            let took = start.elapsed();
+            assert!(took >= limit, "{name}: {took:?} for {limit:?}");
+            assert!(took <= limit * 9 / 8, "{name}: {took:?} for {limit:?}");
+            assert_eq!(seen.classes(), [class], "{name}: {wish:?}");
+            let events = seen.events();
+            assert_eq!(events.len(), 1);
+            assert_eq!(phase(&events[0]), name);
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -392,11 +425,17 @@ async fn d7_zero_delivers_what_is_there_and_waits_for_nothing() {
         assert_eq!(read.cut().unwrap().0, Reason::IdleTimeout);
         assert_eq!(read.ended, secs(0));
     }
+    // Almost as little.
+    for nanos in [1, 7, 8, 1_000_000] {
+        let layer = timeout().idle(Duration::from_nanos(nanos));
+        let read = stream(layer, vec![(0, "a")], &seen).await;
+        assert_eq!((read.cut(), read.ended), (Some(STALL), millis(1)));
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn d7_a_time_that_no_clock_can_count_is_no_limit() {
-    let never = std::time::Duration::MAX;
+    let never = Duration::MAX;
     let layer = timeout()
         .total(never)
         .attempt(never)
@@ -420,126 +459,9 @@ async fn d7_a_time_that_no_clock_can_count_is_no_limit() {
 #[tokio::test(start_paused = true)]
 async fn an_endless_first_content_keeps_idle_to_what_comes_after() {
     let seen = Seen::default();
-    let layer = timeout()
-        .first_content(std::time::Duration::MAX)
-        .idle(secs(1));
+    let layer = timeout().first_content(Duration::MAX).idle(secs(1));
     let read = stream(layer, vec![(3_600_000, "a")], &seen).await;
     assert_eq!((read.cut(), read.ended), (Some(STALL), secs(3601)));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_drip_above_the_floor_is_delivered() {
-    let seen = Seen::default();
-    let layer = timeout().throughput(per_second(2));
-    let mut script = drip("a", 400, 120_000);
-    script.push((120_001, "."));
-    let read = stream(layer, script, &seen).await;
-    assert_eq!((read.cut, read.text().len()), (None, 300));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_drip_below_the_floor_is_cut_after_its_grace() {
-    let seen = Seen::default();
-    let layer = timeout().throughput(per_second(2).grace(secs(8)));
-    // The floor is not for what comes before the first content.
-    let mut script = drip(":", 1000, 30_000);
-    script.extend(
-        drip("a", 700, 120_000)
-            .iter()
-            .map(|(at, a)| (30_000 + at, *a)),
-    );
-    let read = stream(layer, script, &seen).await;
-    assert_eq!(read.cut(), Some((Reason::TooSlow, Class::Interrupted)));
-    let took = read.ended - millis(30_700);
-    assert!(took >= secs(8) && took <= secs(9), "{took:?}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_stream_that_slows_down_is_cut_a_grace_later() {
-    let seen = Seen::default();
-    let layer = timeout().throughput(per_second(2).grace(secs(8)));
-    let mut script = drip("a", 100, 60_000);
-    script.extend(
-        drip("a", 1000, 60_000)
-            .iter()
-            .map(|(at, a)| (60_000 + at, *a)),
-    );
-    let read = stream(layer, script, &seen).await;
-    assert_eq!(read.cut(), Some((Reason::TooSlow, Class::Interrupted)));
-    assert!(
-        read.ended >= secs(66) && read.ended <= secs(69),
-        "{:?}",
-        read.ended
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_pause_within_the_grace_is_made_up_for() {
-    let seen = Seen::default();
-    let layer = timeout().throughput(per_second(2).grace(secs(8)));
-    let mut script = drip("a", 100, 10_000);
-    script.extend(
-        drip("a", 100, 10_000)
-            .iter()
-            .map(|(at, a)| (16_000 + at, *a)),
-    );
-    script.push((26_001, "."));
-    let read = stream(layer, script, &seen).await;
-    assert_eq!((read.cut, read.text().len()), (None, 200));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_slow_consumer_is_not_too_slow_a_stream() {
-    let seen = Seen::default();
-    // Fifty a second arrive. Whoever reads takes what is there, and then his time: one chunk.
-    let mut script = drip("a", 20, 20_000);
-    script.push((20_001, "."));
-    let upstream = Upstream {
-        merges: true,
-        ..seen.upstream(script)
-    };
-    let layer = timeout().throughput(per_second(10).grace(secs(2)));
-    let response = call(layer, upstream, &seen).await.unwrap();
-    let (mut body, mut text) = (response.into_body(), Vec::new());
-    loop {
-        match at_once(body.frame()) {
-            Some(Some(frame)) => text.extend(frame.unwrap().into_data().unwrap()),
-            Some(None) => break,
-            None => sleep(millis(400)).await,
-        }
-    }
-    assert_eq!(text.len(), 1000);
-    assert_eq!(seen.classes(), [Class::Success]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_shortest_grace_is_a_second() {
-    let seen = Seen::default();
-    let layer = timeout().throughput(per_second(3).grace(secs(0)));
-    let mut script = drip("a", 250, 10_000);
-    script.extend(
-        drip("a", 500, 10_000)
-            .iter()
-            .map(|(at, a)| (10_000 + at, *a)),
-    );
-    let read = stream(layer, script, &seen).await;
-    assert_eq!(read.cut(), Some((Reason::TooSlow, Class::Interrupted)));
-    assert!(read.ended > secs(10) && read.ended <= millis(11_250));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_reader_who_comes_late_to_a_stream_that_was_too_slow_is_told_so() {
-    let seen = Seen::default();
-    let layer = timeout().throughput(per_second(10).grace(secs(8)));
-    let response = call(layer, seen.upstream(vec![(0, "a")]), &seen).await;
-    let mut body = response.unwrap().into_body();
-    body.frame().await.unwrap().unwrap();
-    let waited = tokio::time::timeout(millis(1500), body.frame()).await;
-    assert!(waited.is_err(), "nothing has come by then");
-    sleep(secs(60)).await;
-    let late = read(body).await;
-    let cut = (Reason::TooSlow, Class::Interrupted);
-    assert_eq!((late.cut(), late.ended), (Some(cut), secs(0)));
 }
 
 #[tokio::test(start_paused = true)]

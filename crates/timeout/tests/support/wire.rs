@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    num::NonZeroU32,
     pin::{Pin, pin},
     sync::{
         Arc, Mutex,
@@ -15,7 +16,7 @@ use buttress_core::{
     Carry, Class, Completion, Outcome, Plain, Progress, Reason, Refused, Report, settle,
 };
 use buttress_http::{BodyError, BoxError, ByStatus, Http, Judge, Meter, TrackLayer};
-use buttress_timeout::{TimeoutEvent, TimeoutLayer};
+use buttress_timeout::{PerRequest, Throughput, TimeoutEvent, TimeoutLayer};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, response::Parts};
 use http_body::Frame;
@@ -78,6 +79,19 @@ pub(crate) struct Upstream {
     pub(crate) open: Arc<AtomicUsize>,
 }
 
+pub(crate) fn timeout() -> TimeoutLayer<Http> {
+    TimeoutLayer::new(Http)
+}
+
+/// `line` at every multiple of `every` up to `last`.
+pub(crate) fn drip(line: &'static str, every: u64, last: u64) -> Script {
+    (1..=last / every).map(|n| (n * every, line)).collect()
+}
+
+pub(crate) fn per_second(pieces: u32) -> Throughput {
+    Throughput::per_second(NonZeroU32::new(pieces).unwrap())
+}
+
 /// A call by `layer` over an upstream with this script, read without pause.
 pub(crate) async fn stream(layer: TimeoutLayer<Http>, script: Script, seen: &Seen) -> Read {
     let response = call(layer, seen.upstream(script), seen).await;
@@ -85,8 +99,8 @@ pub(crate) async fn stream(layer: TimeoutLayer<Http>, script: Script, seen: &See
 }
 
 /// A call by `layer`, up to its response.
-pub(crate) async fn call(
-    layer: TimeoutLayer<Http>,
+pub(crate) async fn call<R: PerRequest<Req> + Clone>(
+    layer: TimeoutLayer<Http, R>,
     upstream: Upstream,
     seen: &Seen,
 ) -> Result<Response<TrackedBody>, BoxError> {
@@ -94,9 +108,9 @@ pub(crate) async fn call(
 }
 
 /// The same by a caller who stops waiting after so long.
-pub(crate) async fn call_within(
+pub(crate) async fn call_within<R: PerRequest<Req> + Clone>(
     time: Option<Duration>,
-    layer: TimeoutLayer<Http>,
+    layer: TimeoutLayer<Http, R>,
     upstream: Upstream,
     seen: &Seen,
 ) -> Result<Response<TrackedBody>, BoxError> {
