@@ -97,4 +97,21 @@ mod tests {
         }
         assert!(pace.look(FLOOR, millis(8000), 0, false).is_none());
     }
+
+    #[test]
+    fn time_that_was_waited_for_without_a_look_counts_in_full() {
+        let mut pace = Pace::new();
+        for (at, pieces) in [(0, 0), (1000, 8), (8000, 0)] {
+            assert!(pace.look(FLOOR, millis(at), pieces, false).is_some());
+        }
+        assert!(pace.look(FLOOR, millis(9000), 0, false).is_none());
+    }
+
+    #[test]
+    fn a_stream_that_outlives_the_count_of_its_slots_has_no_second_grace() {
+        let mut pace = Pace::new();
+        assert!(pace.look(FLOOR, millis(0), 0, false).is_some());
+        pace.closed = u32::MAX;
+        assert!(pace.look(FLOOR, millis(1000), 0, false).is_none());
+    }
 }
