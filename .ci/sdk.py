@@ -427,7 +427,8 @@ def token_counting_passes(x):
 
 def configuration(provider):
     """An endpoint for each model, so that what one of them does to its endpoint is no other's trouble."""
-    lines = ['listen = "127.0.0.1:0"', "[limits]", f"body = {BODY_LIMIT}"]
+    # What is checked is what becomes of one attempt.
+    lines = ['listen = "127.0.0.1:0"', "[limits]", f"body = {BODY_LIMIT}", "[retry]", "attempts = 1"]
 
     def endpoint(name, dialect, base, models):
         lines.extend(

@@ -2,7 +2,10 @@
 
 use std::{
     fmt,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use axum::body::Body;
@@ -13,7 +16,10 @@ use buttress_http::{
 use buttress_llm::{Dialect, ErrorReply, convert::ConvertError, request::PeekError};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 
-use crate::{body::BodyFault, callers::KeyFault, config::Limits, gateway::Id, web::Foreign};
+use crate::{
+    body::BodyFault, callers::KeyFault, config::Limits, gateway::Id, headers::ATTEMPTS,
+    web::Foreign,
+};
 
 /// What went wrong.
 #[derive(Debug)]
@@ -47,13 +53,14 @@ pub(crate) enum Fault {
     /// A route takes this model, but its endpoints speak only this other dialect.
     OtherDialect(String, Dialect),
     /// The endpoint of this name speaks another dialect, in which the request cannot be said.
-    Convert(String, ConvertError),
-    /// The endpoint of this name could not be reached, or broke off before it replied.
-    Endpoint(String, BoxError),
+    Convert(Arc<str>, ConvertError),
+    /// The endpoint of this name could not be reached, or broke off before it replied, at the last
+    /// of so many attempts.
+    Endpoint(Arc<str>, BoxError, usize),
     /// The endpoint of this name wants the call to go elsewhere.
-    Redirect(String, StatusCode),
+    Redirect(Arc<str>, StatusCode),
     /// The endpoint of this name says that all is well, and nothing else.
-    Empty(String, StatusCode),
+    Empty(Arc<str>, StatusCode),
 }
 
 /// How many requests reached no endpoint, by reason.
@@ -120,7 +127,7 @@ impl Fault {
             | Self::Malformed(_)
             | Self::NoModel
             | Self::Convert(..) => StatusCode::BAD_REQUEST,
-            Self::Endpoint(_, error) => status_of(error),
+            Self::Endpoint(_, error, _) => status_of(error),
             Self::Redirect(..) | Self::Empty(..) => StatusCode::BAD_GATEWAY,
         }
     }
@@ -183,7 +190,10 @@ impl Fault {
                 let scheme = HeaderValue::from_static("Bearer");
                 headers.insert(header::WWW_AUTHENTICATE, scheme);
             }
-            Self::Endpoint(_, error) => {
+            Self::Endpoint(_, error, attempts) => {
+                if *attempts > 1 {
+                    headers.insert(ATTEMPTS, (*attempts).into());
+                }
                 let outcome = outcome_of_error(error);
                 let again = if outcome.again() { "true" } else { "false" };
                 headers.insert(SHOULD_RETRY, HeaderValue::from_static(again));
@@ -268,13 +278,17 @@ impl fmt::Display for Fault {
                 ConvertError::Unfit { .. } => write!(f, "endpoint `{endpoint}`: {error}"),
                 _ => error.fmt(f),
             },
-            Self::Endpoint(endpoint, error) => {
+            Self::Endpoint(endpoint, error, attempts) => {
                 write!(f, "endpoint `{endpoint}`: ")?;
                 match (Refused::find(&**error), Kind::of(&**error)) {
-                    (Some(refused), _) => refused.fmt(f),
+                    (Some(refused), _) => refused.fmt(f)?,
                     // Why it is not sent: of its own request, the caller may know all.
-                    (None, Kind::Request) => error.fmt(f),
-                    (None, kind) => kind.fmt(f),
+                    (None, Kind::Request) => error.fmt(f)?,
+                    (None, kind) => kind.fmt(f)?,
+                }
+                match attempts {
+                    0 | 1 => Ok(()),
+                    attempts => write!(f, ", at the last of {attempts} attempts"),
                 }
             }
             Self::Redirect(endpoint, status) => {
@@ -345,7 +359,7 @@ mod tests {
     use crate::{body::BodyFault, callers::KeyFault, config::Limits, gateway::Ids, web::Foreign};
 
     fn of(error: impl Into<BoxError>) -> Fault {
-        Fault::Endpoint("up".to_owned(), error.into())
+        Fault::Endpoint("up".into(), error.into(), 1)
     }
 
     #[test]
@@ -395,7 +409,7 @@ mod tests {
             Fault::Model(String::new()),
             Fault::OtherDialect(String::new(), Dialect::OpenAi),
             Fault::Convert(
-                String::new(),
+                "up".into(),
                 ConvertError::Syntax(Peek::new("{").unwrap_err()),
             ),
         ];
@@ -407,7 +421,7 @@ mod tests {
         let counts: Vec<_> = turned_away.counts().collect();
         assert_eq!(counts, REASONS.map(|reason| (reason, 1)));
         assert_eq!(
-            Fault::Redirect(String::new(), StatusCode::FOUND).reason(),
+            Fault::Redirect("up".into(), StatusCode::FOUND).reason(),
             "endpoint"
         );
     }

@@ -27,7 +27,7 @@ use crate::{
     face::{self, Asks, Face},
     fault::{self, Fault},
     gateway::{Gateway, Id},
-    headers::{is_endpoints, take_out},
+    headers::{ATTEMPTS, is_endpoints, take_out},
     web,
     written::Written,
 };
@@ -208,17 +208,19 @@ fn understand(
 async fn ask(asked: Asked, face: Face, id: Id, line: Line) -> Result<Answer, Fault> {
     let Asked {
         endpoint,
-        request,
+        mut request,
         usage,
         converted,
     } = asked;
     let mut call = Call::begin(&endpoint, line);
+    call.carried_by(request.extensions_mut());
     // If nobody waits any more, this is dropped before the call.
-    let heard = Completion::new(call.heard());
+    let heard = Completion::new(call.trail().clone());
     let mut result = match face.asks {
-        Asks::Reply => endpoint.chat(request).await,
-        Asks::Other => endpoint.other(request).await,
+        Asks::Reply => call.trail().follow(endpoint.chat(request)).await,
+        Asks::Other => call.trail().follow(endpoint.other(request)).await,
     };
+    let attempts = call.trail().steps().attempts();
     let unfit = match &result {
         Ok(reply) if !is_final(reply.status()) => Some(Fault::Redirect as fn(_, _) -> _),
         Ok(reply) if face.asks == Asks::Reply && is_empty(reply) => Some(Fault::Empty as _),
@@ -238,6 +240,9 @@ async fn ask(asked: Asked, face: Face, id: Id, line: Line) -> Result<Answer, Fau
             let status = reply.status();
             let name = clean(reply.headers_mut(), face.dialect, id);
             call.answered(status, || name.clone());
+            if attempts > 1 {
+                reply.headers_mut().insert(ATTEMPTS, attempts.into());
+            }
         }
         Err(error) => call.answered(fault::status_of(error), || id.header()),
     }
@@ -248,7 +253,7 @@ async fn ask(asked: Asked, face: Face, id: Id, line: Line) -> Result<Answer, Fau
     match (result, unfit) {
         (Ok(reply), Some(fault)) => Err(fault(endpoint.name.clone(), reply.status())),
         (Ok(reply), None) => Ok(passed_on(reply, usage, call)),
-        (Err(error), _) => Err(Fault::Endpoint(endpoint.name.clone(), error)),
+        (Err(error), _) => Err(Fault::Endpoint(endpoint.name.clone(), error, attempts)),
     }
 }
 
