@@ -5,7 +5,6 @@ use std::{
     error::Error,
     fmt::{self, Write as _},
     mem,
-    sync::Arc,
 };
 
 use buttress_core::{CallInfo, Class, Ledger, Outcome, Refused};
@@ -14,11 +13,10 @@ use tokio::time::Instant;
 
 use crate::{
     callers::Caller,
-    endpoint::Endpoint,
     fault::Fault,
     gateway::Id,
     log::Log,
-    trail::{Steps, Trail},
+    story::{Steps, Story},
 };
 
 /// What the log says of a request, whatever becomes of it.
@@ -37,10 +35,9 @@ pub(crate) struct Line {
 /// It goes where the reply goes, outside of its body, so that it knows what the caller got of it.
 #[derive(Debug)]
 pub(crate) struct Call {
-    endpoint: Arc<Endpoint>,
     line: Line,
     answered: Option<(StatusCode, HeaderValue)>,
-    trail: Trail,
+    story: Story,
     /// What its attempts used that were given up.
     ledger: Ledger,
     failed: Option<Class>,
@@ -99,21 +96,19 @@ impl Line {
 // ===== impl Call =====
 
 impl Call {
-    pub(crate) fn begin(endpoint: &Arc<Endpoint>, line: Line) -> Self {
-        endpoint.counters.begin();
+    pub(crate) fn begin(line: Line) -> Self {
         Self {
-            endpoint: endpoint.clone(),
             line,
             answered: None,
-            trail: Trail::default(),
+            story: Story::default(),
             ledger: Ledger::new(),
             failed: None,
         }
     }
 
     /// What is to be told how it goes.
-    pub(crate) fn trail(&self) -> &Trail {
-        &self.trail
+    pub(crate) fn story(&self) -> &Story {
+        &self.story
     }
 
     /// Puts into the request what it carries from layer to layer.
@@ -140,7 +135,7 @@ impl Call {
     pub(crate) fn broke_off(&mut self, error: &(dyn Error + 'static)) {
         self.failed = Some(Class::Interrupted);
         if let Some(refused) = Refused::find(error) {
-            self.trail.steps().timed_out = Some(refused.reason());
+            self.story.steps().timed_out = Some(refused.reason());
         }
     }
 
@@ -159,12 +154,13 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        let steps = mem::take(&mut *self.trail.steps());
+        let steps = mem::take(&mut *self.story.steps());
         let outcome = self.outcome(&steps);
-        self.endpoint.counters.end(&outcome);
         self.line.log.line(|out| {
             self.line.write(out);
-            word(out, " endpoint=", &self.endpoint.name);
+            if let Some(endpoint) = steps.endpoints.last() {
+                word(out, " endpoint=", endpoint);
+            }
             if let Some((status, _)) = &self.answered {
                 number(out, " status=", status.as_u16());
             }
@@ -187,6 +183,13 @@ impl Drop for Call {
 impl Steps {
     /// What did not go well at once.
     fn write(&self, out: &mut String) {
+        if let [before @ .., _] = &*self.endpoints
+            && !before.is_empty()
+        {
+            for (place, endpoint) in before.iter().enumerate() {
+                word(out, if place == 0 { " tried=" } else { "," }, endpoint);
+            }
+        }
         if !self.failed.is_empty() {
             number(out, " attempts=", self.attempts());
             number(out, " waited_ms=", self.waited.as_millis());

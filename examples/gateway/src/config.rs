@@ -33,6 +33,8 @@ pub(crate) struct Config {
     pub(crate) web: Web,
     pub(crate) callers: Callers,
     pub(crate) limits: Limits,
+    /// For a call with all of its attempts and waits.
+    pub(crate) total: Duration,
     pub(crate) endpoints: Vec<Endpoint>,
     pub(crate) routes: Vec<Route>,
     /// What is right, but perhaps not meant.

@@ -1,19 +1,21 @@
 //! One endpoint: its stacks of layers, and what a request needs to be one of its own.
 
-use std::{future::poll_fn, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use buttress_http::{BoxError, Http, IdempotentHttp, TrackLayer, client::ResponseBody};
-use buttress_llm::{AnyPath, Dialect, convert::Converted};
-use buttress_timeout::TimeoutLayer;
+use buttress_http::{Http, IdempotentHttp, TrackLayer, client::ResponseBody};
+use buttress_llm::{
+    AnyPath, Dialect,
+    convert::{Conversion, ConvertError, Converted},
+};
+use buttress_timeout::{Timeout, TimeoutLayer};
 use bytes::Bytes;
-use http::{Extensions, HeaderValue, Request, Response, header, request};
+use http::{HeaderValue, Request, Response, header, request};
 use http_body_util::Full;
-use tower::Service;
+use tower::Layer;
 
 use crate::{
-    callers::Caller,
+    adapt::{Judged, judged},
     config::{self, Timeouts},
-    fault::Fault,
     headers::{is_callers, is_of_a_dialect, take_out},
     journal::Journal,
     stack::{Observer, Parts, Stack},
@@ -30,20 +32,18 @@ pub(crate) struct Endpoint {
     pub(crate) models: Vec<String>,
     pub(crate) counters: Arc<Counters>,
     targets: Targets,
-    chat: Stack<Dialect, Http>,
-    other: Stack<AnyPath, IdempotentHttp>,
+    pub(crate) chat: Chat,
+    pub(crate) other: Other,
 }
+
+/// For replies of a model.
+pub(crate) type Chat = Stack<Dialect, Judged>;
+
+/// For any other call.
+pub(crate) type Other = Timeout<Http, Stack<AnyPath, IdempotentHttp>>;
 
 pub(crate) type Reply = Response<ReplyBody>;
 pub(crate) type ReplyBody = buttress_http::Body<ResponseBody>;
-
-async fn send<S>(mut stack: S, request: Request<Full<Bytes>>) -> Result<Reply, BoxError>
-where
-    S: Service<Request<Full<Bytes>>, Response = Reply, Error = BoxError>,
-{
-    poll_fn(|cx| stack.poll_ready(cx)).await?;
-    stack.call(request).await
-}
 
 // ===== impl Endpoint =====
 
@@ -73,38 +73,26 @@ impl Endpoint {
             observer,
         };
         let total = TimeoutLayer::new(Http).total(timeouts.total);
+        let total = total.on_event({
+            let observer = parts.observer.clone();
+            move |event| observer.timeout(event)
+        });
         Self {
             targets: Targets::new(dialect, &base_url),
-            chat: parts.stack(
-                Http,
-                total.clone(),
-                chat(&timeouts),
-                TrackLayer::new(dialect),
-            ),
+            chat: parts.stack(judged(), chat(&timeouts), TrackLayer::new(dialect)),
             // What it does to ask twice, nobody knows; nor what the content of a reply is, so that
             // none of it is waited for.
-            other: parts.stack(
+            other: total.layer(parts.stack(
                 Http.idempotent_only(),
-                total,
                 other(&timeouts),
                 TrackLayer::new(AnyPath(dialect)).peek_bytes(0),
-            ),
+            )),
             counters,
             name,
             dialect,
             base_url,
             models,
         }
-    }
-
-    /// Sends a call for the dialect's own kind of text.
-    pub(crate) async fn chat(&self, request: Request<Full<Bytes>>) -> Result<Reply, BoxError> {
-        send(self.chat.clone(), request).await
-    }
-
-    /// Sends any other call.
-    pub(crate) async fn other(&self, request: Request<Full<Bytes>>) -> Result<Reply, BoxError> {
-        send(self.other.clone(), request).await
     }
 
     /// The request as it goes to this endpoint, from the head of the caller's.
@@ -114,11 +102,6 @@ impl Endpoint {
     }
 
     fn request_to(&self, mut head: request::Parts, body: Bytes) -> Request<Full<Bytes>> {
-        let caller = head.extensions.remove::<Caller>();
-        head.extensions = Extensions::new();
-        if let Some(caller) = caller {
-            head.extensions.insert(caller);
-        }
         let headers = &mut head.headers;
         // Host and length are the client's business.
         take_out(headers, is_callers);
@@ -130,16 +113,19 @@ impl Endpoint {
         Request::from_parts(head, Full::new(body))
     }
 
-    /// The request in this endpoint's dialect, from the head of a caller who speaks another.
+    /// The request of a caller who speaks another dialect, in this endpoint's.
     pub(crate) fn converted(
         &self,
         mut head: request::Parts,
+        body: Bytes,
         model: &str,
-        converted: &Converted,
-    ) -> Result<Request<Full<Bytes>>, Fault> {
+        caller: Dialect,
+    ) -> Result<(Request<Full<Bytes>>, Converted), ConvertError> {
+        let converted = Conversion::new(caller, self.dialect).request(body)?;
         head.uri = self.targets.chat(model, converted.is_stream())?;
         take_out(&mut head.headers, is_of_a_dialect);
-        Ok(self.request_to(head, converted.body().clone()))
+        let request = self.request_to(head, converted.body().clone());
+        Ok((request, converted))
     }
 }
 

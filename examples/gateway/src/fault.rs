@@ -17,7 +17,12 @@ use buttress_llm::{Dialect, ErrorReply, convert::ConvertError, request::PeekErro
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 
 use crate::{
-    body::BodyFault, callers::KeyFault, config::Limits, gateway::Id, headers::ATTEMPTS,
+    adapt::{Unsaid, Worthless},
+    body::BodyFault,
+    callers::KeyFault,
+    config::Limits,
+    gateway::Id,
+    headers::ATTEMPTS,
     web::Foreign,
 };
 
@@ -57,10 +62,8 @@ pub(crate) enum Fault {
     /// The endpoint of this name could not be reached, or broke off before it replied, at the last
     /// of so many attempts.
     Endpoint(Arc<str>, BoxError, usize),
-    /// The endpoint of this name wants the call to go elsewhere.
-    Redirect(Arc<str>, StatusCode),
-    /// The endpoint of this name says that all is well, and nothing else.
-    Empty(Arc<str>, StatusCode),
+    /// The endpoint of this name says that all is well, and gives no reply.
+    Worthless(Arc<str>, Worthless, StatusCode),
 }
 
 /// How many requests reached no endpoint, by reason.
@@ -90,6 +93,14 @@ const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 // ===== impl Fault =====
 
 impl Fault {
+    /// No reply came from this endpoint, at the last of so many attempts.
+    pub(crate) fn of(endpoint: Arc<str>, error: BoxError, attempts: usize) -> Self {
+        match error.downcast::<Unsaid>() {
+            Ok(unsaid) => Self::Convert(unsaid.endpoint, unsaid.error),
+            Err(error) => Self::Endpoint(endpoint, error, attempts),
+        }
+    }
+
     /// Why it reached no endpoint, as one of [`TurnedAway`]'s reasons.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
@@ -106,7 +117,7 @@ impl Fault {
             Self::Model(_) => "unknown_model",
             Self::OtherDialect(..) => "other_dialect",
             Self::Convert(..) => "not_convertible",
-            Self::Endpoint(..) | Self::Redirect(..) | Self::Empty(..) => "endpoint",
+            Self::Endpoint(..) | Self::Worthless(..) => "endpoint",
         }
     }
 
@@ -128,7 +139,7 @@ impl Fault {
             | Self::NoModel
             | Self::Convert(..) => StatusCode::BAD_REQUEST,
             Self::Endpoint(_, error, _) => status_of(error),
-            Self::Redirect(..) | Self::Empty(..) => StatusCode::BAD_GATEWAY,
+            Self::Worthless(..) => StatusCode::BAD_GATEWAY,
         }
     }
 
@@ -201,12 +212,13 @@ impl Fault {
                     headers.insert(header::RETRY_AFTER, whole_seconds(wait).into());
                 }
             }
-            Self::Redirect(..) => {
-                headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
-            }
-            // As any reply that cannot be understood.
-            Self::Empty(..) => {
-                headers.insert(SHOULD_RETRY, HeaderValue::from_static("true"));
+            Self::Worthless(_, why, _) => {
+                let again = match why {
+                    Worthless::Redirect => "false",
+                    // As any reply that cannot be understood.
+                    Worthless::Empty => "true",
+                };
+                headers.insert(SHOULD_RETRY, HeaderValue::from_static(again));
             }
             _ => {}
         }
@@ -291,7 +303,7 @@ impl fmt::Display for Fault {
                     attempts => write!(f, ", at the last of {attempts} attempts"),
                 }
             }
-            Self::Redirect(endpoint, status) => {
+            Self::Worthless(endpoint, Worthless::Redirect, status) => {
                 let what = match status.is_redirection() {
                     true => "a redirect",
                     false => "an interim status",
@@ -302,7 +314,7 @@ impl fmt::Display for Fault {
                 )?;
                 f.write_str("its base_url may be wrong")
             }
-            Self::Empty(endpoint, status) => write!(
+            Self::Worthless(endpoint, Worthless::Empty, status) => write!(
                 f,
                 "endpoint `{endpoint}` answered with {status} and no body, expected a reply of the model"
             ),
@@ -356,7 +368,10 @@ mod tests {
     use http::{Method, StatusCode};
 
     use super::{Fault, REASONS, TurnedAway};
-    use crate::{body::BodyFault, callers::KeyFault, config::Limits, gateway::Ids, web::Foreign};
+    use crate::{
+        adapt::Worthless, body::BodyFault, callers::KeyFault, config::Limits, gateway::Ids,
+        web::Foreign,
+    };
 
     fn of(error: impl Into<BoxError>) -> Fault {
         Fault::Endpoint("up".into(), error.into(), 1)
@@ -421,7 +436,7 @@ mod tests {
         let counts: Vec<_> = turned_away.counts().collect();
         assert_eq!(counts, REASONS.map(|reason| (reason, 1)));
         assert_eq!(
-            Fault::Redirect("up".into(), StatusCode::FOUND).reason(),
+            Fault::Worthless("up".into(), Worthless::Redirect, StatusCode::FOUND).reason(),
             "endpoint"
         );
     }

@@ -68,7 +68,7 @@ impl Gateway {
             .into_iter()
             .map(|endpoint| Arc::new(Endpoint::new(endpoint, &journal)))
             .collect();
-        let routes = Routes::new(config.routes, &endpoints);
+        let routes = Routes::new(config.routes, &endpoints, config.total, &journal);
         Self {
             models: Model::all(&routes, &endpoints),
             routes,

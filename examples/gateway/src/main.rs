@@ -1,6 +1,7 @@
 //! An LLM gateway, composed of the Buttress crates. The README says how to use it, and in which
 //! order to read this.
 
+mod adapt;
 mod app;
 mod args;
 mod body;
@@ -26,8 +27,8 @@ mod simulate;
 mod socket;
 mod stack;
 mod stats;
+mod story;
 mod target;
-mod trail;
 mod upload;
 mod wall;
 mod web;

@@ -1,11 +1,10 @@
-//! The layers that every call to an endpoint passes, and the client at their bottom.
+//! The layers that every attempt at an endpoint passes, and the client at their bottom.
 
 use std::sync::Arc;
 
 use buttress_core::{Carry, Replay};
 use buttress_http::{
-    BoxError, Http, Judge, TrackLayer, TrackService,
-    client::{self, Client},
+    BoxErrorLayer, BoxErrorService, Http, Judge, TrackLayer, TrackService, client::Client,
 };
 use buttress_llm::{
     Dialect,
@@ -16,15 +15,14 @@ use buttress_timeout::{Timeout, TimeoutEvent, TimeoutLayer};
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
-use tower::{ServiceBuilder, util::MapErr};
+use tower::ServiceBuilder;
 
-use crate::{config, journal::Journal, stats::Counters, trail::Trail};
+use crate::{config, journal::Journal, stats::Counters, story::Story};
 
 /// The stack of one endpoint: it retries as `P` says, and its replies are read by `J`.
-pub(crate) type Stack<J, P> =
-    Timeout<Http, Retry<P, Timeout<Http, CredentialsService<Tracked<J>>>>>;
+pub(crate) type Stack<J, P> = Retry<P, Timeout<Http, CredentialsService<Tracked<J>>>>;
 
-type Tracked<J> = TrackService<MapErr<Client, fn(client::Error) -> BoxError>, J>;
+type Tracked<J> = TrackService<BoxErrorService<Client>, J>;
 
 /// What a stack is made of, but for how it reads replies.
 pub(crate) struct Parts {
@@ -52,7 +50,6 @@ impl Parts {
     pub(crate) fn stack<J, P>(
         &self,
         protocol: P,
-        total: TimeoutLayer<Http>,
         attempt: TimeoutLayer<Http>,
         track: TrackLayer<J>,
     ) -> Stack<J, P>
@@ -65,20 +62,19 @@ impl Parts {
             backoff,
             budget,
         } = self.retry.clone();
-        let [one, two, three] = [(); 3].map(|()| self.observer.clone());
+        let (retries, timeouts) = (self.observer.clone(), self.observer.clone());
         ServiceBuilder::new()
-            .layer(total.on_event(move |event| one.timeout(event)))
             .layer(
                 RetryLayer::new(protocol)
                     .max_attempts(attempts)
                     .backoff(backoff)
                     .budget(budget)
-                    .on_event(move |event| two.retry(event)),
+                    .on_event(move |event| retries.retry(event)),
             )
-            .layer(attempt.on_event(move |event| three.timeout(event)))
+            .layer(attempt.on_event(move |event| timeouts.timeout(event)))
             .layer(self.credentials.clone())
             .layer(track)
-            .map_err(BoxError::from as fn(client::Error) -> BoxError)
+            .layer(BoxErrorLayer)
             .service(self.client.clone())
     }
 }
@@ -100,7 +96,7 @@ impl Observer {
         match event {
             RetryEvent::Again { outcome, delay, .. } => {
                 self.counters.retry(outcome.class, *delay);
-                Trail::of_this_call(|steps| {
+                Story::of_this_call(|steps| {
                     steps.failed.push(outcome.class);
                     steps.waited += *delay;
                 });
@@ -116,14 +112,14 @@ impl Observer {
         self.journal.note(&self.endpoint, event);
     }
 
-    fn timeout(&self, event: &TimeoutEvent<'_>) {
+    pub(crate) fn timeout(&self, event: &TimeoutEvent<'_>) {
         let (TimeoutEvent::Elapsed { refused, .. } | TimeoutEvent::Expired { refused, .. }) = event
         else {
             return;
         };
         let reason = refused.reason();
         self.counters.timeout(reason);
-        Trail::of_this_call(|steps| steps.timed_out = Some(reason));
+        Story::of_this_call(|steps| steps.timed_out = Some(reason));
         self.journal.note(&self.endpoint, event);
     }
 

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, net::SocketAddr, ops::Range};
 
 use super::{
-    Config, Endpoint, Environment, Faults, LISTEN, Limits, NOBODY_ASKED, Route,
+    Config, Endpoint, Environment, Faults, LISTEN, Limits, NOBODY_ASKED, Route, Timeouts,
     fields::{Text, Texts},
     file::{EndpointEntry, File, LimitsSection, RouteEntry, WebSection},
 };
@@ -60,6 +60,8 @@ impl<'a> Check<'a> {
             checked.into_iter().collect()
         };
         let routes = self.routes(file, &names);
+        let total = (file.timeouts.total.as_ref())
+            .map_or(Timeouts::default().total, |time| time.get_ref().0);
         if let Some(endpoints) = &endpoints {
             self.unused(endpoints, &routes);
         }
@@ -70,6 +72,7 @@ impl<'a> Check<'a> {
             web,
             callers: Callers::new(callers),
             limits,
+            total,
             endpoints,
             routes,
             notes,

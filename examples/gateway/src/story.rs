@@ -10,18 +10,20 @@ use buttress_core::{Class, Outcome, Reason, Report};
 
 tokio::task_local! {
     // The layers' observers run in the task that makes the call, and find it there.
-    static TRAIL: Trail;
+    static STORY: Story;
 }
 
-/// The trail of one call.
+/// The story of one call.
 ///
 /// It is a [`Report`]: attached to the reply's body, it is told when that has ended, failed, or been
 /// dropped.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Trail(Arc<Mutex<Steps>>);
+pub(crate) struct Story(Arc<Mutex<Steps>>);
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Steps {
+    /// Which endpoints were asked, in order.
+    pub(crate) endpoints: Vec<Arc<str>>,
     /// The attempts that were given up, in order.
     pub(crate) failed: Vec<Class>,
     /// What was waited between attempts, all together.
@@ -32,18 +34,18 @@ pub(crate) struct Steps {
     pub(crate) outcome: Option<Outcome>,
 }
 
-// ===== impl Trail =====
+// ===== impl Story =====
 
-impl Trail {
-    /// Makes a call whose observers find this trail.
+impl Story {
+    /// Makes a call whose observers find this story.
     pub(crate) fn follow<F: Future>(&self, call: F) -> impl Future<Output = F::Output> + use<F> {
-        TRAIL.scope(self.clone(), call)
+        STORY.scope(self.clone(), call)
     }
 
-    /// Adds to the trail of the call that is being made, if one is.
+    /// Adds to the story of the call that is being made, if one is.
     pub(crate) fn of_this_call(add: impl FnOnce(&mut Steps)) {
         // No call: what a body meets after its head is told by its error.
-        let _ = TRAIL.try_with(|trail| add(&mut trail.steps()));
+        let _ = STORY.try_with(|story| add(&mut story.steps()));
     }
 
     pub(crate) fn steps(&self) -> MutexGuard<'_, Steps> {
@@ -51,7 +53,7 @@ impl Trail {
     }
 }
 
-impl Report for Trail {
+impl Report for Story {
     fn report(&mut self, outcome: &Outcome) {
         self.steps().outcome = Some(*outcome);
     }
