@@ -49,23 +49,37 @@ struct Told {
 
 /// What a caller of Anthropic's dialect is told by an endpoint of OpenAI's.
 async fn told(status: u16, data: impl Into<Bytes>, breaks: bool) -> Told {
+    let way = (Dialect::Anthropic, Dialect::OpenAi);
+    told_of(way, &[("retry-after", "7")], status, data, breaks).await
+}
+
+/// What a caller of the one dialect is told by an endpoint of the other, which also sends these
+/// headers.
+async fn told_of(
+    (caller, endpoint): (Dialect, Dialect),
+    headers: &'static [(&str, &str)],
+    status: u16,
+    data: impl Into<Bytes>,
+    breaks: bool,
+) -> Told {
     let reply = Reply {
         data: Some(data.into()),
         breaks,
     };
     let client = service_fn(move |_: Request<()>| {
-        let response = Response::builder()
+        let mut response = Response::builder()
             .status(status)
-            .header("content-type", "application/json")
-            .header("retry-after", "7")
-            .body(reply.clone())
-            .unwrap();
+            .header("content-type", "application/json");
+        for (name, value) in headers {
+            response = response.header(*name, *value);
+        }
+        let response = response.body(reply.clone()).unwrap();
         async { Ok::<_, Infallible>(response) }
     });
-    let track = TrackLayer::new(Dialect::OpenAi).layer(client);
+    let track = TrackLayer::new(endpoint).layer(client);
     let response = track.oneshot(Request::new(())).await.unwrap();
     let request = r#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"Hi"}]}"#;
-    let way = Conversion::new(Dialect::Anthropic, Dialect::OpenAi);
+    let way = Conversion::new(caller, endpoint);
     let response = way.request(request).unwrap().response(response).await;
     let class = response.body().seen().class;
     let (head, body) = response.into_parts();
@@ -137,4 +151,45 @@ async fn an_error_inside_of_a_200_is_told_with_the_status_of_what_it_means() {
         let message = "the endpoint's reply is none in its dialect";
         assert_eq!(said.body["error"]["message"], message);
     }
+}
+
+#[tokio::test]
+async fn the_envelope_and_the_headers_have_the_id_of_the_request_once() {
+    let error = r#"{"error":{"message":"no","type":"server_error"}}"#;
+    let gemini = r#"{"error":{"code":400,"message":"Bad","status":"INVALID_ARGUMENT"}}"#;
+    let (openai, anthropic) = (Dialect::OpenAi, Dialect::Anthropic);
+    let ours: &[_] = &[("x-request-id", "req-1")];
+    let both: &[_] = &[("x-request-id", "req-1"), ("request-id", "stray")];
+    let stray: &[_] = &[("request-id", "stray")];
+    for (endpoint, status, error) in [
+        (openai, 500, error),
+        (openai, 200, "{}"),
+        (Dialect::Gemini, 400, gemini),
+    ] {
+        for (headers, id) in [(ours, Some("req-1")), (both, Some("req-1")), (stray, None)] {
+            let said = told_of((anthropic, endpoint), headers, status, error, false).await;
+            let header = said.headers.get("request-id");
+            assert_eq!(header.map(|id| id.to_str().unwrap()), id, "{headers:?}");
+            assert!(!said.headers.contains_key("x-request-id"));
+            let told = said.body.get("request_id").expect("there is one");
+            assert_eq!(told.as_str(), id, "{}", said.body);
+        }
+    }
+    let way = (openai, Dialect::Gemini);
+    let said = told_of(way, both, 400, gemini, false).await;
+    assert_eq!(said.headers["x-request-id"], "req-1");
+    assert!(!said.headers.contains_key("request-id"));
+    // Its number is that of the status, which has a name.
+    assert_eq!(said.body["error"]["code"], "INVALID_ARGUMENT");
+    let numbered = r#"{"error":{"code":400,"message":"Bad"}}"#;
+    let said = told_of(way, ours, 400, numbered, false).await;
+    assert_eq!(said.body["error"]["code"], "400");
+}
+
+#[tokio::test]
+async fn what_is_no_reply_says_whether_to_call_again_as_well() {
+    let way = (Dialect::Anthropic, Dialect::OpenAi);
+    let said = told_of(way, &[], 200, "{}", false).await;
+    assert_eq!(said.status.as_u16(), 502);
+    assert_eq!(said.headers["x-should-retry"], "true");
 }

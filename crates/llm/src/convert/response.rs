@@ -3,11 +3,11 @@
 use std::time::UNIX_EPOCH;
 
 use buttress_core::{Class, Outcome};
-use buttress_http::{Body, Tracked, retry_after::whole_seconds, sse::is_event_stream};
+use buttress_http::{Body, Tracked, sse::is_event_stream};
 use bytes::{Bytes, BytesMut};
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
-    header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, ETAG, RETRY_AFTER},
+    HeaderMap, HeaderValue, Response, StatusCode,
+    header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, ETAG},
     response::Parts,
 };
 use http_body_util::{BodyExt, Full};
@@ -17,15 +17,13 @@ use super::{
     body::Events,
     failure::{self, UNNAMED},
 };
-use crate::{ErrorBody, ErrorReply};
+use crate::{Dialect, ErrorBody, tell_retry};
 
 /// The longest reply that is converted whole.
 const LONGEST: usize = 32 << 20;
 
 /// The longest error that is.
 const LONGEST_ERROR: usize = 64 << 10;
-
-const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 /// Why there is nothing to convert.
 enum Unread {
@@ -105,26 +103,25 @@ impl Converted {
             }
             Err(unread) => {
                 head.status = StatusCode::BAD_GATEWAY;
-                let data = ErrorReply::new(head.status, unread.message()).json(self.way.caller);
                 let outcome = match seen.class {
                     Class::Success => seen.with_class(Class::Unavailable),
                     _ => seen,
                 };
+                let data = self.error(&mut head, None, unread.message(), &outcome);
                 Response::from_parts(head, Body::ended(data, outcome))
             }
         }
     }
 
-    /// Puts the id of the request where the caller's SDK looks for it.
+    /// Puts the id of the request where the caller's SDK looks for it, and takes out what would be
+    /// one in the dialect of another.
     fn rename_id(&self, head: &mut HeaderMap) {
-        let (from, to) = (
-            self.way.endpoint.request_id_header(),
-            self.way.caller.request_id_header(),
-        );
-        if from != to
-            && let Some(id) = head.remove(from)
-        {
-            head.insert(to, id);
+        let id = head.remove(self.way.endpoint.request_id_header());
+        for dialect in Dialect::ALL {
+            head.remove(dialect.request_id_header());
+        }
+        if let Some(id) = id {
+            head.insert(self.way.caller.request_id_header(), id);
         }
     }
 
@@ -137,19 +134,12 @@ impl Converted {
         otherwise: &str,
         seen: &Outcome,
     ) -> Bytes {
-        let (head, status) = (&mut head.headers, head.status);
-        if let Some(wait) = seen.retry_after
-            && !head.contains_key(RETRY_AFTER)
-        {
-            head.insert(RETRY_AFTER, whole_seconds(wait).into());
-        }
         // The caller's SDK does not know what the endpoint's words mean: `insufficient_quota` in a 429,
         // for one, is not to be asked again.
-        if !head.contains_key(X_SHOULD_RETRY) {
-            let again = if seen.again() { "true" } else { "false" };
-            head.insert(X_SHOULD_RETRY, HeaderValue::from_static(again));
-        }
-        failure::body(error, otherwise, status, self.way.caller)
+        tell_retry(&mut head.headers, seen);
+        let id = head.headers.get(self.way.caller.request_id_header());
+        let id = id.and_then(|id| id.to_str().ok());
+        failure::body(error, otherwise, head.status, id, self.way.caller)
     }
 }
 
