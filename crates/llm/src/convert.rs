@@ -101,6 +101,7 @@ mod gemini;
 mod model;
 mod notes;
 mod openai;
+mod own;
 mod read;
 mod response;
 mod rest;

@@ -2,11 +2,9 @@ use super::read::{read_texts, read_whole};
 use crate::{
     convert::{
         error::Wrong,
-        gemini::{
-            own::{hint, matters, unknown},
-            schema::translate,
-        },
+        gemini::schema::translate,
         model::{Budget, Output, Own, Reasoning, Request},
+        own::{hint, matters, unknown},
         read::Reader,
         text::{Raw, Text},
     },
@@ -27,7 +25,7 @@ struct Form<'a> {
 pub(super) fn read_config<'a>(
     json: &mut Reader<'a>,
     request: &mut Request<'a>,
-    own: &mut Vec<Own<'a>>,
+    own: &mut Vec<Own>,
 ) {
     let mut form = Form::default();
     json.object_in_any_case(|json, name| {
@@ -95,7 +93,7 @@ impl<'a> Form<'a> {
         }
     }
 
-    fn finish(self, json: &mut Reader<'a>, request: &mut Request<'a>, own: &mut Vec<Own<'a>>) {
+    fn finish(self, json: &mut Reader<'a>, request: &mut Request<'a>, own: &mut Vec<Own>) {
         let at = self.mime.as_ref().map(Text::at).unwrap_or_default();
         let mime = self.mime.as_ref().map(Text::decode);
         match (mime.as_deref(), self.schema) {
@@ -133,7 +131,7 @@ impl<'a> Form<'a> {
     }
 }
 
-fn read_thinking<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> Reasoning<'a> {
+fn read_thinking<'a>(json: &mut Reader<'a>, own: &mut Vec<Own>) -> Reasoning<'a> {
     let (mut budget, mut level, mut told) = (None, None, false);
     json.object_in_any_case(|json, name| match name {
         "thinkingBudget" => budget = json.number_or_null(),

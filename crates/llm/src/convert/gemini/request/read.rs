@@ -8,8 +8,8 @@ use super::{
 use crate::{
     convert::{
         error::Wrong,
-        gemini::own::{hint, matters, unknown},
         model::{Message, Own, Part, PartKind, Request, Role},
+        own::{hint, matters, unknown},
         read::Reader,
         text::{Raw, Text},
     },
@@ -83,7 +83,7 @@ pub(in crate::convert) fn read_request<'a>(json: &mut Reader<'a>) -> Request<'a>
     request
 }
 
-fn read_contents<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> (usize, Vec<Message<'a>>) {
+fn read_contents<'a>(json: &mut Reader<'a>, own: &mut Vec<Own>) -> (usize, Vec<Message<'a>>) {
     let (at, mut messages) = (json.at(), Vec::new());
     json.array(|json| {
         let (role, mut message) = read_content(json, own);
@@ -103,10 +103,7 @@ fn read_contents<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> (usize, V
 }
 
 /// Reads one turn, and the role that it has.
-fn read_content<'a>(
-    json: &mut Reader<'a>,
-    own: &mut Vec<Own<'a>>,
-) -> (Option<Text<'a>>, Message<'a>) {
+fn read_content<'a>(json: &mut Reader<'a>, own: &mut Vec<Own>) -> (Option<Text<'a>>, Message<'a>) {
     let at = json.at();
     let (mut role, mut parts) = (None, None);
     json.object_in_any_case(|json, name| match name {

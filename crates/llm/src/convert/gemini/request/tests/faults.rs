@@ -9,8 +9,7 @@ use crate::convert::{
 fn own(text: &str) -> Vec<(String, Weight)> {
     let request = read(text).unwrap_or_else(|error| panic!("{error}: {text}"));
     let own = request.own.iter();
-    own.map(|own| (path(text, own.value.at()), own.weight))
-        .collect()
+    own.map(|own| (path(text, own.at), own.weight)).collect()
 }
 
 #[test]
