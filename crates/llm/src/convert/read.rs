@@ -20,6 +20,15 @@ pub(super) struct Reader<'a> {
     wrong: Option<Fault>,
 }
 
+/// Which numbers a member may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Numbers {
+    name: &'static str,
+    whole: bool,
+    least: f64,
+    most: f64,
+}
+
 /// What a name that comes twice in an object means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Names {
@@ -27,6 +36,36 @@ pub(super) enum Names {
     Once,
     /// The reader's match decides; the last one wins.
     Any,
+}
+
+// ===== impl Numbers =====
+
+impl Numbers {
+    pub(super) const ANY: Self = Self::range("a number", f64::NEG_INFINITY, f64::INFINITY);
+    pub(super) const COUNT: Self = Self::whole("a whole number of 0 or more", 0.0);
+    pub(super) const SOME: Self = Self::whole("a whole number of 1 or more", 1.0);
+    pub(super) const WHOLE: Self = Self::whole("a whole number", f64::MIN);
+    pub(super) const UP_TO_1: Self = Self::range("a number from 0 to 1", 0.0, 1.0);
+    pub(super) const UP_TO_2: Self = Self::range("a number from 0 to 2", 0.0, 2.0);
+    pub(super) const PENALTY: Self = Self::range("a number from -2 to 2", -2.0, 2.0);
+
+    const fn whole(name: &'static str, least: f64) -> Self {
+        Self {
+            name,
+            whole: true,
+            least,
+            most: f64::MAX,
+        }
+    }
+
+    const fn range(name: &'static str, least: f64, most: f64) -> Self {
+        Self {
+            name,
+            whole: false,
+            least,
+            most,
+        }
+    }
 }
 
 // ===== impl Reader =====
@@ -189,34 +228,36 @@ impl<'a> Reader<'a> {
         (!self.null()).then(|| self.text())
     }
 
-    /// Takes any number.
-    pub(super) fn number(&mut self) -> Raw<'a> {
-        if !self.is(Kind::Number, "a number") {
+    /// Takes a number that is one of these, as it stands.
+    pub(super) fn number(&mut self, numbers: Numbers) -> Raw<'a> {
+        if !self.is(Kind::Number, numbers.name) {
             return Raw::default();
         }
-        self.raw()
+        let number = self.raw();
+        let value: f64 = number.written().parse().unwrap_or(f64::NAN);
+        let fits = (numbers.least..=numbers.most).contains(&value);
+        // The next number to one that is too large for that is whole.
+        if !fits || (numbers.whole && value.fract() != 0.0) {
+            let expected = numbers.name;
+            self.fail(number.at(), Wrong::Number { expected });
+        }
+        number
     }
 
-    /// Takes any number or `null`.
-    pub(super) fn number_or_null(&mut self) -> Option<Raw<'a>> {
-        (!self.null()).then(|| self.number())
+    /// Takes such a number or `null`.
+    pub(super) fn number_or_null(&mut self, numbers: Numbers) -> Option<Raw<'a>> {
+        (!self.null()).then(|| self.number(numbers))
     }
 
     /// Takes a whole number that is not below zero.
     pub(super) fn count(&mut self) -> u64 {
         let at = self.at();
-        if !self.is(Kind::Number, "a whole number") {
+        if !self.is(Kind::Number, Numbers::COUNT.name) {
             return 0;
         }
         self.json.number().unwrap_or_else(|| {
-            let kind = Kind::Number;
-            self.fail(
-                at,
-                Wrong::Type {
-                    expected: "a whole number of 0 or more",
-                    kind,
-                },
-            );
+            let expected = Numbers::COUNT.name;
+            self.fail(at, Wrong::Number { expected });
             0
         })
     }

@@ -9,7 +9,7 @@ use crate::convert::{
         Weight::{Hint, Matters},
     },
     own::matters,
-    read::Reader,
+    read::{Numbers, Reader},
     text::Text,
 };
 
@@ -43,10 +43,10 @@ pub(in crate::convert) fn read_request<'a>(json: &mut Reader<'a>) -> Request<'a>
                 at,
             });
         }
-        "max_tokens" => request.max_tokens = Some(json.number()),
-        "temperature" => request.temperature = json.number_or_null(),
-        "top_p" => request.top_p = json.number_or_null(),
-        "top_k" => request.top_k = json.number_or_null(),
+        "max_tokens" => request.max_tokens = Some(json.number(Numbers::COUNT)),
+        "temperature" => request.temperature = json.number_or_null(Numbers::UP_TO_1),
+        "top_p" => request.top_p = json.number_or_null(Numbers::UP_TO_1),
+        "top_k" => request.top_k = json.number_or_null(Numbers::COUNT),
         "stop_sequences" if json.null() => {}
         "stop_sequences" => json.array(|json| {
             let text = json.text();
@@ -195,7 +195,7 @@ fn read_thinking<'a>(json: &mut Reader<'a>, reasoning: &mut Reasoning<'a>, owns:
     let (mut kind, mut tokens, mut display) = (None, None, None);
     json.object(|json, name| match name {
         "type" => kind = Some(json.text()),
-        "budget_tokens" => tokens = json.number_or_null(),
+        "budget_tokens" => tokens = json.number_or_null(Numbers::COUNT),
         "display" => display = json.text_or_null(),
         _ => own(json, Matters, owns),
     });

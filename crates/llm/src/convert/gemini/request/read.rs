@@ -5,15 +5,12 @@ use super::{
     parts::read_part,
     tools::{Called, read_tool_config, read_tools},
 };
-use crate::{
-    convert::{
-        error::Wrong,
-        model::{Message, Own, Part, PartKind, Request, Role},
-        own::{hint, matters, unknown},
-        read::Reader,
-        text::{Raw, Text},
-    },
-    json::Kind,
+use crate::convert::{
+    error::Wrong,
+    model::{Message, Own, Part, PartKind, Request, Role},
+    own::{hint, matters, unknown},
+    read::Reader,
+    text::Text,
 };
 
 /// The calls of a request that wait for their results.
@@ -219,15 +216,4 @@ pub(super) fn read_texts<'a>(json: &mut Reader<'a>) -> Vec<Text<'a>> {
     let mut texts = Vec::new();
     json.array(|json| texts.push(json.text()));
     texts
-}
-
-/// Reads a whole number that is not below zero.
-pub(super) fn read_whole<'a>(json: &mut Reader<'a>) -> Raw<'a> {
-    let number = json.number();
-    if number.written().parse::<u64>().is_err() {
-        let expected = "a whole number of 0 or more";
-        let kind = Kind::Number;
-        json.fail(number.at(), Wrong::Type { expected, kind });
-    }
-    number
 }

@@ -141,12 +141,12 @@ fn what_is_wrong_is_told_with_its_field() {
         (
             r#""generationConfig":{"topP":"1"}"#,
             "generationConfig.topP",
-            "must be a number, but is a string",
+            "must be a number from 0 to 1, but is a string",
         ),
         (
             r#""generationConfig":{"maxOutputTokens":1.5}"#,
             "generationConfig.maxOutputTokens",
-            "must be a whole number of 0 or more, but is a number",
+            "must be a whole number of 0 or more, but is 1.5",
         ),
         (
             r#""generationConfig":{"stopSequences":"x"}"#,
@@ -176,7 +176,7 @@ fn what_is_wrong_is_told_with_its_field() {
         (
             r#""generationConfig":{"thinkingConfig":{"thinkingBudget":-2}}"#,
             "generationConfig.thinkingConfig.thinkingBudget",
-            "must be a whole number of -1 or more",
+            "must be a whole number of -1 or more, but is -2",
         ),
         (
             r#""generationConfig":{"thinkingConfig":{"thinkingLevel":"MUCH"}}"#,
