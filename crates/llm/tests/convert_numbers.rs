@@ -11,6 +11,9 @@ const TO_1: &str = "a number from 0 to 1";
 const TO_2: &str = "a number from 0 to 2";
 const PENALTY: &str = "a number from -2 to 2";
 
+/// A member, what it is expected to be, and what it is not.
+type Wrong = (&'static str, &'static str, &'static [&'static str]);
+
 /// A request of the dialect with this member, and the name by which it is called.
 fn request(dialect: Dialect, member: &str, value: &str) -> (String, String) {
     let hi = r#""messages":[{"role":"user","content":"Hi"}]"#;
@@ -44,7 +47,7 @@ fn request(dialect: Dialect, member: &str, value: &str) -> (String, String) {
 
 #[test]
 fn a_wrong_number_is_named_with_what_was_found_and_what_was_expected() {
-    let table: [(Dialect, &[(&str, &str, &[&str])]); 3] = [
+    let table: [(Dialect, &[Wrong]); 3] = [
         (
             Dialect::OpenAi,
             &[
