@@ -13,7 +13,7 @@ use http::{
 use http_body_util::{BodyExt, Full};
 
 use super::{
-    Converted,
+    ConvertError, Converted,
     body::Events,
     failure::{self, UNNAMED},
 };
@@ -24,6 +24,9 @@ const LONGEST: usize = 32 << 20;
 
 /// The longest error that is.
 const LONGEST_ERROR: usize = 64 << 10;
+
+const JSON: &str = "application/json";
+const EVENT_STREAM: &str = "text/event-stream";
 
 /// Why there is nothing to convert.
 enum Unread {
@@ -41,7 +44,9 @@ impl Converted {
     /// What failed keeps its status, and its error is told in the caller's envelope, as far as it could be
     /// read; the wait that only the endpoint's body told of becomes a `retry-after`. An error that came as
     /// a success has the status of what it means. What is no reply in the endpoint's dialect
-    /// becomes a 502. What was attached to the body before sees the endpoint's reply; what is attached
+    /// becomes a 502. A whole reply to a request for a stream becomes that stream: the SDKs find no
+    /// event in anything else, and tell nobody; whether a stream was asked for is known of the dialects
+    /// that say so in the request ([`is_stream`](Converted::is_stream)). What was attached to the body before sees the endpoint's reply; what is attached
     /// later is told the same, once the converted one was delivered.
     pub async fn response<B>(mut self, response: Response<Body<B>>) -> Response<Body<B>>
     where
@@ -71,9 +76,13 @@ impl Converted {
         };
         let read = collect(&mut body, longest).await;
         let seen = body.seen();
+        let mut kind = JSON;
         let read = match read {
-            Ok(read) if head.status.is_success() => match self.reply(&read) {
-                Ok(reply) => Ok(reply),
+            Ok(read) if head.status.is_success() => match self.whole(&read) {
+                Ok(reply) => {
+                    kind = if self.stream { EVENT_STREAM } else { JSON };
+                    Ok(reply)
+                }
                 Err(_) => match ErrorBody::read(self.way.endpoint, &read) {
                     Some(error) if seen.class != Class::Success && !error.message().is_empty() => {
                         head.status = status(seen.class);
@@ -89,12 +98,12 @@ impl Converted {
             // What failed did so with its status, however much of the reason arrived.
             Err(unread) if !head.status.is_success() => {
                 let data = self.error(&mut head, None, unread.of_error(), &seen);
-                set_json(&mut head.headers);
+                set_type(&mut head.headers, kind);
                 return Response::from_parts(head, Body::ended(data, seen));
             }
             Err(unread) => Err(unread),
         };
-        set_json(&mut head.headers);
+        set_type(&mut head.headers, kind);
         match read {
             Ok(data) => {
                 // It is over; what it told goes on in the link.
@@ -110,6 +119,15 @@ impl Converted {
                 let data = self.error(&mut head, None, unread.message(), &outcome);
                 Response::from_parts(head, Body::ended(data, outcome))
             }
+        }
+    }
+
+    /// Makes a whole reply what the caller asked for.
+    fn whole(&self, reply: &[u8]) -> Result<Bytes, ConvertError> {
+        if self.stream {
+            self.reply_in_stream(reply)
+        } else {
+            self.reply(reply)
         }
     }
 
@@ -199,9 +217,9 @@ const fn status(class: Class) -> StatusCode {
     }
 }
 
-/// What is written here is JSON, whatever came.
-fn set_json(headers: &mut HeaderMap) {
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+/// What is written here is of this type, whatever came.
+fn set_type(headers: &mut HeaderMap, kind: &'static str) {
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.remove(CONTENT_ENCODING);
 }
 
