@@ -148,7 +148,11 @@ fn openai() -> Vec<Bytes> {
 /// A conversation of 1000 turns, in 100 KB.
 fn short() -> Bytes {
     let turn = |turn: usize| {
-        let role = if turn % 2 == 0 { "user" } else { "assistant" };
+        let role = if turn.is_multiple_of(2) {
+            "user"
+        } else {
+            "assistant"
+        };
         let words: String = WORDS
             .iter()
             .cycle()

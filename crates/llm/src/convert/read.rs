@@ -17,6 +17,8 @@ pub(super) struct Reader<'a> {
     text: &'a str,
     json: Cursor<'a>,
     names: Names,
+    /// The names in the objects that are open, each after those of the one that it is in.
+    seen: Vec<Cow<'a, [u8]>>,
     wrong: Option<Fault>,
 }
 
@@ -76,6 +78,7 @@ impl<'a> Reader<'a> {
             text,
             json: Cursor::new(text.as_bytes(), Strings::Strict),
             names,
+            seen: Vec::new(),
             wrong: None,
         }
     }
@@ -139,24 +142,26 @@ impl<'a> Reader<'a> {
         if !self.is(Kind::Object, "an object") {
             return;
         }
-        let mut seen: Vec<Cow<'a, [u8]>> = Vec::new();
+        let outside = self.seen.len();
         let mut items = self.json.object();
         while let Some(name) = self.json.member_decoded(&mut items) {
             let name = named(name);
             let at = self.at();
             if self.names == Names::Once {
+                let seen = &self.seen[outside..];
                 // Past the bound it is a fault already, and none is compared with all before it.
                 if seen.len() == MOST_MEMBERS {
                     self.fail(at, Wrong::TooMany);
                 } else if seen.contains(&name) {
                     self.fail(at, Wrong::Twice);
                 } else {
-                    seen.push(name.clone());
+                    self.seen.push(name.clone());
                 }
             }
             // The text is UTF-8, and names end at quotes.
             member(self, std::str::from_utf8(&name).unwrap_or_default());
         }
+        self.seen.truncate(outside);
     }
 
     /// The string that the object which comes next has by this name, without taking anything. `None`:

@@ -34,7 +34,8 @@ pub(super) fn read_content<'a>(
     place: Place,
     owns: &mut Vec<Own>,
 ) -> Vec<Part<'a>> {
-    let mut parts = Vec::new();
+    // Most have one, and a part is large.
+    let mut parts = Vec::with_capacity(1);
     match json.kind() {
         Kind::String => {
             let text = json.text();

@@ -17,7 +17,8 @@ pub(in crate::convert::openai) fn read<'a>(
     if json.kind() != Kind::Array {
         return vec![text_part(json.text())];
     }
-    let mut parts = Vec::new();
+    // Most have one, and a part is large.
+    let mut parts = Vec::with_capacity(1);
     json.array(|json| parts.extend(read_part(json, own)));
     parts
 }
