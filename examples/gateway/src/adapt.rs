@@ -256,11 +256,7 @@ pub(crate) fn judged() -> Judged {
 #[expect(clippy::borrowed_box, reason = "it is what a service fails with")]
 fn judge(result: Result<&Reply, &Box<dyn Error + Send + Sync + '_>>) -> Option<Outcome> {
     match result {
-        // To follow it nowhere again would not help.
-        Ok(reply) => worthless(reply).map(|why| match why {
-            Worthless::Redirect => Outcome::new(Class::Unavailable).with_should_retry(false),
-            Worthless::Empty => Outcome::new(Class::Unavailable),
-        }),
+        Ok(reply) => worthless(reply).map(Worthless::outcome),
         Err(error) => {
             let unsaid: &ConvertError = error.source()?.downcast_ref()?;
             let mut outcome = Outcome::new(unsaid.class());
@@ -279,6 +275,19 @@ pub(crate) fn worthless(reply: &Reply) -> Option<Worthless> {
     let contentless = matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT);
     (status.is_success() && (contentless || reply.body().is_end_stream()))
         .then_some(Worthless::Empty)
+}
+
+// ===== impl Worthless =====
+
+impl Worthless {
+    pub(crate) const fn outcome(self) -> Outcome {
+        let outcome = Outcome::new(Class::Unavailable);
+        match self {
+            // It would be the same again.
+            Self::Redirect => outcome.with_should_retry(false),
+            Self::Empty => outcome,
+        }
+    }
 }
 
 // ===== impl Tally =====

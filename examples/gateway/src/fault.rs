@@ -10,11 +10,9 @@ use std::{
 
 use axum::body::Body;
 use buttress_core::Refused;
-use buttress_http::{
-    BoxError, client::Kind, outcome_of_error, retry_after::whole_seconds, status_of_refusal,
-};
-use buttress_llm::{Dialect, ErrorReply, convert::ConvertError, request::PeekError};
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use buttress_http::{BoxError, client::Kind, outcome_of_error, status_of_refusal};
+use buttress_llm::{Dialect, ErrorReply, convert::ConvertError, request::PeekError, tell_retry};
+use http::{HeaderValue, Method, Response, StatusCode, header};
 
 use crate::{
     adapt::{Unsaid, Worthless},
@@ -88,8 +86,6 @@ const REASONS: [&str; 13] = [
     "not_convertible",
 ];
 
-const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
-
 // ===== impl Fault =====
 
 impl Fault {
@@ -143,15 +139,6 @@ impl Fault {
         }
     }
 
-    /// The status whose name the envelope bears. That a caller is slow is no server's fault, as which
-    /// OpenAI's dialect names every 408; Anthropic's names all 4xx that it does not list as here.
-    fn named(&self) -> StatusCode {
-        match self {
-            Self::Body(BodyFault::TooSlow, _) => StatusCode::BAD_REQUEST,
-            _ => self.status(),
-        }
-    }
-
     /// What it is exactly, in the words of OpenAI's dialect, and what of the request is wrong.
     fn code(&self) -> Option<&'static str> {
         match self {
@@ -177,7 +164,7 @@ impl Fault {
     /// The answer in this dialect's envelope, to the request of this id.
     pub(crate) fn answer(&self, dialect: Dialect, id: Id) -> Response<Body> {
         let (message, name) = (self.to_string(), id.to_string());
-        let mut error = ErrorReply::new(self.named(), &message);
+        let mut error = ErrorReply::new(self.status(), &message);
         if let Some(code) = self.code() {
             error = error.code(code);
         }
@@ -205,21 +192,9 @@ impl Fault {
                 if *attempts > 1 {
                     headers.insert(ATTEMPTS, (*attempts).into());
                 }
-                let outcome = outcome_of_error(error);
-                let again = if outcome.again() { "true" } else { "false" };
-                headers.insert(SHOULD_RETRY, HeaderValue::from_static(again));
-                if let Some(wait) = outcome.retry_after {
-                    headers.insert(header::RETRY_AFTER, whole_seconds(wait).into());
-                }
+                tell_retry(headers, &outcome_of_error(error));
             }
-            Self::Worthless(_, why, _) => {
-                let again = match why {
-                    Worthless::Redirect => "false",
-                    // As any reply that cannot be understood.
-                    Worthless::Empty => "true",
-                };
-                headers.insert(SHOULD_RETRY, HeaderValue::from_static(again));
-            }
+            Self::Worthless(_, why, _) => tell_retry(headers, &why.outcome()),
             _ => {}
         }
         answer
