@@ -131,7 +131,7 @@ impl Trail {
         }
     }
 
-    /// The attempts. The last one is that which was delivered, unless none was.
+    /// The attempts, in their order. If one was a [`Success`](crate::Class::Success), it is the last.
     #[must_use]
     pub fn tried(&self) -> &[Tried] {
         &self.tried
