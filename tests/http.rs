@@ -8,6 +8,7 @@ use std::{
 };
 
 use buttress_core::{Class, Completion, Money, Outcome, Reason, Refused, Report, Usage, check};
+use buttress_failover::Failover;
 use buttress_http::{Body, Http, TrackLayer, Tracked};
 use bytes::Bytes;
 use http_body_util::Full;
@@ -15,7 +16,6 @@ use tokio::sync::mpsc;
 use tower::{Service, ServiceBuilder, ServiceExt};
 use toys::{
     breaker::BreakerLayer,
-    failover::Failover,
     idle::IdleLayer,
     metrics::MetricsLayer,
     permit::PermitLayer,

@@ -23,8 +23,8 @@ use super::{
     call, now,
     plain::{Never, QUOTA},
     toys::{
-        breaker::BreakerLayer, cache::Cache, failover::Failover, hedge::Hedge, idle::IdleLayer,
-        metrics::MetricsLayer, permit::PermitLayer, resume::Resume, tokens::TokensLayer,
+        breaker::BreakerLayer, cache::Cache, hedge::Hedge, idle::IdleLayer, metrics::MetricsLayer,
+        permit::PermitLayer, resume::Resume, tokens::TokensLayer,
     },
 };
 use crate::row::{Group, Row};

@@ -381,10 +381,11 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
                 && self.quietly(|| config.settings.cool_down(member, outcome, episode))
                 && let Some(check) = &config.check
             {
-                check(
+                check.begin(
                     Arc::clone(member),
                     &set.services[index],
-                    Arc::clone(&config.settings),
+                    &snapshot.shared,
+                    &config.settings,
                 );
             }
         }

@@ -101,11 +101,6 @@ impl Course {
         }
     }
 
-    /// Leaves it alone for so long at least.
-    pub(crate) fn lengthen(&mut self, now: Instant, time: Duration) {
-        self.until = self.until.max(later(now, time));
-    }
-
     pub(crate) fn standing(&self, now: Instant, ramp: Duration) -> Standing {
         let Some(until) = self.until.max(self.asked) else {
             return Standing::Open;
@@ -167,10 +162,6 @@ impl Cool {
 
     pub(crate) fn pause(&self, now: Instant, cool: &CoolDown, hint: Duration) -> Change {
         self.change(now, cool, |course| course.pause(now, cool, hint))
-    }
-
-    pub(crate) fn lengthen(&self, now: Instant, cool: &CoolDown, time: Duration) -> Change {
-        self.change(now, cool, |course| course.lengthen(now, time))
     }
 
     pub(crate) fn succeed(&self, now: Instant, episode: u32) {

@@ -13,6 +13,7 @@ use tower_service::Service;
 use crate::{
     ByClass, Decide, Endpoint, EndpointsError, FailoverEvent, Fallback, Handle, Info,
     MAX_ENDPOINTS, Next, NoFallback, Ordered, ResponseFuture, Strategy,
+    health::{Check, Probe},
     set::{Set, Shared},
     settings::Settings,
 };
@@ -72,7 +73,7 @@ pub(crate) struct Config<P, S, C, D, F> {
     pub(crate) decide: D,
     pub(crate) fallback: F,
     pub(crate) settings: Arc<Settings>,
-    pub(crate) check: Option<Arc<crate::health::Check<S>>>,
+    pub(crate) check: Option<Arc<dyn Check<S>>>,
 }
 
 // ===== impl Failover =====
@@ -300,6 +301,44 @@ impl<P: Clone, S, C: Clone, D: Clone, F: Clone> Failover<P, S, C, D, F> {
         B: RetryBudget + Send + Sync + 'static,
     {
         self.set(|settings| settings.budget = Some(Arc::new(budget)))
+    }
+
+    /// Asks an endpoint that is cooling down every so often, give or take a half, whether it works
+    /// again: `request` makes the request, and the outcome of its reply is as good as a call's. A
+    /// success ends the cool-down, and the endpoint comes back little by little; a failure makes it
+    /// longer. An outcome that says nothing of the endpoint's health changes nothing. One that asked to
+    /// be left alone is not asked before that time is over. Default: no, since probes may cost money.
+    ///
+    /// The probe is the one thing here that goes on beside the calls: a task of the runtime in which the
+    /// failure was seen, one at a time for each endpoint. It ends when the endpoint no longer cools
+    /// down, has no weight or was removed, or the last clone of this service is gone. A probe is given up
+    /// after `every`, or a second if that is longer. With zero, there is none.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use buttress_core::Plain;
+    /// use buttress_failover::Failover;
+    /// use tower::service_fn;
+    ///
+    /// let model = service_fn(|prompt: String| async move { Ok::<_, std::io::Error>(prompt) });
+    /// let service = Failover::new(Plain, [model, model])
+    ///     .health_check(Duration::from_secs(5), |_| String::from("ping"));
+    /// ```
+    #[must_use]
+    pub fn health_check<Req, T>(self, every: Duration, request: T) -> Self
+    where
+        T: Fn(&Info) -> Req + Send + Sync + 'static,
+        P: Classify<S::Response, S::Error> + Send + Sync + 'static,
+        S: Service<Req> + Clone + Send + Sync + 'static,
+        S::Future: Send,
+        Req: Send + 'static,
+    {
+        let protocol = self.snapshot.config.protocol.clone();
+        self.map(|mut config| {
+            let probe = Probe::new(protocol, every, request);
+            config.check = (!every.is_zero()).then(|| Arc::new(probe) as Arc<dyn Check<S>>);
+            config
+        })
     }
 
     /// Says on every response which endpoint it is of, and not only where one before it failed: see

@@ -6,7 +6,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Instant,
 };
@@ -75,6 +75,8 @@ pub(crate) struct Member {
     weight: AtomicU32,
     pub(crate) cool: Cool,
     pub(crate) load: Load,
+    /// Whether a health check goes on.
+    pub(crate) checked: AtomicBool,
 }
 
 /// What all clones of a failover share.
@@ -174,6 +176,7 @@ impl Member {
             info,
             cool: Cool::default(),
             load: Load::default(),
+            checked: AtomicBool::new(false),
         }
     }
 

@@ -260,10 +260,6 @@ impl<'a> Candidates<'a> {
         self.draws.stamp(now())
     }
 
-    pub(crate) const fn bits(&self) -> u128 {
-        self.bits
-    }
-
     /// The one in whose part of all weights a fraction of 2^64 lies.
     fn at(&self, part: u64) -> Option<Candidate<'a>> {
         let total: u64 = self
