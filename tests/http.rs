@@ -8,6 +8,7 @@ use std::{
 };
 
 use buttress_core::{Class, Completion, Money, Outcome, Reason, Refused, Report, Usage, check};
+use buttress_failover::Failover;
 use buttress_http::{Body, Http, TrackLayer, Tracked};
 use buttress_timeout::TimeoutLayer;
 use bytes::Bytes;
@@ -16,7 +17,6 @@ use tokio::sync::mpsc;
 use tower::{Service, ServiceBuilder, ServiceExt};
 use toys::{
     breaker::BreakerLayer,
-    failover::Failover,
     metrics::MetricsLayer,
     permit::PermitLayer,
     retry,

@@ -16,10 +16,11 @@ use std::{
 use buttress_core::{
     CallInfo, Class, Fault, Money, Outcome, Plain, ProtocolExt, Reason, Refused, Usage, check,
 };
+use buttress_failover::Failover;
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 use toys::{
-    breaker::BreakerLayer, cache::Cache, failover::Failover, metrics::MetricsLayer,
-    permit::PermitLayer, retry, tokens::TokensLayer,
+    breaker::BreakerLayer, cache::Cache, metrics::MetricsLayer, permit::PermitLayer, retry,
+    tokens::TokensLayer,
 };
 
 #[derive(Debug, PartialEq)]

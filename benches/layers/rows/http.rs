@@ -9,6 +9,7 @@ use std::{
 };
 
 use buttress_core::{Completion, Outcome, Report};
+use buttress_failover::Failover;
 use buttress_http::{BoxError, Http, TrackLayer, Tracked};
 use buttress_retry::RetryLayer;
 use buttress_timeout::TimeoutLayer;
@@ -22,8 +23,8 @@ use super::{
     call, now,
     plain::{Never, QUOTA},
     toys::{
-        breaker::BreakerLayer, cache::Cache, failover::Failover, hedge::Hedge,
-        metrics::MetricsLayer, permit::PermitLayer, resume::Resume, tokens::TokensLayer,
+        breaker::BreakerLayer, cache::Cache, hedge::Hedge, metrics::MetricsLayer,
+        permit::PermitLayer, resume::Resume, tokens::TokensLayer,
     },
 };
 use crate::row::{Group, Row};

@@ -11,6 +11,7 @@ use std::{
 };
 
 use buttress_core::{Fault, Plain, Refused};
+use buttress_failover::Failover;
 use buttress_retry::{RetryLayer, Unlimited};
 use buttress_timeout::TimeoutLayer;
 use tower::{
@@ -26,8 +27,8 @@ use tower_service::Service;
 use super::{
     call,
     toys::{
-        breaker::BreakerLayer, cache::Cache, failover::Failover, metrics::MetricsLayer,
-        permit::PermitLayer, tokens::TokensLayer,
+        breaker::BreakerLayer, cache::Cache, metrics::MetricsLayer, permit::PermitLayer,
+        tokens::TokensLayer,
     },
 };
 use crate::row::{Group, Row};
