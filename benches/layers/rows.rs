@@ -1,6 +1,7 @@
 //! Everything that is measured.
 
 mod body;
+mod failover;
 mod http;
 mod llm;
 mod parts;
@@ -25,6 +26,7 @@ pub(crate) fn groups(only: &str) -> Vec<Group> {
     let groups = [
         parts::group(),
         plain::group(),
+        failover::group(),
         http::group(),
         body::group(),
         timeout::plain(),

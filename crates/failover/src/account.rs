@@ -12,7 +12,7 @@ use buttress_core::{
 };
 
 use crate::{
-    Candidates, Decide, FailoverEvent, Fallback, Next, Stop, Strategy,
+    Candidates, Choice, Decide, FailoverEvent, Fallback, Info, Next, Stop, Strategy,
     cool::Standing,
     service::Snapshot,
     set::{first_bits, now},
@@ -32,6 +32,8 @@ pub(crate) struct Account<P, S, C, D, F> {
     at: Attempt,
     watch: Option<Completion<Watch>>,
     failed: Vec<Tried>,
+    /// What was ruled out, for endpoints that are added meanwhile.
+    rules: Vec<(Next, Info)>,
     /// The first real failure, which is the answer if nothing else is.
     held: Option<Outcome>,
     paid: Paid,
@@ -53,6 +55,14 @@ enum Paid {
     /// It is yet to be made.
     Ahead(Withdrawn),
     Spent(Withdrawn),
+}
+
+/// Whose result is delivered.
+pub(crate) enum Whose {
+    Nobodys,
+    /// The endpoint's of the current attempt.
+    Current,
+    Earlier(Arc<str>),
 }
 
 /// Who may be tried, better ones first.
@@ -87,6 +97,7 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
             at: Attempt::default(),
             watch: None,
             failed: Vec::new(),
+            rules: Vec::new(),
             held: None,
             paid: Paid::Nothing,
             closed: false,
@@ -100,6 +111,28 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
     /// Chooses the next endpoint.
     #[inline]
     pub(crate) fn choose<Req>(&mut self, request: &Req) -> Result<&S, Stop>
+    where
+        C: Strategy<Req>,
+    {
+        let choice = match self.chosen(request) {
+            Some(choice) => choice,
+            None => {
+                self.refresh()?;
+                self.chosen(request).ok_or(Stop::Spent)?
+            }
+        };
+        self.out |= 1 << choice.index;
+        self.at = Attempt {
+            index: choice.index,
+            variant: choice.variant,
+            episode: 0,
+            began: None,
+        };
+        Ok(&self.snapshot.set.services[self.at.index])
+    }
+
+    #[inline]
+    fn chosen<Req>(&self, request: &Req) -> Option<Choice>
     where
         C: Strategy<Req>,
     {
@@ -118,18 +151,36 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
             // One of another set, or of another call.
             (choice.index < set.members.len() && bits >> choice.index & 1 == 1).then_some(choice)
         };
-        let chosen = choose(tiers.open)
+        choose(tiers.open)
             .or_else(|| choose(tiers.later))
-            .or_else(|| self.soonest_first(tiers.cooling).find_map(choose));
-        let choice = chosen.ok_or(Stop::Spent)?;
-        self.out |= 1 << choice.index;
-        self.at = Attempt {
-            index: choice.index,
-            variant: choice.variant,
-            episode: 0,
-            began: None,
-        };
-        Ok(&self.snapshot.set.services[self.at.index])
+            .or_else(|| self.soonest_first(tiers.cooling).find_map(choose))
+    }
+
+    /// Looks for endpoints that were added since the call began: those of its set may all be gone.
+    #[cold]
+    fn refresh(&mut self) -> Result<(), Stop> {
+        if !self.is_outdated() {
+            return Err(Stop::Spent);
+        }
+        let mut snapshot = Snapshot::clone(&self.snapshot);
+        snapshot.set = snapshot.shared.set();
+        let before = &self.snapshot.set.members;
+        let mut out = 0;
+        for (index, member) in snapshot.set.members.iter().enumerate() {
+            let was = before.iter().position(|b| b.info.name == member.info.name);
+            let tried = was.is_some_and(|was| self.out >> was & 1 == 1);
+            let mut rules = self.rules.iter();
+            if tried || rules.any(|(next, failed)| next.rules_out(failed, &member.info)) {
+                out |= 1 << index;
+            }
+        }
+        self.out = out;
+        self.snapshot = Arc::new(snapshot);
+        Ok(())
+    }
+
+    fn is_outdated(&self) -> bool {
+        self.snapshot.shared.version() != self.snapshot.set.version
     }
 
     #[inline]
@@ -297,9 +348,9 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
         self.at.episode = self.snapshot.set.members[self.at.index].cool.episode();
     }
 
-    /// Which endpoint is tried.
-    pub(crate) const fn index(&self) -> usize {
-        self.at.index
+    /// The name of the endpoint that is tried.
+    pub(crate) fn name(&self) -> Arc<str> {
+        Arc::clone(&self.snapshot.set.members[self.at.index].info.name)
     }
 
     pub(crate) fn watch(&mut self) -> Option<Completion<Watch>> {
@@ -356,7 +407,7 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
 
     /// The current attempt, as evidence.
     fn tried(&self, outcome: Outcome) -> Tried {
-        let name = Arc::clone(&self.snapshot.set.members[self.at.index].info.name);
+        let name = self.name();
         let took = self.at.began.map(|began| now().duration_since(began));
         Tried::new(name, outcome, took.unwrap_or_default())
     }
@@ -408,7 +459,11 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
                 self.out |= 1 << index;
             }
         }
-        if self.out & first_bits(set.members.len()) == first_bits(set.members.len()) {
+        if matches!(next, Next::OtherCredential | Next::LargerContext) {
+            self.rules.push((next, failed.clone()));
+        }
+        let all = first_bits(set.members.len());
+        if self.out & all == all && !self.is_outdated() {
             return Err(Stop::Spent);
         }
         if self.attempts >= settings.max_attempts.get() {
@@ -514,9 +569,9 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
         Some(trail)
     }
 
-    /// The call is over, with the result of this endpoint, or of none.
+    /// The call is over, with this result.
     #[inline]
-    pub(crate) fn close(&mut self, outcome: &Outcome, delivered: Option<usize>, stop: Stop) {
+    pub(crate) fn close(&mut self, outcome: &Outcome, delivered: &Whose, stop: Stop) {
         self.closed = true;
         self.settle();
         if let Some(budget) = &self.snapshot.config.settings.budget
@@ -547,12 +602,19 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
     }
 
     #[inline(never)]
-    fn tell_done(&self, outcome: Outcome, delivered: Option<usize>, stop: Stop) {
+    fn tell_done(&self, outcome: Outcome, delivered: &Whose, stop: Stop) {
         let snapshot = &*self.snapshot;
-        let variant = self.at.variant.as_deref();
+        let (endpoint, variant) = match delivered {
+            Whose::Nobodys => (None, None),
+            Whose::Earlier(name) => (Some(&**name), None),
+            Whose::Current => (
+                Some(&*snapshot.set.members[self.at.index].info.name),
+                self.at.variant.as_deref(),
+            ),
+        };
         snapshot.config.settings.tell(&FailoverEvent::Done {
-            endpoint: delivered.map(|index| &*snapshot.set.members[index].info.name),
-            variant: variant.filter(|_| delivered == Some(self.at.index)),
+            endpoint,
+            variant,
             attempts: self.attempts,
             outcome: &outcome,
             failed: &self.failed,
@@ -579,7 +641,11 @@ impl<P, S, C, D, F> Drop for Account<P, S, C, D, F> {
     fn drop(&mut self) {
         self.settle();
         if !self.closed {
-            self.close(&Outcome::new(Class::Cancelled), None, Stop::Dropped);
+            self.close(
+                &Outcome::new(Class::Cancelled),
+                &Whose::Nobodys,
+                Stop::Dropped,
+            );
         }
     }
 }

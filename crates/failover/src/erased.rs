@@ -17,14 +17,13 @@ use tower_service::Service;
 /// # Examples
 ///
 /// ```
-/// use std::io;
 /// use buttress_core::Plain;
 /// use buttress_failover::{AnyService, Failover};
-/// use tower::{ServiceExt, service_fn};
+/// use tower::{BoxError, ServiceExt, service_fn};
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-/// let one = AnyService::new(service_fn(|_: u32| async { Err::<u32, _>(io::Error::other("down")) }));
-/// let other = AnyService::new(service_fn(|n: u32| async move { Ok::<_, io::Error>(n + 1) }));
+/// let one = AnyService::new(service_fn(|_: u32| async { Err::<u32, _>(BoxError::from("down")) }));
+/// let other = AnyService::new(service_fn(|n: u32| async move { Ok::<_, BoxError>(n + 1) }));
 /// let service = Failover::new(Plain, [one, other]);
 /// assert_eq!(service.oneshot(1).await.unwrap(), 2);
 /// # }

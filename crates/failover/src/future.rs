@@ -12,7 +12,8 @@ use tokio::time::{Sleep, sleep};
 use tower_service::Service;
 
 use crate::{
-    ByClass, Decide, Fallback, NoFallback, Ordered, Stop, Strategy, account::Account,
+    ByClass, Decide, Fallback, NoFallback, Ordered, Stop, Strategy,
+    account::{Account, Whose},
     service::Snapshot,
 };
 
@@ -53,7 +54,7 @@ pin_project! {
 struct Failure<Res, E> {
     result: Result<Res, E>,
     outcome: Outcome,
-    index: usize,
+    name: Arc<str>,
 }
 
 // ===== impl ResponseFuture =====
@@ -163,12 +164,11 @@ where
                         }
                         drop(this.first.take());
                         this.state.set(State::Done);
-                        let index = Some(account.index());
                         return Poll::Ready(deliver(
                             account,
                             result,
                             outcome,
-                            index,
+                            &Whose::Current,
                             Stop::Settled,
                         ));
                     }
@@ -196,7 +196,7 @@ where
                         account.protocol().set_trail(response, trail);
                     }
                     drop(this.first.take());
-                    account.close(&outcome, None, Stop::Fallback);
+                    account.close(&outcome, &Whose::Nobodys, Stop::Fallback);
                     return Poll::Ready(result);
                 }
                 StateProj::Done => panic!("polled after completion"),
@@ -216,7 +216,7 @@ where
                 None => {
                     let refused = account.refusal();
                     let result = account.protocol().refuse(refused);
-                    deliver(account, result, refused.outcome(), None, stop)
+                    deliver(account, result, refused.outcome(), &Whose::Nobodys, stop)
                 }
             });
         }
@@ -243,17 +243,17 @@ where
     D: Decide<Req>,
 {
     let outcome = account.protocol().classify(result.as_ref());
-    let index = account.index();
+    let name = account.name();
     let next = account.failed(kept, result.as_ref(), &outcome);
     if next == Err(Stop::Settled) {
         drop(first.take());
-        let answer = deliver(account, result, outcome, Some(index), Stop::Settled);
+        let answer = deliver(account, result, outcome, &Whose::Current, Stop::Settled);
         return Err(Ended::Answer(answer));
     }
     let failure = Failure {
         result,
         outcome,
-        index,
+        name,
     };
     match first {
         // A refusal of ours is no word of an upstream.
@@ -274,7 +274,7 @@ fn deliver<P, S, C, D, F, Res, E>(
     account: &mut Account<P, S, C, D, F>,
     mut result: Result<Res, E>,
     outcome: Outcome,
-    index: Option<usize>,
+    whose: &Whose,
     stop: Stop,
 ) -> Result<Res, E>
 where
@@ -291,7 +291,7 @@ where
             account.protocol().set_trail(response, Trail::new(trail));
         }
     }
-    account.close(&outcome, index, stop);
+    account.close(&outcome, whose, stop);
     result
 }
 
@@ -308,7 +308,13 @@ impl<Res, E> Failure<Res, E> {
         P: Track<Res>,
     {
         account.release();
-        deliver(account, self.result, self.outcome, Some(self.index), stop)
+        deliver(
+            account,
+            self.result,
+            self.outcome,
+            &Whose::Earlier(self.name),
+            stop,
+        )
     }
 }
 

@@ -9,8 +9,9 @@ use crate::{
 
 /// Sees the endpoints of a [`Failover`](crate::Failover), and changes them while calls are under way.
 ///
-/// A call that is under way keeps to the endpoints that it began with, except that it does not begin
-/// with one that was removed, or whose weight became zero.
+/// From then on nothing is sent to an endpoint that was removed, or whose weight became zero. A call
+/// that is under way goes on with the endpoints that it began with, as far as they are there still, and
+/// with those that were added when no other is left.
 ///
 /// # Examples
 ///

@@ -197,13 +197,12 @@ impl<P: Clone, S, C: Clone, D: Clone, F: Clone> Failover<P, S, C, D, F> {
     /// the request is copied for the last endpoint as well.
     ///
     /// ```
-    /// use std::io;
     /// use buttress_core::{Plain, Trail};
     /// use buttress_failover::Failover;
-    /// use tower::{ServiceExt, service_fn};
+    /// use tower::{BoxError, ServiceExt, service_fn};
     ///
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-    /// let down = service_fn(|_: u32| async { Err::<String, _>(io::Error::other("down")) });
+    /// let down = service_fn(|_: u32| async { Err::<String, _>(BoxError::from("down")) });
     /// let service = Failover::new(Plain, [down, down]).fallback(|number: u32, trail: Trail| async move {
     ///     Ok(format!("we will look into {number}: {} failed", trail.tried().len()))
     /// });

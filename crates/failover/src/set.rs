@@ -235,7 +235,7 @@ impl<S: Clone> Shared<S> {
             if members.len() == 1 {
                 return Err(EndpointsError::Empty);
             }
-            // Calls that are under way do not begin with it any more.
+            // Calls that are under way do not go there any more.
             members.remove(at).set_weight(0);
             services.remove(at);
             Ok(())

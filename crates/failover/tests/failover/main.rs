@@ -2,7 +2,11 @@
 
 mod contract;
 mod cool;
+mod extras;
+mod http;
+mod load;
 mod order;
+mod weights;
 
 use std::{
     collections::VecDeque,
@@ -28,8 +32,6 @@ use tower::Service;
 #[derive(Clone, Debug, Default)]
 struct Ask {
     number: u64,
-    /// What an endpoint's own stack may write into it.
-    credential: Option<&'static str>,
     info: CallInfo,
 }
 

@@ -443,7 +443,7 @@ proptest! {
             .max_attempts(count(max as u32));
         let reply = runtime.block_on(service.oneshot(ask));
         let (tried, answer) = naive(&script, max);
-        let answered = reply.map_or_else(|failed| failed.at, |name| name);
+        let answered = reply.unwrap_or_else(|failed| failed.at);
         prop_assert_eq!(answer.map_or("no endpoint left", |at| names[at]), answered);
         for (index, upstream) in upstreams.iter().enumerate() {
             prop_assert_eq!(upstream.calls(), usize::from(tried.contains(&index)));
