@@ -9,6 +9,7 @@ use std::{
 };
 
 use buttress_core::{Completion, Outcome, Report};
+use buttress_failover::Failover;
 use buttress_http::{BoxError, Http, TrackLayer, Tracked};
 use buttress_retry::RetryLayer;
 use bytes::Bytes;
