@@ -237,6 +237,10 @@ macro_rules! pass_on {
             fn set_trail(&self, response: &mut Res, trail: Trail) {
                 self.inner.set_trail(response, trail);
             }
+
+            fn let_go(&self, response: &mut Res) {
+                self.inner.let_go(response);
+            }
         }
 
         impl<$($g,)* Res, E> Refuse<Res, E> for $t where P: Refuse<Res, E> {

@@ -71,6 +71,13 @@ pub trait Track<Res> {
     fn set_trail(&self, response: &mut Res, trail: Trail) {
         let _ = (response, trail);
     }
+
+    /// A failed response is kept while another endpoint is tried, to be the answer if nothing else is:
+    /// if all of it is there, its call is over, and whoever waits for that is told now. Does nothing by
+    /// default.
+    fn let_go(&self, response: &mut Res) {
+        let _ = response;
+    }
 }
 
 /// How a layer answers when it refuses.

@@ -250,11 +250,6 @@ where
         let answer = deliver(account, result, outcome, &Whose::Current, Stop::Settled);
         return Err(Ended::Answer(answer));
     }
-    let failure = Failure {
-        result,
-        outcome,
-        name,
-    };
     match first {
         // A refusal of ours is no word of an upstream.
         Some(before)
@@ -263,8 +258,17 @@ where
             account.give_up(&outcome);
         }
         _ => {
+            let mut result = result;
+            if let Ok(response) = &mut result {
+                // Its permits are free for others while this call is elsewhere.
+                account.protocol().let_go(response);
+            }
             account.hold(outcome);
-            *first = Some(failure);
+            *first = Some(Failure {
+                result,
+                outcome,
+                name,
+            });
         }
     }
     next.map_err(Ended::Stop)

@@ -136,8 +136,9 @@
 //! could be tried at all, it is a refusal, [`NoEndpoint`](buttress_core::Reason::NoEndpoint), that says
 //! when the first endpoint will have cooled down.
 //!
-//! A failed response that may yet be the answer is kept until the call is over, with what it holds. With
-//! `TrackLayer` innermost and a judge that reads error bodies, that is a body which was read to its end.
+//! A failed response that may yet be the answer is kept until the call is over. One that was read to its
+//! end while `TrackLayer` held it back holds nothing but its bytes: its connection is free, and its
+//! permits too. Where no judge reads bodies, or one is longer than the bound, what is kept is live.
 //!
 //! # What the caller learns
 //!

@@ -200,6 +200,10 @@ macro_rules! over_http {
             fn set_trail(&self, response: &mut Response<B>, trail: Trail) {
                 response.extensions_mut().insert(trail);
             }
+
+            fn let_go(&self, response: &mut Response<B>) {
+                response.body_mut().let_go();
+            }
         }
 
         impl<B> Carry<Request<B>> for $protocol {

@@ -12,7 +12,7 @@ use buttress_http::{Attempts, Body, BoxError, ByStatus, Http, Judge, Meter, Trac
 use buttress_retry::{Constant, RetryLayer};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header::AUTHORIZATION, response::Parts};
-use http_body::Frame;
+use http_body::{Body as _, Frame};
 use http_body_util::{BodyExt, Full, StreamBody};
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn, util::MapRequestLayer};
 
@@ -268,6 +268,51 @@ async fn f7_the_first_status_and_hint_reach_the_caller_with_the_evidence_of_all(
         (text(reply).await.as_str(), stop(&told)),
         ("first", Stop::Spent)
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_that_is_kept_holds_no_permit_of_its_endpoint() {
+    use buttress_core::{Completion, Report, settle};
+
+    struct Permit(Arc<Mutex<Vec<Class>>>);
+
+    impl Report for Permit {
+        fn report(&mut self, outcome: &Outcome) {
+            self.0.lock().unwrap().push(outcome.class);
+        }
+    }
+
+    let ended = Arc::new(Mutex::new(Vec::new()));
+    let (_, first) = endpoint(503, &["busy", "still"], "a");
+    let over = Arc::clone(&ended);
+    let held = service_fn(move |request: Req| {
+        let (first, permit) = (first.clone(), Completion::new(Permit(Arc::clone(&over))));
+        async move {
+            let mut result = first.oneshot(request).await;
+            settle(&Http, &mut result, permit);
+            result
+        }
+    });
+    // The other one fails too, once it is told to.
+    let (go, wait) = tokio::sync::watch::channel(false);
+    let (_, second) = endpoint(500, &[], "b");
+    let waits = service_fn(move |request: Req| {
+        let (mut wait, second) = (wait.clone(), second.clone());
+        async move {
+            wait.wait_for(|go| *go).await.map_err(BoxError::from)?;
+            second.oneshot(request).await
+        }
+    });
+    let service = Failover::new(Http, [AnyService::new(held), AnyService::new(waits)]);
+    let mut call = tokio_test::task::spawn(service.oneshot(request()));
+    assert!(call.poll().is_pending());
+    assert_eq!(*ended.lock().unwrap(), [Class::Unavailable]);
+    go.send(true).unwrap();
+    let reply = call.await.unwrap();
+    assert_eq!(reply.status(), 503);
+    assert_eq!(reply.body().size_hint().exact(), Some(9));
+    assert_eq!(text(reply).await, "busystill", "and is whole still");
+    assert_eq!(ended.lock().unwrap().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
