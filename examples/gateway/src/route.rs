@@ -206,7 +206,7 @@ impl Spread {
         match strategy {
             config::Strategy::Ordered => Self::Ordered(Ordered),
             config::Strategy::Weighted => Self::Weighted(Weighted),
-            config::Strategy::LeastLoaded => Self::LeastLoaded(LeastLoaded::default()),
+            config::Strategy::LeastLoaded => Self::LeastLoaded(LeastLoaded),
             config::Strategy::ByCaller => Self::ByCaller(ByKey::new(caller as Key)),
         }
     }
