@@ -78,6 +78,8 @@ pub(crate) fn is_endpoints(name: &str) -> bool {
             | "nel"
             | "report-to"
             | "reporting-endpoints"
+            // How often we asked it, only we can tell.
+            | "x-gateway-attempts"
     ) || name.starts_with("access-control-")
 }
 

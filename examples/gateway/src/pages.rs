@@ -11,7 +11,7 @@ use axum::{
     extract::State,
     response::{Html, IntoResponse},
 };
-use buttress_core::Class;
+use buttress_core::{Class, Reason};
 use http::{Request, Response, header};
 use serde_json::{Value, json};
 
@@ -181,7 +181,9 @@ fn write_metrics(out: &mut String, gateway: &Gateway) -> fmt::Result {
     )?;
     for (endpoint, counters) in endpoints() {
         for (class, count) in counters.retried() {
-            if class.again() {
+            // By its class, or because it was asked for all the same: another key, or a reply that
+            // says so.
+            if class.again() || count > 0 {
                 writeln!(
                     out,
                     "{name}{{endpoint=\"{endpoint}\",class=\"{class}\"}} {count}"
@@ -201,7 +203,8 @@ fn write_metrics(out: &mut String, gateway: &Gateway) -> fmt::Result {
     head(out, name, "counter", "What took too long, and was ended.")?;
     for (endpoint, counters) in endpoints() {
         for (reason, count) in counters.timed_out() {
-            if reason.class() == Class::Unavailable {
+            // What another call did is no timeout.
+            if reason.class() == Class::Unavailable && reason != Reason::Coalesced {
                 writeln!(
                     out,
                     "{name}{{endpoint=\"{endpoint}\",reason=\"{reason}\"}} {count}"

@@ -422,6 +422,7 @@ impl<'a> Check<'a> {
     fn unused(&mut self, endpoints: &[Endpoint], routes: &[Route]) {
         for (place, endpoint) in endpoints.iter().enumerate() {
             let name = &endpoint.name;
+            self.unused_layers(endpoint);
             let led: Vec<_> = routes
                 .iter()
                 .filter(|route| route.endpoints.iter().any(|(led, _)| *led == place))
@@ -437,6 +438,36 @@ impl<'a> Check<'a> {
                         "endpoint `{name}`: no route leads to its model {model:?}"
                     ));
                 }
+            }
+        }
+    }
+
+    /// What an endpoint's layers are told and never do.
+    fn unused_layers(&mut self, endpoint: &Endpoint) {
+        let Endpoint {
+            name,
+            retry,
+            timeouts,
+            ..
+        } = endpoint;
+        // It begins full.
+        if retry.attempts.get() > 1 && retry.budget.balance() == 0 {
+            self.notes.push(format!(
+                "endpoint `{name}`: a `reserve` of 0 has room for no retry, and so none is made"
+            ));
+        }
+        let default = Timeouts::default().idle;
+        for (limit, time) in [
+            ("attempt", timeouts.attempt),
+            ("first_content", timeouts.first_content),
+            ("idle", timeouts.idle.filter(|_| timeouts.idle != default)),
+            ("silence", timeouts.silence),
+        ] {
+            if time.is_some_and(|time| time >= timeouts.total) {
+                self.notes.push(format!(
+                    "endpoint `{name}`: its `{limit}` is not shorter than the `total` of {:?}",
+                    timeouts.total
+                ));
             }
         }
     }

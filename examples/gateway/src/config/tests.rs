@@ -188,6 +188,23 @@ endpoints = ["c"]
 }
 
 #[test]
+fn limits_that_can_never_be_reached_are_noted() {
+    let text = format!(
+        "[retry]\nreserve = 0\n[timeouts]\ntotal = \"10 s\"\nattempt = \"10 s\"\nfirst_content = \"9 s\"\nsilence = \"1 min\"\n{BASE}"
+    );
+    assert_eq!(
+        parse(&text).unwrap().notes,
+        [
+            "endpoint `a`: a `reserve` of 0 has room for no retry, and so none is made",
+            "endpoint `a`: its `attempt` is not shorter than the `total` of 10s",
+            "endpoint `a`: its `silence` is not shorter than the `total` of 10s",
+        ]
+    );
+    let once = format!("[retry]\nreserve = 0\nattempts = 1\n{BASE}");
+    assert_eq!(parse(&once).unwrap().notes, [] as [&str; 0]);
+}
+
+#[test]
 fn a_route_says_how_it_chooses_and_where_it_goes_on() {
     let text = format!(
         "{BASE}{}",
