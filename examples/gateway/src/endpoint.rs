@@ -140,7 +140,8 @@ impl Endpoint {
 /// What one attempt may take that is answered with text as it comes.
 fn chat(timeouts: &Timeouts) -> TimeoutLayer<Http> {
     let layer = attempt(timeouts);
-    let layer = or_none(layer, timeouts.first_content, TimeoutLayer::first_content);
+    // Unset, the first content would have the time between two pieces of it; models think longer.
+    let layer = layer.first_content(timeouts.first_content.unwrap_or(Duration::MAX));
     or_none(layer, timeouts.idle, TimeoutLayer::idle)
 }
 

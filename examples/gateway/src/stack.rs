@@ -15,9 +15,15 @@ use buttress_timeout::{Timeout, TimeoutEvent, TimeoutLayer};
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
+use tokio::time::Instant;
 use tower::ServiceBuilder;
 
-use crate::{config, journal::Journal, stats::Counters, story::Story};
+use crate::{
+    config,
+    journal::Journal,
+    stats::Counters,
+    story::{Story, Waiting},
+};
 
 /// The stack of one endpoint: it retries as `P` says, and its replies are read by `J`.
 pub(crate) type Stack<J, P> = Retry<P, Timeout<Http, CredentialsService<Tracked<J>>>>;
@@ -94,22 +100,42 @@ impl Observer {
 
     fn retry(&self, event: &RetryEvent<'_>) {
         match event {
-            RetryEvent::Again { outcome, delay, .. } => {
-                self.counters.retry(outcome.class, *delay);
+            RetryEvent::Again {
+                attempt,
+                outcome,
+                delay,
+                ..
+            } => {
+                self.made(*attempt);
                 Story::of_this_call(|steps| {
-                    steps.failed.push(outcome.class);
-                    steps.waited += *delay;
+                    steps.waiting = Some(Waiting {
+                        attempt: *attempt,
+                        class: outcome.class,
+                        delay: *delay,
+                        since: Instant::now(),
+                    });
                 });
             }
-            // What is settled at once is nothing to tell.
-            RetryEvent::Done {
-                attempts: 1,
-                stop: Stop::Settled | Stop::Attempts | Stop::Dropped | Stop::Unsafe,
-                ..
-            } => return,
+            RetryEvent::Done { attempts, stop, .. } => {
+                self.made(*attempts);
+                // What is settled at once is nothing to tell.
+                let settled = [Stop::Settled, Stop::Attempts, Stop::Dropped, Stop::Unsafe];
+                if *attempts == 1 && settled.contains(stop) {
+                    return;
+                }
+            }
             _ => {}
         }
         self.journal.note(&self.endpoint, event);
+    }
+
+    /// As many attempts were made: an attempt that waits when its caller leaves is none.
+    fn made(&self, attempts: u32) {
+        Story::of_this_call(|steps| {
+            if let Some((class, delay)) = steps.made(attempts) {
+                self.counters.retry(class, delay);
+            }
+        });
     }
 
     pub(crate) fn timeout(&self, event: &TimeoutEvent<'_>) {
