@@ -241,6 +241,16 @@ impl fmt::Debug for CircuitBreaker {
     }
 }
 
+// ===== impl Counts =====
+
+impl Counts {
+    /// The share of the bad ones. `None`: there are no calls.
+    #[must_use]
+    pub fn rate(&self) -> Option<f64> {
+        (self.calls > 0).then(|| self.bad as f64 / self.calls as f64)
+    }
+}
+
 // ===== impl Shared =====
 
 impl Shared {

@@ -206,7 +206,8 @@ impl<K: Hash + Eq + Clone> Table<K> {
         let slot = Slot {
             key: key.clone(),
             breaker: breaker.clone(),
-            used: true,
+            // One that is used once goes before those that are used again.
+            used: false,
         };
         let at = if self.slots.len() < max.get() {
             self.slots.push(slot);
