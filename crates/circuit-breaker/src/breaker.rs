@@ -376,7 +376,7 @@ impl Shared {
         self.read(|machine| machine.alive(ticket, now));
     }
 
-    fn steer(&self, to: Phase) {
+    pub(crate) fn steer(&self, to: Phase) {
         let now = now();
         let ((), change) = self.write(|machine| ((), machine.steer(to, now)));
         self.tell(change);

@@ -9,6 +9,8 @@ mod keyed;
 mod layer;
 mod machine;
 mod policy;
+#[cfg(test)]
+mod races;
 mod ratio;
 mod service;
 mod sync;

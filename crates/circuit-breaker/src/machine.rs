@@ -427,5 +427,3 @@ impl Rules {
 
 #[cfg(test)]
 mod model;
-#[cfg(test)]
-mod tests;
