@@ -12,7 +12,7 @@ use crate::{
     gauge::nanos,
     machine::{Change, Closed, Machine, Phase, Said, Ticket},
     policy::{Observer, Rules},
-    sync::{AtomicU64, Mutex, Ordering},
+    sync::{AtomicU64, Mutex, MutexGuard, Ordering},
 };
 
 /// One circuit, and the handle to it: to share it among layers, to look at it, and to steer it.
@@ -276,6 +276,7 @@ impl Shared {
     }
 
     /// Whether calls are timed.
+    #[inline]
     pub(crate) const fn times(&self) -> bool {
         self.times
     }
@@ -285,11 +286,21 @@ impl Shared {
         self.pauses
     }
 
-    /// Whether a call would be admitted. Nothing is taken.
+    /// So many nanoseconds after its origin.
+    pub(crate) fn since_origin(&self, at: Instant) -> u64 {
+        nanos(at.saturating_duration_since(self.origin))
+    }
+
+    /// The ticket of a call, if it may pass without asking any further.
     #[inline]
-    pub(crate) fn admits(&self, now: impl FnOnce() -> Instant) -> Result<(), Closed> {
+    pub(crate) fn pass(&self) -> Option<Ticket> {
         let word = self.word.load(Ordering::Acquire);
-        match tag(word) {
+        (word & Tag::MASK == Tag::Pass as u64).then(|| Ticket::new(word >> Tag::BITS, false))
+    }
+
+    /// Whether a call would be admitted. Nothing is taken.
+    pub(crate) fn admits(&self, now: impl FnOnce() -> Instant) -> Result<(), Closed> {
+        match tag(self.word.load(Ordering::Acquire)) {
             Tag::Pass => Ok(()),
             Tag::OpenUntil => self.is_due(now()),
             Tag::Ask => {
@@ -300,29 +311,21 @@ impl Shared {
         }
     }
 
+    /// How a call would be refused now, if it would.
+    #[cold]
+    pub(crate) fn refusal(&self) -> Option<Refused> {
+        self.admits(now).err().map(Closed::refused)
+    }
+
     /// Admits a call, or not.
-    #[inline]
     pub(crate) fn admit(
         &self,
         now: impl FnOnce() -> Instant,
     ) -> (Result<Ticket, Closed>, Option<Change>) {
-        let word = self.word.load(Ordering::Acquire);
-        if tag(word) == Tag::Pass {
-            let ticket = Ticket {
-                generation: word >> Tag::BITS,
-                probe: false,
-            };
+        if let Some(ticket) = self.pass() {
             return (Ok(ticket), None);
         }
-        self.ask(tag(word), now)
-    }
-
-    #[cold]
-    fn ask(
-        &self,
-        tag: Tag,
-        now: impl FnOnce() -> Instant,
-    ) -> (Result<Ticket, Closed>, Option<Change>) {
+        let tag = tag(self.word.load(Ordering::Acquire));
         if tag == Tag::Refuse {
             return (Err(Closed(None)), None);
         }
@@ -343,19 +346,23 @@ impl Shared {
         if until == NEVER {
             return Err(Closed(None));
         }
-        match until.saturating_sub(nanos(now.saturating_duration_since(self.origin))) {
+        match until.saturating_sub(self.since_origin(now)) {
             0 => Ok(()),
             left => Err(Closed(Some(Duration::from_nanos(left)))),
         }
     }
 
-    /// A call is over.
+    /// A call that went well or failed is over, after so many nanoseconds if calls are timed, and at
+    /// this time if it was read.
     #[inline]
-    pub(crate) fn record(&self, ticket: Ticket, said: Said, at: Option<Instant>) -> Option<Change> {
-        if said == Said::Nothing && !ticket.probe {
-            return None;
-        }
-        if self.word.load(Ordering::Relaxed) >> Tag::BITS != ticket.generation {
+    pub(crate) fn count(
+        &self,
+        ticket: Ticket,
+        failed: bool,
+        took: u64,
+        at: Option<Instant>,
+    ) -> Option<Change> {
+        if self.is_stale(ticket) {
             return None;
         }
         // Not with the lock held, if it is wanted anyway.
@@ -363,13 +370,39 @@ impl Shared {
             None if self.reads_clock => Some(now()),
             at => at,
         };
-        self.write(|machine| ((), machine.record(ticket, said, || at.unwrap_or_else(now))))
+        let time = || at.unwrap_or_else(now);
+        let mut machine = self.lock();
+        if machine.counts(ticket) {
+            // Most calls end here.
+            let news = machine.count(failed, took, time)?;
+            let change = machine.trip(news, time);
+            return self.changed(&machine, change);
+        }
+        let said = if failed { Said::Badly } else { Said::Well };
+        let change = machine.record(ticket, said, took, time);
+        self.changed(&machine, change)
+    }
+
+    /// A call that says neither is over.
+    pub(crate) fn record(&self, ticket: Ticket, said: Said) -> Option<Change> {
+        if self.is_stale(ticket) || said == Said::Nothing && !ticket.is_probe() {
+            return None;
+        }
+        let now = now();
+        self.write(|machine| ((), machine.record(ticket, said, 0, || now)))
             .1
+    }
+
+    /// Whether what this call says is of no interest any more. It may seem of interest and not be:
+    /// the machine looks again.
+    #[inline]
+    fn is_stale(&self, ticket: Ticket) -> bool {
+        self.word.load(Ordering::Relaxed) >> Tag::BITS != ticket.generation()
     }
 
     /// Something came of a probe.
     pub(crate) fn alive(&self, ticket: Ticket) {
-        if self.word.load(Ordering::Relaxed) >> Tag::BITS != ticket.generation {
+        if self.is_stale(ticket) {
             return;
         }
         let now = now();
@@ -385,53 +418,65 @@ impl Shared {
     /// Tells the observer of a change: when nothing is locked.
     #[inline]
     pub(crate) fn tell(&self, change: Option<Change>) {
-        if let Some(change) = change
-            && let Some(observer) = &self.observer
-        {
-            observer(&match change {
-                Change::State {
-                    from,
-                    to,
-                    cause,
-                    wait,
-                    generation,
-                } => CircuitEvent::Changed {
-                    name: &self.name,
-                    from,
-                    to,
-                    cause,
-                    wait,
-                    generation,
-                },
-                Change::WouldOpen { cause } => CircuitEvent::WouldOpen {
-                    name: &self.name,
-                    cause,
-                },
-            });
+        if let Some(change) = change {
+            self.observe(change);
         }
+    }
+
+    #[cold]
+    fn observe(&self, change: Change) {
+        let Some(observer) = &self.observer else {
+            return;
+        };
+        let name = &*self.name;
+        observer(&match change {
+            Change::State {
+                from,
+                to,
+                cause,
+                wait,
+                generation,
+            } => CircuitEvent::Changed {
+                name,
+                from,
+                to,
+                cause,
+                wait,
+                generation,
+            },
+            Change::WouldOpen { cause } => CircuitEvent::WouldOpen { name, cause },
+        });
+    }
+
+    #[inline]
+    fn lock(&self) -> MutexGuard<'_, Machine> {
+        // Nothing in there panics, and if it did, the numbers would still be numbers.
+        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What does not change its phase.
     pub(crate) fn read<T>(&self, read: impl FnOnce(&mut Machine) -> T) -> T {
-        // Nothing in here panics, and if it did, the numbers would still be numbers.
-        read(&mut self.machine.lock().unwrap_or_else(PoisonError::into_inner))
+        read(&mut self.lock())
     }
 
     /// What may change it.
-    #[inline]
     fn write<T>(
         &self,
         write: impl FnOnce(&mut Machine) -> (T, Option<Change>),
     ) -> (T, Option<Change>) {
-        let mut machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut machine = self.lock();
         let (value, change) = write(&mut machine);
-        if let Some(Change::State { .. }) = change {
-            self.publish(&machine);
-        }
-        (value, change)
+        (value, self.changed(&machine, change))
     }
 
     #[cold]
+    fn changed(&self, machine: &Machine, change: Option<Change>) -> Option<Change> {
+        if let Some(Change::State { .. }) = change {
+            self.publish(machine);
+        }
+        change
+    }
+
     fn publish(&self, machine: &Machine) {
         let tag = match machine.phase() {
             Phase::Closed | Phase::ForcedClosed | Phase::ObserveOnly => Tag::Pass,
@@ -460,6 +505,7 @@ impl fmt::Debug for Shared {
 
 impl Tag {
     const BITS: u32 = 2;
+    const MASK: u64 = (1 << Self::BITS) - 1;
 }
 
 const fn word(tag: Tag, generation: u64) -> u64 {
@@ -467,7 +513,7 @@ const fn word(tag: Tag, generation: u64) -> u64 {
 }
 
 const fn tag(word: u64) -> Tag {
-    match word & ((1 << Tag::BITS) - 1) {
+    match word & Tag::MASK {
         0 => Tag::Pass,
         1 => Tag::OpenUntil,
         2 => Tag::Ask,

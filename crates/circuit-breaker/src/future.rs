@@ -7,7 +7,7 @@ use std::{
 use buttress_core::{Classify, Completion, Refuse, Refused, Track, settle};
 use pin_project_lite::pin_project;
 
-use crate::{CircuitBreaker, breaker::now, judgement::Judgement};
+use crate::{CircuitBreaker, judgement::Judgement};
 
 pin_project! {
     /// The future of [`CircuitBreakerService`](crate::CircuitBreakerService) and
@@ -45,15 +45,14 @@ impl<F, P> ResponseFuture<F, P> {
     #[inline]
     pub(crate) fn of(breaker: &CircuitBreaker, protocol: P, call: impl FnOnce() -> F) -> Self {
         let shared = breaker.shared();
-        match shared.admit(now) {
-            (Ok(ticket), change) => {
-                // Before anything that may panic: it gives the place of a probe back.
-                let completion = Completion::new(Judgement::new(shared, ticket));
-                shared.tell(change);
-                Self::called(call(), Some(completion), protocol)
-            }
-            (Err(closed), _) => Self::refused(closed.refused(), protocol),
-        }
+        let completion = match shared.pass() {
+            Some(ticket) => Completion::new(Judgement::new(shared, ticket)),
+            None => match Judgement::ask(shared) {
+                Ok(completion) => completion,
+                Err(refused) => return Self::refused(refused, protocol),
+            },
+        };
+        Self::called(call(), Some(completion), protocol)
     }
 
     #[inline]

@@ -2,12 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{Ratio, Window, window::Span};
+use crate::{Cause, Ratio, policy::Rate, window::Span};
 
 /// A window that slides, and what is in it.
 #[derive(Debug)]
 pub(crate) struct Gauge {
     ring: Ring,
+    ratio: Ratio,
+    /// So many calls say something.
+    minimum: u64,
+    /// A call that took more nanoseconds is bad. `None`: one that failed is.
+    slow: Option<u64>,
     total: u64,
     bad: u64,
 }
@@ -38,13 +43,16 @@ struct Bucket {
 // ===== impl Gauge =====
 
 impl Gauge {
-    pub(crate) fn new(window: Window, now: Instant) -> Self {
-        let ring = match window.span() {
-            Span::Calls(calls) => Ring::Calls {
-                bits: vec![0; calls.div_ceil(64) as usize].into(),
-                calls,
-                next: 0,
-            },
+    pub(crate) fn new(rate: &Rate, mut minimum: u32, now: Instant) -> Self {
+        let ring = match rate.window.span() {
+            Span::Calls(calls) => {
+                minimum = minimum.min(calls);
+                Ring::Calls {
+                    bits: vec![0; calls.div_ceil(64) as usize].into(),
+                    calls,
+                    next: 0,
+                }
+            }
             Span::Time { bucket, buckets } => Ring::Time {
                 buckets: vec![Bucket::default(); usize::from(buckets)].into(),
                 length: nanos(bucket),
@@ -54,6 +62,9 @@ impl Gauge {
         };
         Self {
             ring,
+            ratio: rate.ratio,
+            minimum: minimum.into(),
+            slow: rate.slow.map(nanos),
             total: 0,
             bad: 0,
         }
@@ -61,7 +72,11 @@ impl Gauge {
 
     /// One more call. `now` is asked only of a window of time.
     #[inline]
-    pub(crate) fn record(&mut self, bad: bool, now: impl FnOnce() -> Instant) {
+    pub(crate) fn record(&mut self, failed: bool, took: u64, now: impl FnOnce() -> Instant) {
+        let bad = match self.slow {
+            Some(limit) => took > limit,
+            None => failed,
+        };
         match &mut self.ring {
             Ring::Calls { bits, calls, next } => {
                 let (word, bit) = ((*next / 64) as usize, 1 << (*next % 64));
@@ -142,19 +157,28 @@ impl Gauge {
         (self.total, self.bad)
     }
 
-    /// Whether there are so many calls that the rate says something, and it has reached this. Never
-    /// of no calls.
+    /// Whether there are so many calls that the rate says something, and it has reached its
+    /// threshold. Never of no calls.
     #[inline]
-    pub(crate) fn reached(&self, ratio: Ratio, minimum: u32) -> bool {
-        let calls = match self.ring {
-            Ring::Calls { calls, .. } => minimum.min(calls),
-            Ring::Time { .. } => minimum,
-        };
+    pub(crate) fn reached(&self) -> bool {
         // Nobody counts so many calls that sixty-four bits were not enough: they would take
         // centuries.
-        self.total >= u64::from(calls)
-            && self.bad.saturating_mul(ratio.whole().into())
-                >= self.total.saturating_mul(ratio.part().into())
+        self.bad > 0
+            && self.total >= self.minimum
+            && self.bad.saturating_mul(self.ratio.whole().into())
+                >= self.total.saturating_mul(self.ratio.part().into())
+    }
+
+    /// Whether a call that took so many nanoseconds is too slow for it.
+    pub(crate) fn is_slow(&self, took: u64) -> bool {
+        self.slow.is_some_and(|limit| took > limit)
+    }
+
+    pub(crate) const fn cause(&self) -> Cause {
+        match self.slow {
+            Some(_) => Cause::SlowRate,
+            None => Cause::FailureRate,
+        }
     }
 }
 

@@ -1,84 +1,130 @@
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
-use buttress_core::{Class, Health, Outcome, Progress, Report};
+use buttress_core::{Class, Completion, Health, Outcome, Progress, Refused, Report};
 
 use crate::{
     breaker::{Shared, now},
-    machine::{Said, Ticket},
+    machine::{Closed, Said, Ticket},
 };
 
 /// The interest in one call that was admitted: what it will say of its endpoint, and its place, if
-/// it is a probe.
+/// it is a probe. Three words, since it is moved with every future.
 #[derive(Debug)]
 pub(crate) struct Judgement {
     shared: Arc<Shared>,
     ticket: Ticket,
-    /// When it began, if anybody wants to know how long it takes.
-    began: Option<Instant>,
-    /// How long it was until its first content.
-    took: Option<Duration>,
+    timer: Timer,
 }
+
+/// How long a call takes to its first content, or to its end.
+///
+/// In nanoseconds: since the origin of the circuit, when the call began; or, with the highest bit
+/// set, what it took. 292 years are more than enough.
+#[derive(Clone, Copy, Debug)]
+struct Timer(u64);
 
 // ===== impl Judgement =====
 
 impl Judgement {
     #[inline]
     pub(crate) fn new(shared: &Arc<Shared>, ticket: Ticket) -> Self {
+        let timer = match shared.times() {
+            true => Timer::start(shared),
+            false => Timer::OFF,
+        };
         Self {
             shared: Arc::clone(shared),
             ticket,
-            began: shared.times().then(now),
-            took: None,
+            timer,
         }
     }
 
-    /// What a call that went well or failed said, with the time if it was read.
-    #[inline]
-    fn timed(&self, said: impl FnOnce(Option<Duration>) -> Said) -> (Said, Option<Instant>) {
-        match (self.took, self.began) {
-            (None, Some(began)) => {
-                let at = now();
-                (said(Some(at.saturating_duration_since(began))), Some(at))
-            }
-            (took, _) => (said(took), None),
-        }
+    /// A call is not let through without asking.
+    #[cold]
+    pub(crate) fn ask(shared: &Arc<Shared>) -> Result<Completion<Self>, Refused> {
+        let (ticket, change) = shared.admit(now);
+        let ticket = ticket.map_err(Closed::refused)?;
+        // Before the observer, which may panic: it gives the place of a probe back.
+        let completion = Completion::new(Self::new(shared, ticket));
+        shared.tell(change);
+        Ok(completion)
     }
+
+    /// It says nothing of the health of its endpoint.
+    #[cold]
+    fn neutral(&self, outcome: &Outcome) {
+        let said = match outcome.retry_after {
+            Some(hint)
+                if outcome.class == Class::Throttled && self.shared.pauses() && !hint.is_zero() =>
+            {
+                Said::Pause(hint)
+            }
+            _ => Said::Nothing,
+        };
+        let change = self.shared.record(self.ticket, said);
+        self.shared.tell(change);
+    }
+}
+
+/// A call went well or failed. Not inlined, and of few words: so that what surrounds it is.
+#[inline(never)]
+fn over(shared: &Shared, ticket: Ticket, timer: Timer, failed: bool) {
+    let (took, at) = timer.read(shared);
+    let change = shared.count(ticket, failed, took, at);
+    shared.tell(change);
 }
 
 impl Report for Judgement {
     #[inline]
     fn report(&mut self, outcome: &Outcome) {
-        let (said, at) = match outcome.class.health() {
-            Health::Good => self.timed(Said::Well),
-            Health::Bad => self.timed(Said::Badly),
-            _ => match outcome.retry_after {
-                Some(hint)
-                    if outcome.class == Class::Throttled
-                        && self.shared.pauses()
-                        && !hint.is_zero() =>
-                {
-                    (Said::Pause(hint), None)
-                }
-                _ => (Said::Nothing, None),
-            },
-        };
-        let change = self.shared.record(self.ticket, said, at);
-        self.shared.tell(change);
+        match outcome.class.health() {
+            Health::Good => over(&self.shared, self.ticket, self.timer, false),
+            Health::Bad => over(&self.shared, self.ticket, self.timer, true),
+            _ => self.neutral(outcome),
+        }
     }
 
     fn watches(&self) -> bool {
-        self.ticket.probe || self.began.is_some()
+        self.ticket.is_probe() || self.timer.is_running()
     }
 
     fn progress(&mut self, progress: Progress) {
-        if let (None, Some(began), true) = (self.took, self.began, progress.is_content()) {
-            self.took = Some(now().saturating_duration_since(began));
+        if self.timer.is_running() && progress.is_content() {
+            self.timer.stop(&self.shared);
         }
-        if self.ticket.probe {
+        if self.ticket.is_probe() {
             self.shared.alive(self.ticket);
+        }
+    }
+}
+
+// ===== impl Timer =====
+
+impl Timer {
+    const STOPPED: u64 = 1 << 63;
+    /// Nobody wants to know.
+    const OFF: Self = Self(Self::STOPPED);
+
+    #[inline(never)]
+    fn start(shared: &Shared) -> Self {
+        Self(shared.since_origin(now()) & !Self::STOPPED)
+    }
+
+    const fn is_running(self) -> bool {
+        self.0 & Self::STOPPED == 0
+    }
+
+    fn stop(&mut self, shared: &Shared) {
+        self.0 = self.read(shared).0 | Self::STOPPED;
+    }
+
+    /// What it shows, and the time if it was read for it.
+    fn read(self, shared: &Shared) -> (u64, Option<Instant>) {
+        if self.is_running() {
+            let now = now();
+            (shared.since_origin(now).saturating_sub(self.0), Some(now))
+        } else {
+            (self.0 & !Self::STOPPED, None)
         }
     }
 }

@@ -65,12 +65,10 @@ pub(crate) struct Episode {
     pub(crate) lost: Option<Instant>,
 }
 
-/// That a call was admitted.
+/// That a call was admitted, by which generation, and whether as a probe. In one word: it is moved
+/// with every future.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ticket {
-    pub(crate) generation: u64,
-    pub(crate) probe: bool,
-}
+pub(crate) struct Ticket(u64);
 
 /// That it was not, and when to come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,11 +77,19 @@ pub(crate) struct Closed(pub(crate) Option<Duration>);
 /// What a call said of its endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Said {
-    /// It went well or it failed, and took so long if that is of interest.
-    Well(Option<Duration>),
-    Badly(Option<Duration>),
+    Well,
+    Badly,
     Pause(Duration),
     Nothing,
+}
+
+/// What counting a call led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    /// A condition holds.
+    Reached(Cause),
+    /// None does any more.
+    NoMore,
 }
 
 /// A change that was made, for the observer.
@@ -105,7 +111,9 @@ pub(crate) enum Change {
 
 impl Machine {
     pub(crate) fn new(rules: Rules, now: Instant) -> Self {
-        let gauges = rules.rates.iter().map(|rate| Gauge::new(rate.window, now));
+        let minimum = rules.minimum.get();
+        let gauges = rules.rates.iter();
+        let gauges = gauges.map(|rate| Gauge::new(rate, minimum, now));
         Self {
             gauges: gauges.collect(),
             phase: Phase::Closed,
@@ -203,45 +211,60 @@ impl Machine {
             episode.taken += 1;
             episode.lost = now.checked_add(self.rules.probe_timeout);
         }
-        let generation = self.generation;
-        (Ok(Ticket { generation, probe }), change)
+        (Ok(Ticket::new(self.generation, probe)), change)
     }
 
     /// Something came of a probe that is still under way.
     pub(crate) fn alive(&mut self, ticket: Ticket, now: Instant) {
-        if ticket.generation == self.generation
+        if ticket.generation() == self.generation
             && let Phase::HalfOpen(episode) = &mut self.phase
         {
             episode.lost = now.checked_add(self.rules.probe_timeout);
         }
     }
 
-    /// A call is over. `now` is asked where a window or a change needs it.
-    #[inline]
+    /// A call is over, which took so many nanoseconds if anybody wants to know. `now` is asked
+    /// where a window or a change needs it.
     pub(crate) fn record(
         &mut self,
         ticket: Ticket,
         said: Said,
+        took: u64,
         now: impl Fn() -> Instant,
     ) -> Option<Change> {
-        if ticket.generation != self.generation {
-            return None;
+        if self.counts(ticket) {
+            let failed = match said {
+                Said::Well => false,
+                Said::Badly => true,
+                Said::Pause(hint) => return self.pause(hint, now()),
+                Said::Nothing => return None,
+            };
+            let news = self.count(failed, took, &now)?;
+            return self.trip(news, now);
         }
         match &self.phase {
-            Phase::Closed | Phase::ObserveOnly => self.count(said, now),
-            Phase::HalfOpen(episode) => self.judge(*episode, said, now()),
-            Phase::Open { .. } | Phase::ForcedOpen | Phase::ForcedClosed => None,
+            Phase::HalfOpen(episode) if ticket.generation() == self.generation => {
+                self.judge(*episode, said, took, now())
+            }
+            _ => None,
         }
     }
 
+    /// Whether what such a call says is counted.
     #[inline]
-    fn count(&mut self, said: Said, now: impl Fn() -> Instant) -> Option<Change> {
-        let (failed, took) = match said {
-            Said::Well(took) => (false, took),
-            Said::Badly(took) => (true, took),
-            Said::Pause(hint) => return self.pause(hint, now()),
-            Said::Nothing => return None,
-        };
+    pub(crate) const fn counts(&self, ticket: Ticket) -> bool {
+        ticket.generation() == self.generation
+            && matches!(self.phase, Phase::Closed | Phase::ObserveOnly)
+    }
+
+    /// Counts a call that went well or failed. `None`: there is nothing more to it.
+    #[inline]
+    pub(crate) fn count(
+        &mut self,
+        failed: bool,
+        took: u64,
+        now: impl Fn() -> Instant,
+    ) -> Option<News> {
         self.run = if failed {
             self.run.saturating_add(1)
         } else {
@@ -251,42 +274,45 @@ impl Machine {
         if self.rules.run.is_some_and(|run| run.get() <= self.run) {
             cause = Some(Cause::ConsecutiveFailures);
         }
-        let minimum = self.rules.minimum.get();
-        for (rate, gauge) in self.rules.rates.iter().zip(&mut self.gauges) {
-            let bad = match rate.slow {
-                Some(limit) => took.is_some_and(|took| took > limit),
-                None => failed,
-            };
-            gauge.record(bad, &now);
-            if cause.is_none() && gauge.reached(rate.ratio, minimum) {
-                cause = Some(rate.cause());
+        for gauge in &mut self.gauges {
+            gauge.record(failed, took, &now);
+            if cause.is_none() && gauge.reached() {
+                cause = Some(gauge.cause());
             }
         }
-        if cause.is_none() && !self.would_open {
-            return None;
+        match cause {
+            Some(cause) => Some(News::Reached(cause)),
+            None if self.would_open => Some(News::NoMore),
+            None => None,
         }
-        self.trip(cause, now)
     }
 
+    /// What comes of what was counted.
     #[cold]
-    fn trip(&mut self, cause: Option<Cause>, now: impl Fn() -> Instant) -> Option<Change> {
-        if let Phase::ObserveOnly = self.phase {
-            let before = std::mem::replace(&mut self.would_open, cause.is_some());
-            let cause = cause.filter(|_| !before)?;
-            return Some(Change::WouldOpen { cause });
+    pub(crate) fn trip(&mut self, news: News, now: impl Fn() -> Instant) -> Option<Change> {
+        let News::Reached(cause) = news else {
+            self.would_open = false;
+            return None;
+        };
+        if let Phase::Closed = self.phase {
+            return Some(self.open(cause, now()));
         }
-        Some(self.open(cause?, now()))
+        let before = std::mem::replace(&mut self.would_open, true);
+        (!before).then_some(Change::WouldOpen { cause })
     }
 
     /// A probe is over.
-    fn judge(&mut self, mut episode: Episode, said: Said, now: Instant) -> Option<Change> {
-        let slow = |took: Option<Duration>| {
-            let mut limits = self.rules.rates.iter().filter_map(|rate| rate.slow);
-            took.is_some_and(|took| limits.any(|limit| took > limit))
-        };
+    fn judge(
+        &mut self,
+        mut episode: Episode,
+        said: Said,
+        took: u64,
+        now: Instant,
+    ) -> Option<Change> {
+        let slow = self.gauges.iter().any(|gauge| gauge.is_slow(took));
         match said {
-            Said::Well(took) if !slow(took) => episode.succeeded += 1,
-            Said::Well(_) | Said::Badly(_) => episode.failed += 1,
+            Said::Well if !slow => episode.succeeded += 1,
+            Said::Well | Said::Badly => episode.failed += 1,
             Said::Nothing | Said::Pause(_) => episode.taken -= 1,
         }
         episode.lost = now.checked_add(self.rules.probe_timeout);
@@ -402,6 +428,22 @@ impl Phase {
             Self::ForcedClosed => State::ForcedClosed,
             Self::ObserveOnly => State::ObserveOnly,
         }
+    }
+}
+
+// ===== impl Ticket =====
+
+impl Ticket {
+    pub(crate) const fn new(generation: u64, probe: bool) -> Self {
+        Self(generation << 1 | probe as u64)
+    }
+
+    pub(crate) const fn generation(self) -> u64 {
+        self.0 >> 1
+    }
+
+    pub(crate) const fn is_probe(self) -> bool {
+        self.0 & 1 == 1
     }
 }
 

@@ -31,7 +31,7 @@ fn shared(failures: u32, at: Instant) -> Arc<Shared> {
 fn open(at: Instant) -> Arc<Shared> {
     let shared = shared(1, at);
     let (ticket, _) = shared.admit(|| at);
-    shared.record(ticket.unwrap(), Said::Badly(None), Some(at));
+    shared.count(ticket.unwrap(), true, 0, Some(at));
     shared
 }
 
@@ -57,10 +57,10 @@ fn b4_whoever_sees_it_open_knows_when_to_come_back() {
         let ticket = shared.admit(|| at).0.unwrap();
         let other = Arc::clone(&shared);
         let trips = thread::spawn(move || {
-            other.record(ticket, Said::Badly(None), Some(at));
+            other.count(ticket, true, 0, Some(at));
         });
         match shared.admit(|| at).0 {
-            Ok(ticket) => assert_eq!(ticket.generation, 0),
+            Ok(ticket) => assert_eq!(ticket.generation(), 0),
             Err(closed) => assert_eq!(closed, Closed(Some(WAIT))),
         }
         trips.join().unwrap();
@@ -81,10 +81,7 @@ fn b5_of_two_that_come_when_it_is_due_one_is_the_probe() {
         };
         let (one, other) = (come(&shared), come(&shared));
         let admitted = [one, other].map(|thread| thread.join().unwrap());
-        let probe = Ticket {
-            generation: 2,
-            probe: true,
-        };
+        let probe = Ticket::new(2, true);
         assert_eq!(admitted.iter().flatten().collect::<Vec<_>>(), [&probe]);
     });
 }
@@ -98,7 +95,7 @@ fn b5_a_place_that_is_given_back_is_taken_by_one() {
         let probe = shared.admit(|| due).0.unwrap();
         let (dropper, comer) = (Arc::clone(&shared), Arc::clone(&shared));
         let drops = thread::spawn(move || {
-            dropper.record(probe, Said::Nothing, Some(due));
+            dropper.record(probe, Said::Nothing);
         });
         let comes = thread::spawn(move || comer.admit(|| due).0.is_ok());
         let mine = shared.admit(|| due).0.is_ok();
@@ -118,7 +115,7 @@ fn b8_of_two_failures_one_trips_it() {
         let fail = |shared: &Arc<Shared>| {
             let ticket = shared.admit(|| at).0.unwrap();
             let shared = Arc::clone(shared);
-            thread::spawn(move || opened(shared.record(ticket, Said::Badly(None), Some(at))))
+            thread::spawn(move || opened(shared.count(ticket, true, 0, Some(at))))
         };
         let (one, other) = (fail(&shared), fail(&shared));
         let trips = [one, other].map(|thread| u32::from(thread.join().unwrap()));
@@ -143,7 +140,7 @@ fn b7_what_was_admitted_before_a_reset_trips_nothing_after_it() {
         let ticket = shared.admit(|| at).0.unwrap();
         let other = Arc::clone(&shared);
         let fails = thread::spawn(move || {
-            let change = other.record(ticket, Said::Badly(None), Some(at));
+            let change = other.count(ticket, true, 0, Some(at));
             other.tell(change);
             opened(change)
         });
@@ -167,16 +164,12 @@ fn b15_a_late_success_leaves_the_probe_its_decision() {
         );
         let other = Arc::clone(&shared);
         let late = thread::spawn(move || {
-            other.record(late, Said::Well(None), Some(at));
+            other.count(late, false, 0, Some(at));
         });
-        shared.record(fails, Said::Badly(None), Some(at));
+        shared.count(fails, true, 0, Some(at));
         let probe = shared.admit(|| at + WAIT).0.unwrap();
         late.join().unwrap();
         assert_eq!(state(&shared), State::HalfOpen);
-        assert!(opened(shared.record(
-            probe,
-            Said::Badly(None),
-            Some(at + WAIT)
-        )));
+        assert!(opened(shared.count(probe, true, 0, Some(at + WAIT))));
     });
 }

@@ -6,7 +6,7 @@ use std::{
 use buttress_core::{Classify, Refuse, Refused, Track};
 use tower_service::Service;
 
-use crate::{CircuitBreaker, ResponseFuture, breaker::now};
+use crate::{CircuitBreaker, ResponseFuture};
 
 /// The service that [`CircuitBreakerLayer`](crate::CircuitBreakerLayer) makes.
 ///
@@ -64,9 +64,11 @@ where
         if self.refused.is_some() {
             return Poll::Ready(Ok(()));
         }
-        if let Err(closed) = self.breaker.shared().admits(now) {
-            self.refused = Some(closed.refused());
-            return Poll::Ready(Ok(()));
+        if self.breaker.shared().pass().is_none() {
+            self.refused = self.breaker.shared().refusal();
+            if self.refused.is_some() {
+                return Poll::Ready(Ok(()));
+            }
         }
         self.inner.poll_ready(cx)
     }

@@ -8,7 +8,7 @@ use std::{
 use proptest::{collection::vec, prelude::*};
 
 use super::{Change, Closed, Machine, Said, Ticket};
-use crate::{Policy, Ratio, State, Wait, Window, breaker::now};
+use crate::{Policy, Ratio, State, Wait, Window, breaker::now, gauge::nanos};
 
 /// A policy in plain numbers; times in milliseconds.
 #[derive(Clone, Copy, Debug)]
@@ -300,7 +300,7 @@ fn run(plan: Plan, steps: &[Step]) -> Result<(), TestCaseError> {
                 let admitted = model.admit(now);
                 match (ticket, admitted) {
                     (Ok(ticket), Ok(expected)) => {
-                        prop_assert_eq!((ticket.generation, ticket.probe), expected);
+                        prop_assert_eq!((ticket.generation(), ticket.is_probe()), expected);
                         if expected.1 {
                             model.probes.push((number, None));
                         }
@@ -316,12 +316,14 @@ fn run(plan: Plan, steps: &[Step]) -> Result<(), TestCaseError> {
             Step::End(which, end) if !calls.is_empty() => {
                 let (ticket, expected, number) = calls.swap_remove(which.index(calls.len()));
                 let said = match end {
-                    End::Well(took) => Said::Well(Some(ms(took))),
-                    End::Badly(took) => Said::Badly(Some(ms(took))),
-                    End::Pause(hint) => Said::Pause(ms(hint)),
-                    End::Nothing => Said::Nothing,
+                    End::Well(took) => (Said::Well, took),
+                    End::Badly(took) => (Said::Badly, took),
+                    End::Pause(hint) => (Said::Pause(ms(hint)), 0),
+                    End::Nothing => (Said::Nothing, 0),
                 };
-                changes.push(machine.record(ticket, said, || at(now)));
+                let (said, took) = said;
+                let took = nanos(ms(took));
+                changes.push(machine.record(ticket, said, took, || at(now)));
                 model.end(expected, number, end, now);
             }
             Step::Alive(which) if !calls.is_empty() => {
@@ -443,14 +445,14 @@ fn a_clock_that_goes_backwards_neither_panics_nor_opens_early() {
     let mut machine = Machine::new(policy.rules, later(100));
     let ticket = machine.admit(later(100)).0.unwrap();
     let record =
-        |machine: &mut Machine, said, secs: u64| machine.record(ticket, said, || later(secs));
-    record(&mut machine, Said::Well(None), 130);
-    record(&mut machine, Said::Well(None), 50);
+        |machine: &mut Machine, said, secs: u64| machine.record(ticket, said, 0, || later(secs));
+    record(&mut machine, Said::Well, 130);
+    record(&mut machine, Said::Well, 50);
     assert_eq!(counts(&mut machine, later(130)), (2, 0));
-    record(&mut machine, Said::Well(None), 130);
-    assert!(record(&mut machine, Said::Badly(None), 10).is_none());
-    assert!(record(&mut machine, Said::Badly(None), 130).is_none());
-    assert!(record(&mut machine, Said::Badly(None), 130).is_some());
+    record(&mut machine, Said::Well, 130);
+    assert!(record(&mut machine, Said::Badly, 10).is_none());
+    assert!(record(&mut machine, Said::Badly, 130).is_none());
+    assert!(record(&mut machine, Said::Badly, 130).is_some());
     assert_eq!(
         machine.admit(later(20)).0,
         Err(Closed(Some(Duration::from_secs(115))))
