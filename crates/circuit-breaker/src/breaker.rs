@@ -1,5 +1,6 @@
 use std::{
     fmt,
+    num::NonZeroU64,
     sync::{Arc, PoisonError},
     time::{Duration, Instant},
 };
@@ -108,6 +109,10 @@ pub(crate) struct Shared {
     name: Arc<str>,
     observer: Option<Arc<Observer>>,
 }
+
+/// That a call is refused, and for how many nanoseconds, in one word: it is moved with every future.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shut(NonZeroU64);
 
 /// What the fast path has to know of a phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -313,8 +318,8 @@ impl Shared {
 
     /// How a call would be refused now, if it would.
     #[cold]
-    pub(crate) fn refusal(&self) -> Option<Refused> {
-        self.admits(now).err().map(Closed::refused)
+    pub(crate) fn shut(&self) -> Option<Shut> {
+        self.admits(now).err().map(Shut::from)
     }
 
     /// Admits a call, or not.
@@ -521,14 +526,24 @@ const fn tag(word: u64) -> Tag {
     }
 }
 
-// ===== impl Closed =====
+// ===== impl Shut =====
 
-impl Closed {
-    pub(crate) const fn refused(self) -> Refused {
+impl Shut {
+    const UNKNOWN: NonZeroU64 = NonZeroU64::MAX;
+
+    pub(crate) fn refused(self) -> Refused {
         let refused = Refused::new(Reason::CircuitOpen);
         match self.0 {
-            Some(wait) => refused.with_retry_after(wait),
-            None => refused,
+            Self::UNKNOWN => refused,
+            wait => refused.with_retry_after(Duration::from_nanos(wait.get())),
         }
+    }
+}
+
+impl From<Closed> for Shut {
+    fn from(closed: Closed) -> Self {
+        // A wait of nothing is no reason to refuse, and is not met here.
+        let wait = closed.0.and_then(|wait| NonZeroU64::new(nanos(wait)));
+        Self(wait.unwrap_or(Self::UNKNOWN))
     }
 }

@@ -4,10 +4,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use buttress_core::{Classify, Completion, Refuse, Refused, Track, settle};
+use buttress_core::{Classify, Completion, Refuse, Track, settle};
 use pin_project_lite::pin_project;
 
-use crate::{CircuitBreaker, judgement::Judgement};
+use crate::{CircuitBreaker, breaker::Shut, judgement::Judgement};
 
 pin_project! {
     /// The future of [`CircuitBreakerService`](crate::CircuitBreakerService) and
@@ -25,6 +25,7 @@ pin_project! {
 
 pin_project! {
     #[project = StateProj]
+    #[project_replace = StateOwned]
     enum State<F> {
         // The call is declared before the completion: field order is drop order.
         Called {
@@ -33,7 +34,7 @@ pin_project! {
             // There is none where no circuit looks after the call.
             completion: Option<Completion<Judgement>>,
         },
-        Refused { refused: Refused },
+        Refused { shut: Shut },
         Done,
     }
 }
@@ -49,7 +50,7 @@ impl<F, P> ResponseFuture<F, P> {
             Some(ticket) => Completion::new(Judgement::new(shared, ticket)),
             None => match Judgement::ask(shared) {
                 Ok(completion) => completion,
-                Err(refused) => return Self::refused(refused, protocol),
+                Err(shut) => return Self::refused(shut, protocol),
             },
         };
         Self::called(call(), Some(completion), protocol)
@@ -67,9 +68,10 @@ impl<F, P> ResponseFuture<F, P> {
         }
     }
 
-    pub(crate) const fn refused(refused: Refused, protocol: P) -> Self {
+    #[inline]
+    pub(crate) const fn refused(shut: Shut, protocol: P) -> Self {
         Self {
-            state: State::Refused { refused },
+            state: State::Refused { shut },
             protocol,
         }
     }
@@ -86,20 +88,22 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         match this.state.as_mut().project() {
-            StateProj::Called { call, completion } => {
+            StateProj::Called { call, .. } => {
                 let mut result = ready!(call.poll(cx));
-                let completion = completion.take();
                 // The inner future is gone before its result is judged.
-                this.state.set(State::Done);
-                if let Some(completion) = completion {
+                if let StateOwned::Called {
+                    completion: Some(completion),
+                    ..
+                } = this.state.project_replace(State::Done)
+                {
                     settle(this.protocol, &mut result, completion);
                 }
                 Poll::Ready(result)
             }
-            StateProj::Refused { refused } => {
-                let refused = *refused;
+            StateProj::Refused { shut } => {
+                let shut = *shut;
                 this.state.set(State::Done);
-                Poll::Ready(this.protocol.refuse(refused))
+                Poll::Ready(this.protocol.refuse(shut.refused()))
             }
             StateProj::Done => panic!("polled after completion"),
         }

@@ -1,10 +1,13 @@
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use buttress_core::{Class, Completion, Health, Outcome, Progress, Refused, Report};
+use buttress_core::{Class, Completion, Health, Outcome, Progress, Report};
 
 use crate::{
-    breaker::{Shared, now},
-    machine::{Closed, Said, Ticket},
+    breaker::{Shared, Shut, now},
+    machine::{Said, Ticket},
 };
 
 /// The interest in one call that was admitted: what it will say of its endpoint, and its place, if
@@ -41,36 +44,36 @@ impl Judgement {
 
     /// A call is not let through without asking.
     #[cold]
-    pub(crate) fn ask(shared: &Arc<Shared>) -> Result<Completion<Self>, Refused> {
+    pub(crate) fn ask(shared: &Arc<Shared>) -> Result<Completion<Self>, Shut> {
         let (ticket, change) = shared.admit(now);
-        let ticket = ticket.map_err(Closed::refused)?;
+        let ticket = ticket.map_err(Shut::from)?;
         // Before the observer, which may panic: it gives the place of a probe back.
         let completion = Completion::new(Self::new(shared, ticket));
         shared.tell(change);
         Ok(completion)
     }
-
-    /// It says nothing of the health of its endpoint.
-    #[cold]
-    fn neutral(&self, outcome: &Outcome) {
-        let said = match outcome.retry_after {
-            Some(hint)
-                if outcome.class == Class::Throttled && self.shared.pauses() && !hint.is_zero() =>
-            {
-                Said::Pause(hint)
-            }
-            _ => Said::Nothing,
-        };
-        let change = self.shared.record(self.ticket, said);
-        self.shared.tell(change);
-    }
 }
 
-/// A call went well or failed. Not inlined, and of few words: so that what surrounds it is.
+// Neither is inlined, and both get words alone: so that what surrounds them is, and a judgement that
+// is about to end need not be in memory, nor its outcome.
+
+/// A call went well or failed.
 #[inline(never)]
 fn over(shared: &Shared, ticket: Ticket, timer: Timer, failed: bool) {
     let (took, at) = timer.read(shared);
     let change = shared.count(ticket, failed, took, at);
+    shared.tell(change);
+}
+
+/// It says nothing of the health of its endpoint, unless for how long to leave it alone.
+#[cold]
+#[inline(never)]
+fn neutral(shared: &Shared, ticket: Ticket, hint: Option<Duration>) {
+    let said = match hint {
+        Some(hint) if shared.pauses() && !hint.is_zero() => Said::Pause(hint),
+        _ => Said::Nothing,
+    };
+    let change = shared.record(ticket, said);
     shared.tell(change);
 }
 
@@ -80,7 +83,11 @@ impl Report for Judgement {
         match outcome.class.health() {
             Health::Good => over(&self.shared, self.ticket, self.timer, false),
             Health::Bad => over(&self.shared, self.ticket, self.timer, true),
-            _ => self.neutral(outcome),
+            _ => {
+                let throttled = outcome.class == Class::Throttled;
+                let hint = outcome.retry_after.filter(|_| throttled);
+                neutral(&self.shared, self.ticket, hint);
+            }
         }
     }
 

@@ -3,10 +3,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use buttress_core::{Classify, Refuse, Refused, Track};
+use buttress_core::{Classify, Refuse, Track};
 use tower_service::Service;
 
-use crate::{CircuitBreaker, ResponseFuture};
+use crate::{CircuitBreaker, ResponseFuture, breaker::Shut};
 
 /// The service that [`CircuitBreakerLayer`](crate::CircuitBreakerLayer) makes.
 ///
@@ -19,7 +19,7 @@ pub struct CircuitBreakerService<P, S> {
     protocol: P,
     breaker: CircuitBreaker,
     /// Decided when ready, and binding for the next call: the inner service was not asked.
-    refused: Option<Refused>,
+    shut: Option<Shut>,
 }
 
 // ===== impl CircuitBreakerService =====
@@ -30,7 +30,7 @@ impl<P, S> CircuitBreakerService<P, S> {
             inner,
             protocol,
             breaker,
-            refused: None,
+            shut: None,
         }
     }
 
@@ -61,12 +61,12 @@ where
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        if self.refused.is_some() {
+        if self.shut.is_some() {
             return Poll::Ready(Ok(()));
         }
         if self.breaker.shared().pass().is_none() {
-            self.refused = self.breaker.shared().refusal();
-            if self.refused.is_some() {
+            self.shut = self.breaker.shared().shut();
+            if self.shut.is_some() {
                 return Poll::Ready(Ok(()));
             }
         }
@@ -76,8 +76,8 @@ where
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         let protocol = self.protocol.clone();
-        if let Some(refused) = self.refused.take() {
-            return ResponseFuture::refused(refused, protocol);
+        if let Some(shut) = self.shut.take() {
+            return ResponseFuture::refused(shut, protocol);
         }
         ResponseFuture::of(&self.breaker, protocol, || self.inner.call(request))
     }
