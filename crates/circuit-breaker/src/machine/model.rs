@@ -424,7 +424,7 @@ fn steps() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #![proptest_config(ProptestConfig::with_cases(400))]
     #[test]
     fn b3_it_equals_a_naive_model_for_any_sequence_of_outcomes_and_times(
         plan in plans(),
