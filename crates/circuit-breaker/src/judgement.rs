@@ -3,10 +3,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use buttress_core::{Class, Completion, Health, Outcome, Progress, Report};
+use buttress_core::{Class, Health, Outcome, Progress, Report};
 
 use crate::{
-    breaker::{Shared, Shut, now},
+    breaker::{Shared, now},
     machine::{Said, Ticket},
 };
 
@@ -40,17 +40,6 @@ impl Judgement {
             ticket,
             timer,
         }
-    }
-
-    /// A call is not let through without asking.
-    #[cold]
-    pub(crate) fn ask(shared: &Arc<Shared>) -> Result<Completion<Self>, Shut> {
-        let (ticket, change) = shared.admit(now);
-        let ticket = ticket.map_err(Shut::from)?;
-        // Before the observer, which may panic: it gives the place of a probe back.
-        let completion = Completion::new(Self::new(shared, ticket));
-        shared.tell(change);
-        Ok(completion)
     }
 }
 

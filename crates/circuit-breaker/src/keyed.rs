@@ -329,7 +329,7 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let protocol = self.protocol.clone();
         let Some(breaker) = self.breakers.enter((self.key)(&request)) else {
-            return ResponseFuture::called(self.inner.call(request), None, protocol);
+            return ResponseFuture::unguarded(self.inner.call(request), protocol);
         };
         ResponseFuture::of(&breaker, protocol, || self.inner.call(request))
     }
