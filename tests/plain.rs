@@ -19,8 +19,7 @@ use buttress_core::{
 use buttress_failover::Failover;
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 use toys::{
-    breaker::BreakerLayer, cache::Cache, metrics::MetricsLayer, permit::PermitLayer, retry,
-    tokens::TokensLayer,
+    breaker, cache::Cache, metrics::MetricsLayer, permit::PermitLayer, retry, tokens::TokensLayer,
 };
 
 #[derive(Debug, PartialEq)]
@@ -143,7 +142,7 @@ async fn every_layer_sees_the_usage_and_the_caller_gets_its_own_types() {
     let stack = ServiceBuilder::new()
         .layer(requests.clone())
         .layer(retry(protocol))
-        .layer(BreakerLayer::new(protocol))
+        .layer(breaker(protocol))
         .layer(tokens.clone())
         .layer(PermitLayer::new(protocol, 1))
         .layer(attempts.clone())
@@ -297,7 +296,7 @@ async fn the_error_of_a_shared_call_reaches_the_others_as_a_refusal_of_its_class
 
 #[tokio::test]
 async fn t8_an_open_breaker_neither_waits_for_the_inner_service_nor_calls_it() {
-    let breaker = BreakerLayer::new(Plain);
+    let breaker = breaker(Plain);
     let calls = Arc::default();
     let mut service = ServiceBuilder::new()
         .layer(breaker.clone())

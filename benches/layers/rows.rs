@@ -1,6 +1,7 @@
 //! Everything that is measured.
 
 mod body;
+mod breaker;
 mod failover;
 mod http;
 mod llm;
@@ -26,6 +27,8 @@ pub(crate) fn groups(only: &str) -> Vec<Group> {
     let groups = [
         parts::group(),
         plain::group(),
+        breaker::group(),
+        breaker::threads(),
         failover::group(),
         http::group(),
         body::group(),

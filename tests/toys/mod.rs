@@ -9,7 +9,6 @@
     reason = "each test uses some of the toys"
 )]
 
-pub mod breaker;
 pub mod cache;
 pub mod hedge;
 pub mod metrics;
@@ -19,10 +18,13 @@ pub mod tokens;
 pub mod upstream;
 
 use std::{
+    num::NonZeroU32,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
+use buttress_circuit_breaker::{CircuitBreakerLayer, Policy, Wait};
 use buttress_core::{Classify, Completion, Report, Track, settle};
 use buttress_retry::{Constant, RetryLayer};
 use pin_project_lite::pin_project;
@@ -30,6 +32,18 @@ use pin_project_lite::pin_project;
 /// Three attempts, at once after each other.
 pub fn retry<P>(protocol: P) -> RetryLayer<P, Constant> {
     RetryLayer::new(protocol).backoff(Constant::NONE)
+}
+
+/// Refuses after three bad calls in a row, until it is reset.
+pub fn breaker<P>(protocol: P) -> CircuitBreakerLayer<P> {
+    let three = const { NonZeroU32::new(3).unwrap() };
+    let policy = Policy::consecutive_failures(three).wait(Wait::fixed(Duration::MAX));
+    CircuitBreakerLayer::new(protocol).policy(policy)
+}
+
+/// How many bad calls in a row it has counted.
+pub fn failures<P>(breaker: &CircuitBreakerLayer<P>) -> u32 {
+    breaker.handle().snapshot().consecutive_failures
 }
 
 pin_project! {

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use buttress_circuit_breaker::CircuitBreakerLayer;
 use buttress_core::{Completion, Outcome, Report};
 use buttress_failover::Failover;
 use buttress_http::{BoxError, Http, TrackLayer, Tracked};
@@ -23,8 +24,8 @@ use super::{
     call, now,
     plain::{Never, QUOTA},
     toys::{
-        breaker::BreakerLayer, cache::Cache, hedge::Hedge, metrics::MetricsLayer,
-        permit::PermitLayer, resume::Resume, tokens::TokensLayer,
+        cache::Cache, hedge::Hedge, metrics::MetricsLayer, permit::PermitLayer, resume::Resume,
+        tokens::TokensLayer,
     },
 };
 use crate::row::{Group, Row};
@@ -73,7 +74,7 @@ pub(crate) fn group() -> Group {
         .at_most(5),
         row("track, breaker", move || {
             ServiceBuilder::new()
-                .layer(BreakerLayer::new(Http))
+                .layer(CircuitBreakerLayer::new(Http))
                 .layer(track())
                 .service(Hello)
         })
@@ -142,7 +143,7 @@ pub(crate) fn group() -> Group {
         row("stack of 8", move || {
             let endpoint = ServiceBuilder::new()
                 .layer(RetryLayer::new(Http))
-                .layer(BreakerLayer::new(Http))
+                .layer(CircuitBreakerLayer::new(Http))
                 .layer(TokensLayer::new(Http, QUOTA, 1))
                 .layer(PermitLayer::new(Http, 5))
                 .layer(MetricsLayer::attempt(Http))

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use buttress_circuit_breaker::CircuitBreakerLayer;
 use buttress_core::{Fault, Plain, Refused};
 use buttress_failover::Failover;
 use buttress_retry::{RetryLayer, Unlimited};
@@ -26,10 +27,7 @@ use tower_service::Service;
 
 use super::{
     call,
-    toys::{
-        breaker::BreakerLayer, cache::Cache, metrics::MetricsLayer, permit::PermitLayer,
-        tokens::TokensLayer,
-    },
+    toys::{cache::Cache, metrics::MetricsLayer, permit::PermitLayer, tokens::TokensLayer},
 };
 use crate::row::{Group, Row};
 
@@ -61,7 +59,7 @@ pub(crate) fn group() -> Group {
         row("bare", || Echo).at_most(0),
         row("breaker", || {
             ServiceBuilder::new()
-                .layer(BreakerLayer::new(Plain))
+                .layer(CircuitBreakerLayer::new(Plain))
                 .service(Echo)
         })
         .at_most(0),
@@ -127,7 +125,7 @@ pub(crate) fn group() -> Group {
         row("stack of 7", || {
             let endpoint = ServiceBuilder::new()
                 .layer(RetryLayer::new(Plain))
-                .layer(BreakerLayer::new(Plain))
+                .layer(CircuitBreakerLayer::new(Plain))
                 .layer(TokensLayer::new(Plain, QUOTA, 1))
                 .layer(PermitLayer::new(Plain, 5))
                 .layer(MetricsLayer::attempt(Plain))
