@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use buttress_circuit_breaker::{
+    CircuitBreaker, CircuitBreakerLayer, CircuitBreakerService as Circuit, Policy, Wait,
+};
 use buttress_core::{Carry, Replay};
 use buttress_http::{
     BoxErrorLayer, BoxErrorService, Http, Judge, TrackLayer, TrackService, client::Client,
@@ -26,7 +29,7 @@ use crate::{
 };
 
 /// The stack of one endpoint: it retries as `P` says, and its replies are read by `J`.
-pub(crate) type Stack<J, P> = Retry<P, Timeout<Http, CredentialsService<Tracked<J>>>>;
+pub(crate) type Stack<J, P> = Retry<P, Circuit<P, Timeout<Http, CredentialsService<Tracked<J>>>>>;
 
 type Tracked<J> = TrackService<BoxErrorService<Client>, J>;
 
@@ -34,6 +37,7 @@ type Tracked<J> = TrackService<BoxErrorService<Client>, J>;
 pub(crate) struct Parts {
     pub(crate) credentials: CredentialsLayer,
     pub(crate) retry: config::Retry,
+    pub(crate) breaker: CircuitBreaker,
     pub(crate) client: Client,
     pub(crate) observer: Observer,
 }
@@ -51,8 +55,8 @@ pub(crate) struct Observer {
 impl Parts {
     /// Puts a stack together, outermost layer first.
     ///
-    /// Circuit breaker, rate limit, concurrency and attempt metrics will stand below the retry, in
-    /// this order: every attempt passes them anew.
+    /// Rate limit, concurrency and attempt metrics will stand below the circuit breaker, in this order:
+    /// every attempt passes them anew.
     pub(crate) fn stack<J, P>(
         &self,
         protocol: P,
@@ -71,12 +75,13 @@ impl Parts {
         let (retries, timeouts) = (self.observer.clone(), self.observer.clone());
         ServiceBuilder::new()
             .layer(
-                RetryLayer::new(protocol)
+                RetryLayer::new(protocol.clone())
                     .max_attempts(attempts)
                     .backoff(backoff)
                     .budget(budget)
                     .on_event(move |event| retries.retry(event)),
             )
+            .layer(CircuitBreakerLayer::new(protocol).breaker(&self.breaker))
             .layer(attempt.on_event(move |event| timeouts.timeout(event)))
             .layer(self.credentials.clone())
             .layer(track)
@@ -96,6 +101,23 @@ impl Observer {
             None => CredentialsLayer::without_keys(dialect),
         }
         .on_event(move |event| observer.key(event))
+    }
+
+    /// The circuit of the endpoint, which its stacks share.
+    pub(crate) fn breaker(&self, breaker: Option<&config::Breaker>) -> CircuitBreaker {
+        let Some(breaker) = breaker else {
+            let unused = CircuitBreaker::new(Policy::default());
+            unused.force_closed();
+            return unused;
+        };
+        let observer = self.clone();
+        let policy = Policy::failure_rate(breaker.failure_rate, breaker.window)
+            .minimum_calls(breaker.minimum_calls)
+            .wait(Wait::exponential(breaker.wait, breaker.longest_wait))
+            .probes(breaker.probes)
+            .name(&self.endpoint)
+            .on_event(move |event| observer.journal.note(&observer.endpoint, event));
+        CircuitBreaker::new(policy)
     }
 
     fn retry(&self, event: &RetryEvent<'_>) {
