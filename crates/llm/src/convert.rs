@@ -102,6 +102,7 @@ mod model;
 mod notes;
 mod openai;
 mod own;
+mod parts;
 mod read;
 mod response;
 mod rest;

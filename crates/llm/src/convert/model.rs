@@ -3,7 +3,10 @@
 //! Small on purpose: what two dialects can say is here, and what only one can say is kept as it
 //! stands, to be carried over where the other side takes it, and named where it does not.
 
-use super::text::{Raw, Text};
+use super::{
+    parts::Parts,
+    text::{Raw, Text},
+};
 use crate::Dialect;
 
 /// A member that nothing here knows, with its name.
@@ -66,7 +69,7 @@ pub(super) enum Weight {
 #[derive(Debug)]
 pub(super) struct Message<'a> {
     pub(super) role: Role,
-    pub(super) parts: Vec<Part<'a>>,
+    pub(super) parts: Parts<'a>,
     /// OpenAI's `name`: who of several speaks.
     pub(super) name: Option<Text<'a>>,
     pub(super) at: usize,

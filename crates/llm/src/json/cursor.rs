@@ -113,8 +113,9 @@ impl<'a> Cursor<'a> {
         Some(decoded.map_or(raw.into(), |name| name.into_owned().into_bytes().into()))
     }
 
+    /// Where the name of the next member stands, as it is written.
     #[inline]
-    fn member_span(&mut self, items: &mut Items) -> Option<Range<usize>> {
+    pub(crate) fn member_span(&mut self, items: &mut Items) -> Option<Range<usize>> {
         if !self.more(items, b'}', "`,` or `}`") {
             return None;
         }
@@ -235,6 +236,11 @@ impl<'a> Cursor<'a> {
         }
         let quoted = &self.text[span.start.checked_sub(1)?..span.end + 1];
         serde_json::from_slice(quoted).ok().map(Cow::Owned)
+    }
+
+    /// Whether the last string or name has an escape in it, if the cursor is strict.
+    pub(crate) const fn is_escaped(&self) -> bool {
+        self.escaped
     }
 
     /// What failed the cursor.

@@ -6,6 +6,7 @@ use crate::{
         error::Wrong,
         model::{Arguments, Call, Own, Part, PartKind, Reasoned, Signature},
         own::matters,
+        parts::Parts,
         read::Reader,
         signature,
         text::Text,
@@ -16,7 +17,7 @@ use crate::{
 /// An assistant's message, member by member.
 #[derive(Debug, Default)]
 pub(super) struct Said<'a> {
-    pub(super) content: Vec<Part<'a>>,
+    pub(super) content: Parts<'a>,
     pub(super) calls: Vec<Part<'a>>,
     refusal: Option<Text<'a>>,
     reasoning: Option<Text<'a>>,
@@ -95,8 +96,8 @@ impl<'a> Said<'a> {
 
     /// The parts, in the order that every dialect can say. An empty string is one only if it is all
     /// there is.
-    pub(super) fn parts(self) -> Vec<Part<'a>> {
-        let mut parts = self.thinking;
+    pub(super) fn parts(self) -> Parts<'a> {
+        let mut parts = Parts::from(self.thinking);
         let reasoning = self.reasoning.filter(|text| !text.is_empty());
         if parts.is_empty()
             && let Some(text) = reasoning
@@ -110,7 +111,7 @@ impl<'a> Said<'a> {
             let kind = PartKind::Reasoning(reasoned);
             parts.push(Part { kind, at });
         }
-        parts.extend(self.content);
+        parts.append(self.content);
         if let Some(proof) = self.signature {
             let last = parts
                 .iter_mut()
@@ -134,7 +135,7 @@ impl<'a> Said<'a> {
             let kind = PartKind::Refusal(refusal);
             parts.push(Part { kind, at });
         }
-        parts.extend(self.calls);
+        parts.append(self.calls);
         if parts.len() > 1 {
             parts.retain(|part| !is_empty(part));
         }

@@ -12,6 +12,7 @@ use crate::{
         model::{
             Arguments, Call, Content, Outcome, Own, Part, PartKind, Reasoned, Signature, Weight,
         },
+        parts::Parts,
         read::Reader,
         signature::split,
         text::Text,
@@ -33,9 +34,8 @@ pub(super) fn read_content<'a>(
     json: &mut Reader<'a>,
     place: Place,
     owns: &mut Vec<Own>,
-) -> Vec<Part<'a>> {
-    // Most have one, and a part is large.
-    let mut parts = Vec::with_capacity(1);
+) -> Parts<'a> {
+    let mut parts = Parts::default();
     match json.kind() {
         Kind::String => {
             let text = json.text();
@@ -58,12 +58,7 @@ pub(super) fn read_content<'a>(
     parts
 }
 
-fn read_block<'a>(
-    json: &mut Reader<'a>,
-    place: Place,
-    owns: &mut Vec<Own>,
-    parts: &mut Vec<Part<'a>>,
-) {
+fn read_block<'a>(json: &mut Reader<'a>, place: Place, owns: &mut Vec<Own>, parts: &mut Parts<'a>) {
     let at = json.at();
     let Some(kind) = json.look("type") else {
         // What is no object is told as such.
@@ -121,7 +116,7 @@ fn read_block<'a>(
     parts.push(Part { kind, at });
 }
 
-fn sign<'a>(signed: Signature<'a>, at: usize, parts: &mut Vec<Part<'a>>) {
+fn sign<'a>(signed: Signature<'a>, at: usize, parts: &mut Parts<'a>) {
     if let Some(PartKind::Text { signature, .. }) = parts.last_mut().map(|part| &mut part.kind)
         && signature.is_none()
     {
@@ -255,7 +250,7 @@ fn read_caller<'a>(json: &mut Reader<'a>, owns: &mut Vec<Own>) {
 
 fn read_result<'a>(json: &mut Reader<'a>, owns: &mut Vec<Own>) -> PartKind<'a> {
     let at = json.at();
-    let (mut id, mut content, mut failed) = (None, Vec::new(), false);
+    let (mut id, mut content, mut failed) = (None, Parts::default(), false);
     json.object(|json, name| match name {
         "type" => json.skip(),
         "tool_use_id" => id = Some(json.text()),
@@ -270,7 +265,7 @@ fn read_result<'a>(json: &mut Reader<'a>, owns: &mut Vec<Own>) -> PartKind<'a> {
     PartKind::Result(Outcome {
         id: Some(id),
         name: None,
-        content: Content::Parts(content),
+        content: Content::Parts(content.into()),
         failed,
     })
 }

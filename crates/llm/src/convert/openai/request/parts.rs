@@ -3,6 +3,7 @@ use crate::{
     convert::{
         error::Wrong,
         model::{Media, Own, Part, PartKind, Source},
+        parts::Parts,
         read::Reader,
         text::Text,
     },
@@ -10,16 +11,16 @@ use crate::{
 };
 
 /// Takes a string, or an array of parts.
-pub(in crate::convert::openai) fn read<'a>(
-    json: &mut Reader<'a>,
-    own: &mut Vec<Own>,
-) -> Vec<Part<'a>> {
+pub(in crate::convert::openai) fn read<'a>(json: &mut Reader<'a>, own: &mut Vec<Own>) -> Parts<'a> {
     if json.kind() != Kind::Array {
-        return vec![text_part(json.text())];
+        return text_part(json.text()).into();
     }
-    // Most have one, and a part is large.
-    let mut parts = Vec::with_capacity(1);
-    json.array(|json| parts.extend(read_part(json, own)));
+    let mut parts = Parts::default();
+    json.array(|json| {
+        if let Some(part) = read_part(json, own) {
+            parts.push(part);
+        }
+    });
     parts
 }
 

@@ -30,7 +30,7 @@ fn said(text: &'static str) -> Part<'static> {
 fn message(role: Role, parts: Vec<Part<'_>>) -> Message<'_> {
     Message {
         role,
-        parts,
+        parts: parts.into(),
         name: None,
         at: 0,
     }

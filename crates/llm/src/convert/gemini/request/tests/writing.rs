@@ -25,7 +25,11 @@ fn text(text: &'static str) -> PartKind<'static> {
 fn say(role: Role, parts: Vec<PartKind<'static>>) -> Message<'static> {
     Message {
         role,
-        parts: parts.into_iter().map(|kind| Part { kind, at: 0 }).collect(),
+        parts: parts
+            .into_iter()
+            .map(|kind| Part { kind, at: 0 })
+            .collect::<Vec<_>>()
+            .into(),
         name: None,
         at: 0,
     }

@@ -179,7 +179,7 @@ fn results_after_one_another_are_one_turn_of_the_user() {
     );
     let results: Vec<_> = messages
         .iter()
-        .flat_map(|message| &message.parts)
+        .flat_map(|message| message.parts.iter())
         .filter_map(|part| match &part.kind {
             PartKind::Result(outcome) => Some(outcome),
             _ => None,

@@ -17,7 +17,7 @@ fn turn<'a>(role: Role, parts: Vec<PartKind<'a>>) -> Request<'a> {
     Request {
         messages: vec![Message {
             role,
-            parts: parts.into_iter().map(part).collect(),
+            parts: parts.into_iter().map(part).collect::<Vec<_>>().into(),
             name: None,
             at: 0,
         }],
