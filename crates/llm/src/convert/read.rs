@@ -316,21 +316,20 @@ impl<'a> Reader<'a> {
     }
 
     /// Whether such a value comes. If not, it is passed over.
+    #[inline]
     fn is(&mut self, kind: Kind, expected: &'static str) -> bool {
-        let found = self.json.kind();
-        if found == kind {
-            return true;
+        let is = self.json.kind() == kind;
+        if !is {
+            self.pass_over(expected);
         }
-        let at = self.json.at();
-        self.fail(
-            at,
-            Wrong::Type {
-                expected,
-                kind: found,
-            },
-        );
+        is
+    }
+
+    #[cold]
+    fn pass_over(&mut self, expected: &'static str) {
+        let (kind, at) = (self.json.kind(), self.json.at());
+        self.fail(at, Wrong::Type { expected, kind });
         self.json.skip();
-        false
     }
 }
 

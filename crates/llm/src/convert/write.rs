@@ -106,7 +106,7 @@ impl<'o> Writer<'o> {
     }
 
     /// The first byte of a value or a name, at one go with the comma before it.
-    #[inline]
+    #[inline(always)]
     fn begin(&mut self, first: u8) {
         if self.is_first() {
             self.put(&[first]);

@@ -2,7 +2,7 @@ use std::{borrow::Cow, ops::Range};
 
 use super::{
     Bad, DEPTH, Kind, Strings, What,
-    scan::{find_special, quoted_len, short_len, whole},
+    scan::{find_special, quoted_len, short_len, whole, word_len},
 };
 
 /// A place in a JSON text. Each method takes what it names, with the space before it.
@@ -174,10 +174,15 @@ impl<'a> Cursor<'a> {
     // What is short is inlined, and so what is not must not be.
     #[inline]
     fn rest_of_string(&mut self) -> Range<usize> {
-        if self.strict {
-            return self.strict_string();
-        }
         let start = self.at;
+        if self.strict {
+            let Some(len) = word_len(&self.text[start..]) else {
+                return self.strict_string();
+            };
+            self.escaped = false;
+            self.at = start + len + 1;
+            return start..start + len;
+        }
         match short_len(&self.text[start..]) {
             Some(len) => {
                 self.at = start + len + 1;
