@@ -83,7 +83,8 @@ pub(super) enum Role {
     Assistant,
 }
 
-/// A part of a turn, or of a reply.
+/// A part of a turn, or of a reply. Most are text: what is larger stands apart, so that a list of
+/// them is no larger than it need be.
 #[derive(Debug)]
 pub(super) struct Part<'a> {
     pub(super) kind: PartKind<'a>,
@@ -97,17 +98,17 @@ pub(super) enum PartKind<'a> {
         /// Gemini's `thoughtSignature` of a part of text.
         signature: Option<Signature<'a>>,
     },
-    Image(Media<'a>),
-    Audio(Media<'a>),
+    Image(Box<Media<'a>>),
+    Audio(Box<Media<'a>>),
     /// A document such as a PDF.
     File {
-        media: Media<'a>,
+        media: Box<Media<'a>>,
         name: Option<Text<'a>>,
     },
-    Reasoning(Reasoned<'a>),
+    Reasoning(Box<Reasoned<'a>>),
     Refusal(Text<'a>),
-    Call(Call<'a>),
-    Result(Outcome<'a>),
+    Call(Box<Call<'a>>),
+    Result(Box<Outcome<'a>>),
     /// What only the dialect that it was read from knows: it cannot be left out.
     Own,
 }

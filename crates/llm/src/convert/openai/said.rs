@@ -75,7 +75,7 @@ impl<'a> Said<'a> {
             call.id = Some(id);
         }
         call.signature = signature;
-        let kind = PartKind::Call(call);
+        let kind = PartKind::Call(Box::new(call));
         self.calls.push(Part { kind, at });
     }
 
@@ -86,7 +86,7 @@ impl<'a> Said<'a> {
         own: Option<&mut Vec<Own>>,
     ) -> Option<&mut Call<'a>> {
         let at = json.at();
-        let kind = PartKind::Call(read_function(json, own));
+        let kind = PartKind::Call(Box::new(read_function(json, own)));
         self.calls.push(Part { kind, at });
         match self.calls.last_mut()?.kind {
             PartKind::Call(ref mut call) => Some(call),
@@ -108,7 +108,7 @@ impl<'a> Said<'a> {
                 text,
                 ..Reasoned::default()
             };
-            let kind = PartKind::Reasoning(reasoned);
+            let kind = PartKind::Reasoning(Box::new(reasoned));
             parts.push(Part { kind, at });
         }
         parts.append(self.content);
@@ -222,7 +222,7 @@ pub(super) fn read_thinking<'a>(json: &mut Reader<'a>) -> Option<Part<'a>> {
         signature: proof.map(|value| Signature { of, value }),
         redacted: data,
     };
-    let kind = PartKind::Reasoning(reasoned);
+    let kind = PartKind::Reasoning(Box::new(reasoned));
     Some(Part { kind, at })
 }
 

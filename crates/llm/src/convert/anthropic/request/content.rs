@@ -75,12 +75,12 @@ fn read_block<'a>(json: &mut Reader<'a>, place: Place, owns: &mut Vec<Own>, part
         }
         ("image", _) => {
             let media = read_media(json, false, owns);
-            media.map_or(PartKind::Own, |(media, _)| PartKind::Image(media))
+            media.map_or(PartKind::Own, |(media, _)| PartKind::Image(Box::new(media)))
         }
         ("document", _) => {
             let media = read_media(json, true, owns);
             media.map_or(PartKind::Own, |(media, name)| PartKind::File {
-                media,
+                media: Box::new(media),
                 name,
             })
         }
@@ -93,7 +93,7 @@ fn read_block<'a>(json: &mut Reader<'a>, place: Place, owns: &mut Vec<Own>, part
             } if text.is_empty() && signature.of == Dialect::Gemini => {
                 return sign(signature, at, parts);
             }
-            reasoned => PartKind::Reasoning(reasoned),
+            reasoned => PartKind::Reasoning(Box::new(reasoned)),
         },
         ("redacted_thinking", Place::Assistant) => read_redacted(json, owns),
         ("tool_use", Place::Assistant) => read_call(json, owns),
@@ -206,10 +206,10 @@ fn read_redacted<'a>(json: &mut Reader<'a>, owns: &mut Vec<Own>) -> PartKind<'a>
         "cache_control" => own(json, Weight::Hint, owns),
         _ => own(json, Weight::Matters, owns),
     });
-    PartKind::Reasoning(Reasoned {
+    PartKind::Reasoning(Box::new(Reasoned {
         redacted: Some(need(json, data, at, "data")),
         ..Reasoned::default()
-    })
+    }))
 }
 
 fn read_call<'a>(json: &mut Reader<'a>, owns: &mut Vec<Own>) -> PartKind<'a> {
@@ -228,12 +228,12 @@ fn read_call<'a>(json: &mut Reader<'a>, owns: &mut Vec<Own>) -> PartKind<'a> {
         json.fail(at, Wrong::Missing { member: "input" });
     }
     let (id, signature) = split(&need(json, id, at, "id"));
-    PartKind::Call(Call {
+    PartKind::Call(Box::new(Call {
         id: Some(id),
         name: need(json, called, at, "name"),
         arguments: Arguments::Object(input.unwrap_or_default()),
         signature,
-    })
+    }))
 }
 
 /// Who called: the model, unless a server tool did.
@@ -262,12 +262,12 @@ fn read_result<'a>(json: &mut Reader<'a>, owns: &mut Vec<Own>) -> PartKind<'a> {
     });
     // The signature came with the call as well.
     let (id, _) = split(&need(json, id, at, "tool_use_id"));
-    PartKind::Result(Outcome {
+    PartKind::Result(Box::new(Outcome {
         id: Some(id),
         name: None,
         content: Content::Parts(content.into()),
         failed,
-    })
+    }))
 }
 
 /// A member that the object at `at` must have.

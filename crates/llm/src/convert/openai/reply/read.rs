@@ -113,10 +113,10 @@ pub(in crate::convert::openai) fn content<'a>(json: &mut Reader<'a>) -> Vec<Part
         });
         if kind.is_none() && !reasoning.is_empty() {
             let text = reasoning;
-            kind = Some(PartKind::Reasoning(Reasoned {
+            kind = Some(PartKind::Reasoning(Box::new(Reasoned {
                 text,
                 ..Reasoned::default()
-            }));
+            })));
         }
         match kind {
             Some(kind) => parts.push(Part { kind, at }),

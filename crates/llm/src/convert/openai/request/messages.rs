@@ -170,12 +170,12 @@ impl<'a> Messages<'a, '_> {
             (None, None) => Text::default(),
         };
         let part = Part {
-            kind: PartKind::Result(Outcome {
+            kind: PartKind::Result(Box::new(Outcome {
                 id: Some(id),
                 name: tool,
                 content: Content::Parts(content.into()),
                 failed: false,
-            }),
+            })),
             at,
         };
         match self.list.last_mut() {

@@ -94,7 +94,7 @@ fn read_image<'a>(json: &mut Reader<'a>, own: &mut Vec<Own>) -> PartKind<'a> {
     } else {
         Source::Url { mime: None, url }
     };
-    PartKind::Image(Media { source, detail })
+    PartKind::Image(Box::new(Media { source, detail }))
 }
 
 fn read_audio<'a>(json: &mut Reader<'a>, own: &mut Vec<Own>) -> PartKind<'a> {
@@ -127,7 +127,7 @@ fn read_audio<'a>(json: &mut Reader<'a>, own: &mut Vec<Own>) -> PartKind<'a> {
         data: data.unwrap_or_default(),
     };
     let detail = None;
-    PartKind::Audio(Media { source, detail })
+    PartKind::Audio(Box::new(Media { source, detail }))
 }
 
 fn read_file<'a>(json: &mut Reader<'a>, own: &mut Vec<Own>) -> PartKind<'a> {
@@ -154,10 +154,10 @@ fn read_file<'a>(json: &mut Reader<'a>, own: &mut Vec<Own>) -> PartKind<'a> {
         }
     };
     PartKind::File {
-        media: Media {
+        media: Box::new(Media {
             source,
             detail: None,
-        },
+        }),
         name: file_name,
     }
 }
