@@ -100,6 +100,15 @@ async fn a_hint_opens_it_until_then_if_it_is_told_to_and_it_goes_on_as_before() 
     // Without a hint, or with one of nothing.
     all(&breaker, Class::Throttled, 1);
     assert_eq!(say(&breaker, hint(0)), Ok(()));
+    // Nor does another class pause, whatever it hints.
+    for class in [
+        Class::Denied,
+        Class::Refused,
+        Class::Unfit,
+        Class::Cancelled,
+    ] {
+        assert_eq!(say(&breaker, hint(7).with_class(class)), Ok(()));
+    }
     assert_eq!(breaker.state(), State::Closed);
     for (said, kept) in [(7, 7), (3600, 60)] {
         assert_eq!(say(&breaker, hint(said)), Ok(()));
