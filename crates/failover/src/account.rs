@@ -31,13 +31,20 @@ pub(crate) struct Account<P, S, C, D, F> {
     calls: u32,
     at: Attempt,
     watch: Option<Completion<Watch>>,
-    failed: Vec<Tried>,
+    paid: Paid,
+    closed: bool,
+    // In a box of its own, so that a call that goes well is not moved about with room for it.
+    failures: Option<Box<Failures>>,
+}
+
+/// What a call needs that has failed once.
+#[derive(Default)]
+struct Failures {
+    tried: Vec<Tried>,
     /// What was ruled out, for endpoints that are added meanwhile.
     rules: Vec<(Next, Info)>,
     /// The first real failure, which is the answer if nothing else is.
     held: Option<Outcome>,
-    paid: Paid,
-    closed: bool,
 }
 
 /// One attempt.
@@ -96,11 +103,9 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
             calls: 0,
             at: Attempt::default(),
             watch: None,
-            failed: Vec::new(),
-            rules: Vec::new(),
-            held: None,
             paid: Paid::Nothing,
             closed: false,
+            failures: None,
         }
     }
 
@@ -169,7 +174,7 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
         for (index, member) in snapshot.set.members.iter().enumerate() {
             let was = before.iter().position(|b| b.info.name == member.info.name);
             let tried = was.is_some_and(|was| self.out >> was & 1 == 1);
-            let mut rules = self.rules.iter();
+            let mut rules = self.failures.iter().flat_map(|failures| &failures.rules);
             if tried || rules.any(|(next, failed)| next.rules_out(failed, &member.info)) {
                 out |= 1 << index;
             }
@@ -397,12 +402,22 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
         if let Some(ledger) = &self.ledger {
             ledger.tried(&tried);
         }
-        self.failed.push(tried.clone());
+        self.failures().tried.push(tried.clone());
         let variant = self.at.variant.clone();
         self.tell(&FailoverEvent::Failed {
             tried: &tried,
             variant: variant.as_deref(),
         });
+    }
+
+    fn failures(&mut self) -> &mut Failures {
+        self.failures.get_or_insert_default()
+    }
+
+    fn failed_ones(&self) -> &[Tried] {
+        self.failures
+            .as_deref()
+            .map_or(&[], |failures| &failures.tried)
     }
 
     /// The current attempt, as evidence.
@@ -460,7 +475,8 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
             }
         }
         if matches!(next, Next::OtherCredential | Next::LargerContext) {
-            self.rules.push((next, failed.clone()));
+            let rule = (next, failed.clone());
+            self.failures.get_or_insert_default().rules.push(rule);
         }
         let all = first_bits(set.members.len());
         if self.out & all == all && !self.is_outdated() {
@@ -494,21 +510,21 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
     where
         F: Fallback<Req, Res, E>,
     {
-        let trail = Trail::new(self.failed.clone());
+        let trail = Trail::new(self.failed_ones().to_vec());
         let snapshot = Arc::clone(&self.snapshot);
         snapshot.config.fallback.answer(request, trail)
     }
 
     /// A failure is kept, to be the answer if nothing else is.
     pub(crate) fn hold(&mut self, outcome: Outcome) {
-        if let Some(before) = self.held.replace(outcome) {
+        if let Some(before) = self.failures().held.replace(outcome) {
             self.give_up(&before);
         }
     }
 
     /// What is kept is the answer.
     pub(crate) fn release(&mut self) {
-        self.held = None;
+        self.failures().held = None;
     }
 
     /// A failure is not the answer, whatever is.
@@ -553,10 +569,10 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
     /// Where the call went, if that is to be told. `whole`: with the current attempt, which is
     /// delivered.
     pub(crate) fn trail(&mut self, delivered: Option<&Outcome>) -> Option<Vec<Tried>> {
-        if self.failed.is_empty() && !self.snapshot.config.settings.always_tell {
+        if self.failures.is_none() && !self.snapshot.config.settings.always_tell {
             return None;
         }
-        let mut trail = self.failed.clone();
+        let mut trail = self.failed_ones().to_vec();
         if let Some(outcome) = delivered {
             let tried = self.tried(*outcome);
             if let Some(ledger) = &self.ledger
@@ -590,7 +606,9 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
     /// What is due however the call ends.
     #[inline]
     fn settle(&mut self) {
-        if let Some(held) = self.held.take() {
+        if let Some(failures) = &mut self.failures
+            && let Some(held) = failures.held.take()
+        {
             self.give_up(&held);
         }
         if let Paid::Ahead(_) = self.paid
@@ -617,7 +635,7 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
             variant,
             attempts: self.attempts,
             outcome: &outcome,
-            failed: &self.failed,
+            failed: self.failed_ones(),
             stop,
         });
     }

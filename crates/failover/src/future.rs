@@ -34,7 +34,7 @@ pin_project! {
         // The request, until an endpoint takes it.
         kept: Option<Req>,
         // The first real failure, which is the answer if nothing else is.
-        first: Option<Failure<S::Response, S::Error>>,
+        first: Option<Box<Failure<S::Response, S::Error>>>,
         // After the call: field order is drop order.
         account: Account<P, S, C, D, F>,
     }
@@ -223,6 +223,16 @@ where
     }
 }
 
+impl<P, S, Req, C, D, F> fmt::Debug for ResponseFuture<P, S, Req, C, D, F>
+where
+    S: Service<Req>,
+    F: Fallback<Req, S::Response, S::Error>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}
+
 /// Why no further endpoint is tried: this is the answer, or whatever is left.
 enum Ended<Res, E> {
     Answer(Result<Res, E>),
@@ -234,7 +244,7 @@ enum Ended<Res, E> {
 fn fail<P, S, Req, C, D, F>(
     account: &mut Account<P, S, C, D, F>,
     kept: Option<&Req>,
-    first: &mut Option<Failure<S::Response, S::Error>>,
+    first: &mut Option<Box<Failure<S::Response, S::Error>>>,
     result: Result<S::Response, S::Error>,
 ) -> Result<(), Ended<S::Response, S::Error>>
 where
@@ -264,11 +274,11 @@ where
                 account.protocol().let_go(response);
             }
             account.hold(outcome);
-            *first = Some(Failure {
+            *first = Some(Box::new(Failure {
                 result,
                 outcome,
                 name,
-            });
+            }));
         }
     }
     next.map_err(Ended::Stop)
@@ -312,22 +322,11 @@ impl<Res, E> Failure<Res, E> {
         P: Track<Res>,
     {
         account.release();
-        deliver(
-            account,
-            self.result,
-            self.outcome,
-            &Whose::Earlier(self.name),
-            stop,
-        )
-    }
-}
-
-impl<P, S, Req, C, D, F> fmt::Debug for ResponseFuture<P, S, Req, C, D, F>
-where
-    S: Service<Req>,
-    F: Fallback<Req, S::Response, S::Error>,
-{
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+        let Self {
+            result,
+            outcome,
+            name,
+        } = self;
+        deliver(account, result, outcome, &Whose::Earlier(name), stop)
     }
 }
