@@ -146,7 +146,7 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
             shared,
             config,
         } = &*self.snapshot;
-        let tiers = self.tiers();
+        let open = self.untroubled();
         let choose = |bits: u128| {
             if bits == 0 {
                 return None;
@@ -156,9 +156,37 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
             // One of another set, or of another call.
             (choice.index < set.members.len() && bits >> choice.index & 1 == 1).then_some(choice)
         };
-        choose(tiers.open)
-            .or_else(|| choose(tiers.later))
-            .or_else(|| self.soonest_first(tiers.cooling).find_map(choose))
+        match open {
+            Some(open) => choose(open),
+            None => {
+                let tiers = self.tiers();
+                choose(tiers.open)
+                    .or_else(|| choose(tiers.later))
+                    .or_else(|| self.soonest_first(tiers.cooling).find_map(choose))
+            }
+        }
+    }
+
+    /// Who may be tried, if none of them is cooling down or coming back.
+    #[inline]
+    fn untroubled(&self) -> Option<u128> {
+        let mut open = 0;
+        // By halves: what a processor can do with one word, it cannot with two.
+        for (half, members) in self.snapshot.set.members.chunks(64).enumerate() {
+            let out = (self.out >> (64 * half)) as u64;
+            let (mut bits, mut bit) = (0_u64, 1_u64);
+            for member in members {
+                if out & bit == 0 && member.weight() > 0 {
+                    if member.cool.is_troubled() {
+                        return None;
+                    }
+                    bits |= bit;
+                }
+                bit <<= 1;
+            }
+            open |= u128::from(bits) << (64 * half);
+        }
+        Some(open)
     }
 
     /// Looks for endpoints that were added since the call began: those of its set may all be gone.
@@ -188,7 +216,7 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
         self.snapshot.shared.version() != self.snapshot.set.version
     }
 
-    #[inline]
+    #[cold]
     fn tiers(&self) -> Tiers {
         let Snapshot {
             set,
@@ -568,10 +596,16 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
 
     /// Where the call went, if that is to be told. `whole`: with the current attempt, which is
     /// delivered.
+    #[inline]
     pub(crate) fn trail(&mut self, delivered: Option<&Outcome>) -> Option<Vec<Tried>> {
         if self.failures.is_none() && !self.snapshot.config.settings.always_tell {
             return None;
         }
+        Some(self.whole_trail(delivered))
+    }
+
+    #[cold]
+    fn whole_trail(&mut self, delivered: Option<&Outcome>) -> Vec<Tried> {
         let mut trail = self.failed_ones().to_vec();
         if let Some(outcome) = delivered {
             let tried = self.tried(*outcome);
@@ -582,7 +616,7 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
             }
             trail.push(tried);
         }
-        Some(trail)
+        trail
     }
 
     /// The call is over, with this result.

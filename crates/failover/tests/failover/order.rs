@@ -108,6 +108,24 @@ async fn f3_denied_goes_only_to_another_credential() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn f3_f5_nor_to_the_same_credential_at_an_endpoint_that_was_added_meanwhile() {
+    let denied = Outcome::new(Class::Denied);
+    let upstreams = [
+        Upstream::new("a", [denied]),
+        Upstream::slow("b", [(secs(1), denied)]),
+        Upstream::new("c", [OK]),
+    ];
+    let [a, b, c] = named(&upstreams);
+    let endpoints = [a.credential("x"), b.credential("y")];
+    let service = Failover::over(protocol(), endpoints).unwrap();
+    let call = tokio::spawn(service.clone().oneshot(ask()));
+    tokio::task::yield_now().await;
+    service.handle().add(c.credential("x")).unwrap();
+    assert_eq!(call.await.unwrap().unwrap_err().at, "a");
+    assert_eq!(upstreams.each_ref().map(Upstream::calls), [1, 1, 0]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn f3_denied_goes_nowhere_from_an_endpoint_that_does_not_say_what_it_uses() {
     let denied = Outcome::new(Class::Denied);
     let upstreams = [Upstream::new("a", [denied]), Upstream::new("b", [OK])];
