@@ -8,12 +8,12 @@ use std::{num::NonZeroU32, time::Duration};
 use buttress_core::{Class, Money, Outcome, Trail, Usage};
 use buttress_failover::Failover;
 use buttress_http::{Attempts, Body, BoxError, Http, TrackLayer};
+use buttress_timeout::TimeoutLayer;
 use tokio::sync::mpsc;
 use tower::{Service, ServiceBuilder, ServiceExt};
 use toys::{
     cache::Cache,
     hedge::Hedge,
-    idle::IdleLayer,
     metrics::MetricsLayer,
     resume::Resume,
     retry,
@@ -52,7 +52,7 @@ fn stack(
             .layer(retry(Http))
             .layer(handles.tokens.clone())
             .layer(handles.attempts.clone())
-            .layer(IdleLayer::new(Http, Duration::from_secs(5)))
+            .layer(TimeoutLayer::new(Http).idle(Duration::from_secs(5)))
             .layer(TrackLayer::new(Lines::default()))
             .service(upstream.clone())
     };

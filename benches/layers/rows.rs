@@ -7,6 +7,7 @@ mod llm;
 mod parts;
 mod plain;
 mod sse;
+mod timeout;
 #[path = "../../tests/toys/mod.rs"]
 mod toys;
 
@@ -28,6 +29,10 @@ pub(crate) fn groups(only: &str) -> Vec<Group> {
         failover::group(),
         http::group(),
         body::group(),
+        timeout::plain(),
+        timeout::http(),
+        timeout::chunk(),
+        timeout::paced(),
         llm::openai(),
         llm::anthropic(),
     ];

@@ -12,7 +12,6 @@
 pub mod breaker;
 pub mod cache;
 pub mod hedge;
-pub mod idle;
 pub mod metrics;
 pub mod permit;
 pub mod resume;

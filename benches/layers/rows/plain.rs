@@ -13,6 +13,7 @@ use std::{
 use buttress_core::{Fault, Plain, Refused};
 use buttress_failover::Failover;
 use buttress_retry::{RetryLayer, Unlimited};
+use buttress_timeout::TimeoutLayer;
 use tower::{
     ServiceBuilder,
     limit::ConcurrencyLimitLayer,
@@ -20,15 +21,14 @@ use tower::{
         Policy,
         budget::{Budget, TpsBudget},
     },
-    timeout::TimeoutLayer,
 };
 use tower_service::Service;
 
 use super::{
     call,
     toys::{
-        breaker::BreakerLayer, cache::Cache, idle::IdleLayer, metrics::MetricsLayer,
-        permit::PermitLayer, tokens::TokensLayer,
+        breaker::BreakerLayer, cache::Cache, metrics::MetricsLayer, permit::PermitLayer,
+        tokens::TokensLayer,
     },
 };
 use crate::row::{Group, Row};
@@ -90,9 +90,9 @@ pub(crate) fn group() -> Group {
                 .service(Echo)
         })
         .at_most(1),
-        row("idle timeout", || {
+        row("timeout", || {
             ServiceBuilder::new()
-                .layer(IdleLayer::new(Plain, SECOND))
+                .layer(TimeoutLayer::new(Plain).attempt(SECOND))
                 .service(Echo)
         })
         .at_most(0),
@@ -131,7 +131,7 @@ pub(crate) fn group() -> Group {
                 .layer(TokensLayer::new(Plain, QUOTA, 1))
                 .layer(PermitLayer::new(Plain, 5))
                 .layer(MetricsLayer::attempt(Plain))
-                .layer(IdleLayer::new(Plain, SECOND))
+                .layer(TimeoutLayer::new(Plain).attempt(SECOND))
                 .service(Echo);
             Failover::new(Plain, [endpoint.clone(), endpoint])
         })
@@ -159,7 +159,7 @@ pub(crate) fn group() -> Group {
         }),
         row("tower: timeout", || {
             ServiceBuilder::new()
-                .layer(TimeoutLayer::new(SECOND))
+                .layer(tower::timeout::TimeoutLayer::new(SECOND))
                 .service(Echo)
         }),
         row("tower: concurrency limit", || {
@@ -171,7 +171,7 @@ pub(crate) fn group() -> Group {
             ServiceBuilder::new()
                 .retry(Never)
                 .layer(ConcurrencyLimitLayer::new(5))
-                .layer(TimeoutLayer::new(SECOND))
+                .layer(tower::timeout::TimeoutLayer::new(SECOND))
                 .service(Echo)
         }),
     ];

@@ -5,17 +5,21 @@ mod date;
 mod fault;
 mod fields;
 mod file;
+mod layers;
 mod units;
 
 use std::{
     ffi::OsString,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    num::NonZeroU32,
     path::Path,
     time::Duration,
 };
 
+use buttress_failover::Next;
 use buttress_http::client::Client;
-use buttress_llm::{Dialect, Secret};
+use buttress_llm::{Dialect, keys::Keys};
+use buttress_retry::{Budget, Exponential};
 
 pub(crate) use self::fault::Faults;
 use self::{check::Check, file::File};
@@ -30,6 +34,9 @@ pub(crate) struct Config {
     pub(crate) web: Web,
     pub(crate) callers: Callers,
     pub(crate) limits: Limits,
+    /// For a call with all of its attempts and waits.
+    pub(crate) total: Duration,
+    pub(crate) failover: Failover,
     pub(crate) endpoints: Vec<Endpoint>,
     pub(crate) routes: Vec<Route>,
     /// What is right, but perhaps not meant.
@@ -55,16 +62,68 @@ pub(crate) struct Endpoint {
     pub(crate) dialect: Dialect,
     pub(crate) client: Client,
     pub(crate) base_url: String,
-    pub(crate) key: Option<Secret>,
+    pub(crate) keys: Option<Keys>,
+    /// Which credential it uses, as far as it may be shown.
+    pub(crate) credential: String,
+    /// How many tokens its models take.
+    pub(crate) context: Option<u64>,
     pub(crate) models: Vec<String>,
+    pub(crate) retry: Retry,
+    pub(crate) timeouts: Timeouts,
+}
+
+/// How one of a route's endpoints is chosen.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Strategy {
+    Ordered,
+    Weighted,
+    LeastLoaded,
+    ByCaller,
+}
+
+/// How calls go on to another endpoint.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Failover {
+    /// How many endpoints are asked for one call at most.
+    pub(crate) attempts: NonZeroU32,
+    /// How long one is left alone after a failure, and at most after several in a row.
+    pub(crate) cool_down: Duration,
+    pub(crate) longest_cool_down: Duration,
+}
+
+/// How often an endpoint is asked for one call, and when.
+#[derive(Clone, Debug)]
+pub(crate) struct Retry {
+    /// The first counted.
+    pub(crate) attempts: NonZeroU32,
+    pub(crate) backoff: Exponential,
+    pub(crate) budget: Budget,
+}
+
+/// How long an endpoint may take.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Timeouts {
+    /// For a call with all of its attempts and waits.
+    pub(crate) total: Duration,
+    /// For one attempt.
+    pub(crate) attempt: Option<Duration>,
+    /// Until its first content.
+    pub(crate) first_content: Option<Duration>,
+    /// Between two pieces of content.
+    pub(crate) idle: Option<Duration>,
+    /// Without any sign of life.
+    pub(crate) silence: Option<Duration>,
 }
 
 /// Which calls go there.
 #[derive(Debug)]
 pub(crate) struct Route {
     pub(crate) model: Pattern,
-    /// Places in [`Config::endpoints`], the preferred one first.
-    pub(crate) endpoints: Vec<usize>,
+    /// Places in [`Config::endpoints`], the preferred one first, and their shares.
+    pub(crate) endpoints: Vec<(usize, u32)>,
+    pub(crate) strategy: Strategy,
+    /// Where a call goes that an endpoint cannot serve.
+    pub(crate) unfit: Next,
     /// What the model is called there, if not as it is called here.
     pub(crate) rename: Option<String>,
 }
@@ -107,6 +166,34 @@ impl Default for Limits {
             read: Duration::from_secs(30),
             drain: Duration::from_secs(30),
             connections: 8192,
+        }
+    }
+}
+
+// ===== impl Failover =====
+
+impl Default for Failover {
+    fn default() -> Self {
+        const FIVE: NonZeroU32 = NonZeroU32::new(5).unwrap();
+        Self {
+            attempts: FIVE,
+            cool_down: Duration::from_secs(5),
+            longest_cool_down: Duration::from_secs(120),
+        }
+    }
+}
+
+// ===== impl Timeouts =====
+
+impl Default for Timeouts {
+    /// As long as the providers' own SDKs wait; and a stream that has begun is given up sooner.
+    fn default() -> Self {
+        Self {
+            total: Duration::from_secs(600),
+            attempt: None,
+            first_content: None,
+            idle: Some(Duration::from_secs(120)),
+            silence: None,
         }
     }
 }

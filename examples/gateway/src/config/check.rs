@@ -1,10 +1,10 @@
 //! What keys and types do not say: whether it all fits together, and whether it can work.
 
-use std::{collections::HashMap, net::SocketAddr};
+use std::{collections::HashMap, net::SocketAddr, ops::Range};
 
 use super::{
-    Config, Endpoint, Environment, Faults, LISTEN, Limits, NOBODY_ASKED, Route,
-    fields::Text,
+    Config, Endpoint, Environment, Faults, LISTEN, Limits, NOBODY_ASKED, Route, Timeouts,
+    fields::{Text, Texts},
     file::{EndpointEntry, File, LimitsSection, RouteEntry, WebSection},
 };
 use crate::{
@@ -13,8 +13,12 @@ use crate::{
     pattern::Pattern,
     web::Web,
 };
+use buttress_failover::MAX_ENDPOINTS;
 use buttress_http::client::{Client, Proxies};
-use buttress_llm::Secret;
+use buttress_llm::{
+    Secret,
+    keys::{Key, Keys},
+};
 use http::uri::Authority;
 
 /// One check of one file.
@@ -52,11 +56,14 @@ impl<'a> Check<'a> {
             let checked: Vec<_> = file
                 .endpoints
                 .iter()
-                .map(|entry| self.endpoint(entry))
+                .map(|entry| self.endpoint(entry, file))
                 .collect();
             checked.into_iter().collect()
         };
         let routes = self.routes(file, &names);
+        let failover = self.failover(&file.failover);
+        let total = (file.timeouts.total.as_ref())
+            .map_or(Timeouts::default().total, |time| time.get_ref().0);
         if let Some(endpoints) = &endpoints {
             self.unused(endpoints, &routes);
         }
@@ -67,6 +74,8 @@ impl<'a> Check<'a> {
             web,
             callers: Callers::new(callers),
             limits,
+            total,
+            failover,
             endpoints,
             routes,
             notes,
@@ -206,12 +215,14 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn endpoint(&mut self, entry: &EndpointEntry) -> Option<Endpoint> {
+    fn endpoint(&mut self, entry: &EndpointEntry, file: &File) -> Option<Endpoint> {
         let client = entry.base_url.as_ref().and_then(|url| self.client(url));
-        let key = entry
+        let keys = entry
             .key_env
             .as_ref()
-            .and_then(|variable| self.key(variable));
+            .and_then(|variables| self.keys(variables));
+        let retry = self.retry(&entry.retry, &file.retry);
+        let timeouts = self.timeouts(&entry.timeouts, &file.timeouts);
         for model in &entry.models {
             self.model(model);
             if model.get_ref().contains('*') {
@@ -226,9 +237,17 @@ impl<'a> Check<'a> {
         Some(Endpoint {
             name: name.clone(),
             dialect,
+            // Endpoints without a key have nothing in common that could be refused.
+            credential: keys.as_ref().map_or_else(
+                || format!("none of {name}"),
+                |keys| keys.ids().collect::<Vec<_>>().join(","),
+            ),
+            context: entry.context,
             client: client?,
             base_url: entry.base_url.as_ref()?.get_ref().clone(),
-            key,
+            keys,
+            retry,
+            timeouts,
             models: entry
                 .models
                 .iter()
@@ -243,6 +262,39 @@ impl<'a> Check<'a> {
         client
             .map_err(|error| self.faults.add(&base_url.span(), error.to_string()))
             .ok()
+    }
+
+    /// The keys in these variables, the preferred one first.
+    fn keys(&mut self, variables: &Texts) -> Option<Keys> {
+        let (at, variables) = (&variables.span(), variables.get_ref());
+        if variables.is_empty() {
+            let what = "found no variable, expected at least one; or no `key_env`, for none";
+            self.faults.add(at, what);
+        }
+        let read: Vec<_> = variables
+            .iter()
+            .filter_map(|variable| Some((variable, self.key(variable)?)))
+            .collect();
+        // Of those that cannot be read it was told.
+        if read.is_empty() || read.len() < variables.len() {
+            return None;
+        }
+        // What the log calls it: as its variable, unless that is a part of it.
+        let keys = read.into_iter().map(|(variable, secret)| {
+            Key::named(variable.get_ref(), secret.clone()).unwrap_or_else(|_| Key::new(secret))
+        });
+        match Keys::new(keys) {
+            Ok(keys) => Some(keys),
+            Err(error) => {
+                self.faults.add(at, error.to_string());
+                None
+            }
+        }
+    }
+
+    /// Something is wrong with what stands here.
+    pub(super) fn fault(&mut self, at: &Range<usize>, what: String) {
+        self.faults.add(at, what);
     }
 
     /// The key in this variable. Its value is never shown, and neither is a name that may be one.
@@ -306,9 +358,13 @@ impl<'a> Check<'a> {
                 );
                 self.faults.add(&text.span(), found);
             }
+            let strategy = self.strategy(entry);
+            let weights = self.weights(entry, strategy);
             routes.push(Route {
                 model,
-                endpoints,
+                endpoints: endpoints.into_iter().zip(weights).collect(),
+                strategy,
+                unfit: self.unfit(entry),
                 rename,
             });
         }
@@ -352,25 +408,24 @@ impl<'a> Check<'a> {
             self.faults
                 .add(&listed.span(), "found no endpoint, expected at least one");
         }
+        if targets.len() > MAX_ENDPOINTS {
+            let found = format!(
+                "found {} endpoints, expected at most {MAX_ENDPOINTS}",
+                targets.len()
+            );
+            self.faults.add(&listed.span(), found);
+        }
         targets
     }
 
     /// What is written and has no effect.
     fn unused(&mut self, endpoints: &[Endpoint], routes: &[Route]) {
-        for route in routes {
-            if let [first, _, ..] = route.endpoints[..] {
-                self.notes.push(format!(
-                    "route `{}`: only `{}` serves, there is no failover yet",
-                    route.model.as_str(),
-                    endpoints[first].name
-                ));
-            }
-        }
         for (place, endpoint) in endpoints.iter().enumerate() {
             let name = &endpoint.name;
+            self.unused_layers(endpoint);
             let led: Vec<_> = routes
                 .iter()
-                .filter(|route| route.endpoints.contains(&place))
+                .filter(|route| route.endpoints.iter().any(|(led, _)| *led == place))
                 .collect();
             if led.is_empty() {
                 self.notes
@@ -383,6 +438,36 @@ impl<'a> Check<'a> {
                         "endpoint `{name}`: no route leads to its model {model:?}"
                     ));
                 }
+            }
+        }
+    }
+
+    /// What an endpoint's layers are told and never do.
+    fn unused_layers(&mut self, endpoint: &Endpoint) {
+        let Endpoint {
+            name,
+            retry,
+            timeouts,
+            ..
+        } = endpoint;
+        // It begins full.
+        if retry.attempts.get() > 1 && retry.budget.balance() == 0 {
+            self.notes.push(format!(
+                "endpoint `{name}`: a `reserve` of 0 has room for no retry, and so none is made"
+            ));
+        }
+        let default = Timeouts::default().idle;
+        for (limit, time) in [
+            ("attempt", timeouts.attempt),
+            ("first_content", timeouts.first_content),
+            ("idle", timeouts.idle.filter(|_| timeouts.idle != default)),
+            ("silence", timeouts.silence),
+        ] {
+            if time.is_some_and(|time| time >= timeouts.total) {
+                self.notes.push(format!(
+                    "endpoint `{name}`: its `{limit}` is not shorter than the `total` of {:?}",
+                    timeouts.total
+                ));
             }
         }
     }
