@@ -1,3 +1,5 @@
+use buttress_core::Limits;
+
 use crate::Cost;
 
 /// Which key a request belongs to.
@@ -24,6 +26,18 @@ pub trait CostOf<Req> {
     fn cost(&self, request: &Req) -> Cost;
 }
 
+/// What the provider says remains, on its response.
+///
+/// Closures do it: see [`RateLimitLayer::limits`](crate::RateLimitLayer::limits).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say what a provider's `{Res}` says remains",
+    note = "give a closure: `.limits(|response: &{Res}| …)`"
+)]
+pub trait LimitsOf<Res> {
+    /// What remains, if the response says.
+    fn limits(&self, response: &Res) -> Option<Limits>;
+}
+
 /// All calls share the quotas: the default.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AllCalls;
@@ -31,6 +45,10 @@ pub struct AllCalls;
 /// Each call costs one request: the default.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OneRequest;
+
+/// Nothing is read of what a provider says: the default.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoLimits;
 
 // ===== impl KeyOf =====
 
@@ -55,5 +73,19 @@ impl<Req> CostOf<Req> for OneRequest {
 impl<Req, F: Fn(&Req) -> Cost> CostOf<Req> for F {
     fn cost(&self, request: &Req) -> Cost {
         self(request)
+    }
+}
+
+// ===== impl LimitsOf =====
+
+impl<Res> LimitsOf<Res> for NoLimits {
+    fn limits(&self, _: &Res) -> Option<Limits> {
+        None
+    }
+}
+
+impl<Res, F: Fn(&Res) -> Option<Limits>> LimitsOf<Res> for F {
+    fn limits(&self, response: &Res) -> Option<Limits> {
+        self(response)
     }
 }

@@ -2,18 +2,18 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use buttress_core::{Class, Outcome, Report};
+use buttress_core::{Class, Limits, Outcome, Report};
 use tokio::time::Instant;
 
 use crate::{Cost, Key, Limited, RateLimitEvent, RateLimitLayer, Store, queue::Place};
 
 /// What a call costs, where it waits, and what it holds. Its report settles it.
-pub(crate) struct Course<P, St, G, C, K>
+pub(crate) struct Course<P, St, G, C, L, K>
 where
     St: Store<K>,
     K: Key,
 {
-    config: Arc<RateLimitLayer<P, St, G, C, K>>,
+    config: Arc<RateLimitLayer<P, St, G, C, L, K>>,
     pub(crate) key: K,
     pub(crate) cost: Cost,
     began: Option<Instant>,
@@ -29,13 +29,13 @@ enum Phase<H> {
 
 // ===== impl Course =====
 
-impl<P, St, G, C, K> Course<P, St, G, C, K>
+impl<P, St, G, C, L, K> Course<P, St, G, C, L, K>
 where
     St: Store<K>,
     K: Key,
 {
     pub(crate) const fn new(
-        config: Arc<RateLimitLayer<P, St, G, C, K>>,
+        config: Arc<RateLimitLayer<P, St, G, C, L, K>>,
         key: K,
         cost: Cost,
     ) -> Self {
@@ -48,7 +48,7 @@ where
         }
     }
 
-    pub(crate) fn config(&self) -> &RateLimitLayer<P, St, G, C, K> {
+    pub(crate) fn config(&self) -> &RateLimitLayer<P, St, G, C, L, K> {
         &self.config
     }
 
@@ -84,6 +84,13 @@ where
     pub(crate) fn called(&mut self) {
         if let Phase::Held { called, .. } = &mut self.phase {
             *called = true;
+        }
+    }
+
+    /// The provider says that so much remains.
+    pub(crate) fn tighten(&self, limits: &Limits) {
+        if let Phase::Held { hold, .. } = &self.phase {
+            self.config.store.tighten(hold, limits);
         }
     }
 
@@ -132,7 +139,7 @@ where
     }
 }
 
-impl<P, St, G, C, K> Report for Course<P, St, G, C, K>
+impl<P, St, G, C, L, K> Report for Course<P, St, G, C, L, K>
 where
     St: Store<K>,
     K: Key,
@@ -172,7 +179,7 @@ where
     }
 }
 
-impl<P, St, G, C, K> fmt::Debug for Course<P, St, G, C, K>
+impl<P, St, G, C, L, K> fmt::Debug for Course<P, St, G, C, L, K>
 where
     St: Store<K>,
     K: Key,

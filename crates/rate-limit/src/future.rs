@@ -11,11 +11,11 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tower_service::Service;
 
-use crate::{Key, Limited, LimitedBy, Store, course::Course, queue::Turn};
+use crate::{Key, Limited, LimitedBy, Store, ask::LimitsOf, course::Course, queue::Turn};
 
 pin_project! {
     /// The future of [`RateLimit`](crate::RateLimit).
-    pub struct ResponseFuture<P, S, Req, St, G, C, K>
+    pub struct ResponseFuture<P, S, Req, St, G, C, L, K>
     where
         S: Service<Req>,
         St: Store<K>,
@@ -27,7 +27,7 @@ pin_project! {
         service: S,
         request: Option<Req>,
         // After the call: field order is drop order.
-        course: Option<Completion<Course<P, St, G, C, K>>>,
+        course: Option<Completion<Course<P, St, G, C, L, K>>>,
     }
 }
 
@@ -65,7 +65,7 @@ const FAR: Duration = Duration::from_secs(1 << 26);
 
 // ===== impl ResponseFuture =====
 
-impl<P, S, Req, St, G, C, K> ResponseFuture<P, S, Req, St, G, C, K>
+impl<P, S, Req, St, G, C, L, K> ResponseFuture<P, S, Req, St, G, C, L, K>
 where
     S: Service<Req>,
     St: Store<K>,
@@ -75,7 +75,7 @@ where
         protocol: P,
         service: S,
         request: Req,
-        course: Completion<Course<P, St, G, C, K>>,
+        course: Completion<Course<P, St, G, C, L, K>>,
     ) -> Self {
         Self {
             state: State::Start,
@@ -87,7 +87,7 @@ where
     }
 }
 
-impl<P, S, Req, St, G, C, K> Future for ResponseFuture<P, S, Req, St, G, C, K>
+impl<P, S, Req, St, G, C, L, K> Future for ResponseFuture<P, S, Req, St, G, C, L, K>
 where
     S: Service<Req>,
     P: Classify<S::Response, S::Error>
@@ -100,6 +100,7 @@ where
     St: Store<K> + Send + Sync + 'static,
     G: Send + Sync + 'static,
     C: Send + Sync + 'static,
+    L: LimitsOf<S::Response> + Send + Sync + 'static,
     K: Key,
 {
     type Output = Result<S::Response, S::Error>;
@@ -185,6 +186,11 @@ where
                 }
                 StateProj::Calling { call } => {
                     let mut result = ready!(call.poll(cx));
+                    if let Ok(response) = &result
+                        && let Some(limits) = course.config().limits.limits(response)
+                    {
+                        course.tighten(&limits);
+                    }
                     let course = slot.take().expect("taken once");
                     settle(&*this.protocol, &mut result, course);
                     return Poll::Ready(result);
@@ -207,8 +213,8 @@ where
 }
 
 /// Joins the line, if that is allowed and of use.
-fn join<P, St, G, C, K, Req>(
-    course: &mut Course<P, St, G, C, K>,
+fn join<P, St, G, C, L, K, Req>(
+    course: &mut Course<P, St, G, C, L, K>,
     request: Option<&Req>,
     limited: Limited,
 ) -> Answer
@@ -254,7 +260,7 @@ fn patience(limited: Limited, now: Instant, end: Option<Instant>) -> Answer {
     }
 }
 
-impl<P, S, Req, St, G, C, K> fmt::Debug for ResponseFuture<P, S, Req, St, G, C, K>
+impl<P, S, Req, St, G, C, L, K> fmt::Debug for ResponseFuture<P, S, Req, St, G, C, L, K>
 where
     S: Service<Req>,
     St: Store<K>,

@@ -1,10 +1,11 @@
 use std::{fmt, num::NonZeroUsize, sync::Arc, time::Duration};
 
+use buttress_core::Limits;
 use tower_layer::Layer;
 
 use crate::{
     Algorithm, Cost, Key, Limiter, RateLimit, RateLimitEvent,
-    ask::{AllCalls, OneRequest},
+    ask::{AllCalls, NoLimits, OneRequest},
     queue::Queues,
 };
 
@@ -14,6 +15,7 @@ use crate::{
 /// |---|---|
 /// | [`key`](RateLimitLayer::key) | none: all calls share the quotas |
 /// | [`cost`](RateLimitLayer::cost) | one request, no tokens |
+/// | [`limits`](RateLimitLayer::limits) | what a provider says is not read, but for the hint of a throttled call |
 /// | [`wait`](RateLimitLayer::wait) | not at all: refuse at once |
 /// | [`queue`](RateLimitLayer::queue) | 1024 calls of each key, once it waits |
 /// | [`charge_delivered`](RateLimitLayer::charge_delivered) | off: where nothing certain was learned the estimate stands |
@@ -45,11 +47,12 @@ use crate::{
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct RateLimitLayer<P, St = Limiter, G = AllCalls, C = OneRequest, K = ()> {
+pub struct RateLimitLayer<P, St = Limiter, G = AllCalls, C = OneRequest, L = NoLimits, K = ()> {
     pub(crate) protocol: P,
     pub(crate) store: St,
     pub(crate) key: G,
     pub(crate) cost: C,
+    pub(crate) limits: L,
     pub(crate) queues: Arc<Queues<K>>,
     pub(crate) settings: Settings,
 }
@@ -77,13 +80,13 @@ impl<P> RateLimitLayer<P> {
     }
 }
 
-impl<P, A: Algorithm, C> RateLimitLayer<P, Limiter<(), A>, AllCalls, C> {
+impl<P, A: Algorithm, C, L> RateLimitLayer<P, Limiter<(), A>, AllCalls, C, L> {
     /// Limits the calls of each key apart, to the same quotas. Default: all together.
     ///
     /// It runs once for each call, before anything else. To give keys quotas of their own, or to
     /// bound their number otherwise, make a [`Limiter`] and say [`limiter`](Self::limiter).
     #[must_use]
-    pub fn key<Req, K, F>(self, key: F) -> RateLimitLayer<P, Limiter<K, A>, F, C, K>
+    pub fn key<Req, K, F>(self, key: F) -> RateLimitLayer<P, Limiter<K, A>, F, C, L, K>
     where
         F: Fn(&Req) -> K,
         K: Key,
@@ -115,7 +118,7 @@ impl<P, A: Algorithm, C> RateLimitLayer<P, Limiter<(), A>, AllCalls, C> {
         self,
         limiter: Limiter<K, B>,
         key: F,
-    ) -> RateLimitLayer<P, Limiter<K, B>, F, C, K>
+    ) -> RateLimitLayer<P, Limiter<K, B>, F, C, L, K>
     where
         F: Fn(&Req) -> K,
         K: Key,
@@ -126,13 +129,14 @@ impl<P, A: Algorithm, C> RateLimitLayer<P, Limiter<(), A>, AllCalls, C> {
             store: limiter,
             key,
             cost: self.cost,
+            limits: self.limits,
             queues: Arc::default(),
             settings: self.settings,
         }
     }
 }
 
-impl<P, St, G, K> RateLimitLayer<P, St, G, OneRequest, K> {
+impl<P, St, G, K> RateLimitLayer<P, St, G, OneRequest, NoLimits, K> {
     /// Limits by what is kept in a [`Store`](crate::Store) of your own, and by the key that is in
     /// the request.
     #[must_use]
@@ -142,6 +146,7 @@ impl<P, St, G, K> RateLimitLayer<P, St, G, OneRequest, K> {
             store,
             key,
             cost: OneRequest,
+            limits: NoLimits,
             queues: Arc::default(),
             settings: Settings {
                 longest: None,
@@ -153,14 +158,14 @@ impl<P, St, G, K> RateLimitLayer<P, St, G, OneRequest, K> {
     }
 }
 
-impl<P, St, G, C, K> RateLimitLayer<P, St, G, C, K> {
+impl<P, St, G, C, L, K> RateLimitLayer<P, St, G, C, L, K> {
     /// What a request costs, by estimate: this is taken when the call begins, and settled when it
     /// has ended. Default: [`Cost::REQUEST`].
     ///
     /// It runs once for each call. Better too high than too low: what was not used goes back, what
     /// was used beyond is a debt that later calls wait for. `buttress-llm` estimates chat requests.
     #[must_use]
-    pub fn cost<Req, F>(self, cost: F) -> RateLimitLayer<P, St, G, F, K>
+    pub fn cost<Req, F>(self, cost: F) -> RateLimitLayer<P, St, G, F, L, K>
     where
         F: Fn(&Req) -> Cost,
     {
@@ -169,6 +174,28 @@ impl<P, St, G, C, K> RateLimitLayer<P, St, G, C, K> {
             store: self.store,
             key: self.key,
             cost,
+            limits: self.limits,
+            queues: self.queues,
+            settings: self.settings,
+        }
+    }
+
+    /// Reads from a response what its provider says remains, and keeps its key to that: see
+    /// [`Limiter::tighten`]. Default: nothing is read.
+    ///
+    /// It runs when a response has begun, of any status. `buttress-llm` reads the headers of the
+    /// providers that it knows.
+    #[must_use]
+    pub fn limits<Res, F>(self, limits: F) -> RateLimitLayer<P, St, G, C, F, K>
+    where
+        F: Fn(&Res) -> Option<Limits>,
+    {
+        RateLimitLayer {
+            protocol: self.protocol,
+            store: self.store,
+            key: self.key,
+            cost: self.cost,
+            limits,
             queues: self.queues,
             settings: self.settings,
         }
@@ -219,14 +246,15 @@ impl<P, St, G, C, K> RateLimitLayer<P, St, G, C, K> {
     }
 }
 
-impl<P, St, G, C, K, S> Layer<S> for RateLimitLayer<P, St, G, C, K>
+impl<P, St, G, C, L, K, S> Layer<S> for RateLimitLayer<P, St, G, C, L, K>
 where
     P: Clone,
     St: Clone,
     G: Clone,
     C: Clone,
+    L: Clone,
 {
-    type Service = RateLimit<P, S, St, G, C, K>;
+    type Service = RateLimit<P, S, St, G, C, L, K>;
 
     fn layer(&self, inner: S) -> Self::Service {
         let config = Self {
@@ -234,6 +262,7 @@ where
             store: self.store.clone(),
             key: self.key.clone(),
             cost: self.cost.clone(),
+            limits: self.limits.clone(),
             queues: Arc::clone(&self.queues),
             settings: self.settings.clone(),
         };
@@ -241,7 +270,7 @@ where
     }
 }
 
-impl<P, St: fmt::Debug, G, C, K> fmt::Debug for RateLimitLayer<P, St, G, C, K> {
+impl<P, St: fmt::Debug, G, C, L, K> fmt::Debug for RateLimitLayer<P, St, G, C, L, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RateLimitLayer")
             .field("store", &self.store)

@@ -23,7 +23,7 @@ pub use governor::Quota;
 
 pub use self::{
     algorithm::Algorithm,
-    ask::{AllCalls, CostOf, KeyOf, OneRequest},
+    ask::{AllCalls, CostOf, KeyOf, LimitsOf, NoLimits, OneRequest},
     event::RateLimitEvent,
     future::ResponseFuture,
     gcra::Gcra,

@@ -527,6 +527,12 @@ impl<K: Key, A: Algorithm> Reservation<K, A> {
             .map_or(Cost::NONE, |hold| hold.taken.cost)
     }
 
+    /// Charges what was taken.
+    pub fn keep(self) {
+        let cost = self.cost();
+        self.settle(cost);
+    }
+
     /// Settles it to what was used: what was not goes back, what is more becomes a debt.
     pub fn settle(mut self, used: Cost) {
         self.end(used);

@@ -9,7 +9,7 @@ use tower_service::Service;
 
 use crate::{
     Key, Limiter, RateLimitLayer, ResponseFuture, Store,
-    ask::{AllCalls, CostOf, KeyOf, OneRequest},
+    ask::{AllCalls, CostOf, KeyOf, LimitsOf, NoLimits, OneRequest},
     course::Course,
 };
 
@@ -18,15 +18,15 @@ use crate::{
 /// It is always ready. Whether a call is admitted is decided in its future, and only then is a
 /// clone of the inner service readied: a refusal neither asks nor waits for it, and a call that
 /// waits for its quotas holds nothing of it.
-pub struct RateLimit<P, S, St = Limiter, G = AllCalls, C = OneRequest, K = ()> {
+pub struct RateLimit<P, S, St = Limiter, G = AllCalls, C = OneRequest, L = NoLimits, K = ()> {
     inner: S,
-    config: Arc<RateLimitLayer<P, St, G, C, K>>,
+    config: Arc<RateLimitLayer<P, St, G, C, L, K>>,
 }
 
 // ===== impl RateLimit =====
 
-impl<P, S, St, G, C, K> RateLimit<P, S, St, G, C, K> {
-    pub(crate) const fn new(inner: S, config: Arc<RateLimitLayer<P, St, G, C, K>>) -> Self {
+impl<P, S, St, G, C, L, K> RateLimit<P, S, St, G, C, L, K> {
+    pub(crate) const fn new(inner: S, config: Arc<RateLimitLayer<P, St, G, C, L, K>>) -> Self {
         Self { inner, config }
     }
 
@@ -51,7 +51,7 @@ impl<P, S, St, G, C, K> RateLimit<P, S, St, G, C, K> {
     }
 }
 
-impl<P, S, St, G, C, K, Req> Service<Req> for RateLimit<P, S, St, G, C, K>
+impl<P, S, St, G, C, L, K, Req> Service<Req> for RateLimit<P, S, St, G, C, L, K>
 where
     S: Service<Req> + Clone,
     P: Classify<S::Response, S::Error>
@@ -65,11 +65,12 @@ where
     St: Store<K> + Send + Sync + 'static,
     G: KeyOf<Req, K> + Send + Sync + 'static,
     C: CostOf<Req> + Send + Sync + 'static,
+    L: LimitsOf<S::Response> + Send + Sync + 'static,
     K: Key,
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = ResponseFuture<P, S, Req, St, G, C, K>;
+    type Future = ResponseFuture<P, S, Req, St, G, C, L, K>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         Poll::Ready(Ok(()))
@@ -89,7 +90,7 @@ where
     }
 }
 
-impl<P, S: Clone, St, G, C, K> Clone for RateLimit<P, S, St, G, C, K> {
+impl<P, S: Clone, St, G, C, L, K> Clone for RateLimit<P, S, St, G, C, L, K> {
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
@@ -98,7 +99,7 @@ impl<P, S: Clone, St, G, C, K> Clone for RateLimit<P, S, St, G, C, K> {
     }
 }
 
-impl<P, S: fmt::Debug, St: fmt::Debug, G, C, K> fmt::Debug for RateLimit<P, S, St, G, C, K> {
+impl<P, S: fmt::Debug, St: fmt::Debug, G, C, L, K> fmt::Debug for RateLimit<P, S, St, G, C, L, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RateLimit")
             .field("inner", &self.inner)
