@@ -364,7 +364,8 @@ CHECKS = [
 
 
 def configuration(provider):
-    lines = ['listen = "127.0.0.1:0"']
+    # What is checked is what becomes of one attempt.
+    lines = ['listen = "127.0.0.1:0"', "[retry]", "attempts = 1"]
     for dialect, base in (("openai", "/openai/v1"), ("anthropic", "/anthropic"), ("gemini", "/gemini")):
         models = [f"{dialect}-{scene}" for scene in SCENES]
         lines += [

@@ -1,8 +1,6 @@
 //! Every fault of the wire, in every dialect that has it, over every carrier: what the layers are
 //! told of it.
 
-mod toys;
-
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
@@ -12,12 +10,12 @@ use buttress_core::{Class, Completion, Outcome, Report, Sent, check, settle};
 use buttress_http::{BoxError, Http, TrackLayer, client::Client};
 use buttress_llm::Dialect;
 use buttress_testing::{Carrier, Fault, Provider, Running};
+use buttress_timeout::TimeoutLayer;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
 use tokio::time::timeout;
 use tower::{Service, ServiceBuilder, ServiceExt};
-use toys::idle::IdleLayer;
 
 type Req = Request<Full<Bytes>>;
 
@@ -167,7 +165,7 @@ async fn a_fault_that_only_waits_is_ended_by_a_limit_and_classed_by_what_came_be
             }
             let provider = Provider::new(dialect).reply(fault).in_process().unwrap();
             let stack = ServiceBuilder::new()
-                .layer(IdleLayer::new(Http, Duration::from_secs(5)))
+                .layer(TimeoutLayer::new(Http).idle(Duration::from_secs(5)))
                 .layer(TrackLayer::new(judge(dialect)))
                 .map_err(BoxError::from)
                 .service(provider.service());

@@ -9,6 +9,7 @@ use std::{
 
 use buttress_core::{Class, Completion, Money, Outcome, Reason, Refused, Report, Usage, check};
 use buttress_http::{Body, Http, TrackLayer, Tracked};
+use buttress_timeout::TimeoutLayer;
 use bytes::Bytes;
 use http_body_util::Full;
 use tokio::sync::mpsc;
@@ -16,7 +17,6 @@ use tower::{Service, ServiceBuilder, ServiceExt};
 use toys::{
     breaker::BreakerLayer,
     failover::Failover,
-    idle::IdleLayer,
     metrics::MetricsLayer,
     permit::PermitLayer,
     retry,
@@ -66,7 +66,7 @@ impl Handles {
                 .layer(self.tokens.clone())
                 .layer(self.permits.clone())
                 .layer(self.attempts.clone())
-                .layer(IdleLayer::new(Http, Duration::from_secs(5)))
+                .layer(TimeoutLayer::new(Http).idle(Duration::from_secs(5)))
                 .layer(TrackLayer::new(self.judge.clone()))
                 .service(upstream)
         };

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use buttress_core::{Class, Money, Outcome, Usage};
 use buttress_http::{Body, BoxError, Http, TrackLayer};
+use buttress_timeout::TimeoutLayer;
 use tokio::sync::mpsc;
 use tower::{Service, ServiceBuilder, ServiceExt};
 use toys::{
     cache::Cache,
     hedge::Hedge,
-    idle::IdleLayer,
     metrics::MetricsLayer,
     resume::Resume,
     retry,
@@ -51,7 +51,7 @@ fn stack(
             .layer(retry(Http))
             .layer(handles.tokens.clone())
             .layer(handles.attempts.clone())
-            .layer(IdleLayer::new(Http, Duration::from_secs(5)))
+            .layer(TimeoutLayer::new(Http).idle(Duration::from_secs(5)))
             .layer(TrackLayer::new(Lines::default()))
             .service(upstream.clone())
     };

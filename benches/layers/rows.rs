@@ -6,6 +6,7 @@ mod llm;
 mod parts;
 mod plain;
 mod sse;
+mod timeout;
 #[path = "../../tests/toys/mod.rs"]
 mod toys;
 
@@ -26,6 +27,10 @@ pub(crate) fn groups(only: &str) -> Vec<Group> {
         plain::group(),
         http::group(),
         body::group(),
+        timeout::plain(),
+        timeout::http(),
+        timeout::chunk(),
+        timeout::paced(),
         llm::openai(),
         llm::anthropic(),
     ];

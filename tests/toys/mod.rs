@@ -13,7 +13,6 @@ pub mod breaker;
 pub mod cache;
 pub mod failover;
 pub mod hedge;
-pub mod idle;
 pub mod metrics;
 pub mod permit;
 pub mod resume;

@@ -17,7 +17,7 @@ use crate::row::{Group, Row};
 
 /// The same chunk without end.
 #[derive(Debug)]
-struct Endless(Bytes);
+pub(super) struct Endless(pub(super) Bytes);
 
 pub(crate) fn group() -> Group {
     let rows = vec![
@@ -34,7 +34,7 @@ pub(crate) fn group() -> Group {
     }
 }
 
-const CHUNK: Bytes = Bytes::from_static(b"hello");
+pub(super) const CHUNK: Bytes = Bytes::from_static(b"hello");
 
 fn tracked(duties: usize, watching: usize) -> Body<Endless> {
     let mut body = Body::new(Endless(CHUNK));
@@ -45,7 +45,7 @@ fn tracked(duties: usize, watching: usize) -> Body<Endless> {
     body
 }
 
-fn row<B>(name: &str, make: impl Fn() -> B + 'static) -> Row
+pub(super) fn row<B>(name: &str, make: impl Fn() -> B + 'static) -> Row
 where
     B: http_body::Body<Data = Bytes> + Unpin + 'static,
 {

@@ -11,19 +11,18 @@ use std::{
 use buttress_core::{Completion, Outcome, Report};
 use buttress_http::{BoxError, Http, TrackLayer, Tracked};
 use buttress_retry::RetryLayer;
+use buttress_timeout::TimeoutLayer;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
-use tower::{
-    ServiceBuilder, limit::ConcurrencyLimitLayer, timeout::TimeoutLayer, util::MapResponseLayer,
-};
+use tower::{ServiceBuilder, limit::ConcurrencyLimitLayer, util::MapResponseLayer};
 use tower_service::Service;
 
 use super::{
     call, now,
     plain::{Never, QUOTA},
     toys::{
-        breaker::BreakerLayer, cache::Cache, failover::Failover, hedge::Hedge, idle::IdleLayer,
+        breaker::BreakerLayer, cache::Cache, failover::Failover, hedge::Hedge,
         metrics::MetricsLayer, permit::PermitLayer, resume::Resume, tokens::TokensLayer,
     },
 };
@@ -109,7 +108,7 @@ pub(crate) fn group() -> Group {
         .at_most(5),
         row("track, idle timeout", move || {
             ServiceBuilder::new()
-                .layer(IdleLayer::new(Http, SECOND))
+                .layer(TimeoutLayer::new(Http).idle(SECOND))
                 .layer(track())
                 .service(Hello)
         })
@@ -146,7 +145,7 @@ pub(crate) fn group() -> Group {
                 .layer(TokensLayer::new(Http, QUOTA, 1))
                 .layer(PermitLayer::new(Http, 5))
                 .layer(MetricsLayer::attempt(Http))
-                .layer(IdleLayer::new(Http, SECOND))
+                .layer(TimeoutLayer::new(Http).idle(SECOND))
                 .layer(track())
                 .service(Hello);
             ServiceBuilder::new()
@@ -158,7 +157,7 @@ pub(crate) fn group() -> Group {
         }),
         row("tower: timeout", || {
             ServiceBuilder::new()
-                .layer(TimeoutLayer::new(SECOND))
+                .layer(tower::timeout::TimeoutLayer::new(SECOND))
                 .service(Hello)
         }),
         row("tower: concurrency limit", || {
@@ -170,7 +169,7 @@ pub(crate) fn group() -> Group {
             ServiceBuilder::new()
                 .retry(Never)
                 .layer(ConcurrencyLimitLayer::new(5))
-                .layer(TimeoutLayer::new(SECOND))
+                .layer(tower::timeout::TimeoutLayer::new(SECOND))
                 .service(Hello)
         }),
     ];

@@ -12,6 +12,7 @@ use std::{
 
 use buttress_core::{Fault, Plain, Refused};
 use buttress_retry::{RetryLayer, Unlimited};
+use buttress_timeout::TimeoutLayer;
 use tower::{
     ServiceBuilder,
     limit::ConcurrencyLimitLayer,
@@ -19,15 +20,14 @@ use tower::{
         Policy,
         budget::{Budget, TpsBudget},
     },
-    timeout::TimeoutLayer,
 };
 use tower_service::Service;
 
 use super::{
     call,
     toys::{
-        breaker::BreakerLayer, cache::Cache, failover::Failover, idle::IdleLayer,
-        metrics::MetricsLayer, permit::PermitLayer, tokens::TokensLayer,
+        breaker::BreakerLayer, cache::Cache, failover::Failover, metrics::MetricsLayer,
+        permit::PermitLayer, tokens::TokensLayer,
     },
 };
 use crate::row::{Group, Row};
@@ -89,9 +89,9 @@ pub(crate) fn group() -> Group {
                 .service(Echo)
         })
         .at_most(1),
-        row("idle timeout", || {
+        row("timeout", || {
             ServiceBuilder::new()
-                .layer(IdleLayer::new(Plain, SECOND))
+                .layer(TimeoutLayer::new(Plain).attempt(SECOND))
                 .service(Echo)
         })
         .at_most(0),
@@ -130,7 +130,7 @@ pub(crate) fn group() -> Group {
                 .layer(TokensLayer::new(Plain, QUOTA, 1))
                 .layer(PermitLayer::new(Plain, 5))
                 .layer(MetricsLayer::attempt(Plain))
-                .layer(IdleLayer::new(Plain, SECOND))
+                .layer(TimeoutLayer::new(Plain).attempt(SECOND))
                 .service(Echo);
             Failover::new(Plain, [endpoint.clone(), endpoint])
         })
@@ -158,7 +158,7 @@ pub(crate) fn group() -> Group {
         }),
         row("tower: timeout", || {
             ServiceBuilder::new()
-                .layer(TimeoutLayer::new(SECOND))
+                .layer(tower::timeout::TimeoutLayer::new(SECOND))
                 .service(Echo)
         }),
         row("tower: concurrency limit", || {
@@ -170,7 +170,7 @@ pub(crate) fn group() -> Group {
             ServiceBuilder::new()
                 .retry(Never)
                 .layer(ConcurrencyLimitLayer::new(5))
-                .layer(TimeoutLayer::new(SECOND))
+                .layer(tower::timeout::TimeoutLayer::new(SECOND))
                 .service(Echo)
         }),
     ];

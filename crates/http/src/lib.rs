@@ -93,6 +93,7 @@
 //! compile a TLS stack for it.
 
 mod body;
+mod boxed;
 #[cfg(feature = "client")]
 pub mod client;
 mod duties;
@@ -113,6 +114,7 @@ mod track;
 
 pub use self::{
     body::{Body, BodyError, Tracked},
+    boxed::{BoxErrorFuture, BoxErrorLayer, BoxErrorService},
     error::{BoxError, outcome_of_error},
     grpc::{Grpc, GrpcServer, class_of_grpc_code, grpc_code_of_refusal},
     judge::{ByStatus, Judge, Meter, class_of_status},

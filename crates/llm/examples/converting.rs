@@ -1,4 +1,5 @@
-//! What it costs to convert: streams of 300 pieces in chunks of one event, and a request of 100 KB.
+//! What it costs to convert: streams of 300 pieces in chunks of one event, and requests of 100 KB: of
+//! long messages with calls, and of 1000 short ones.
 //!
 //! ```sh
 //! cargo run --release -p buttress-llm --example converting
@@ -41,8 +42,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
 
-    println!("\n{:<24} {:>8} {:>9}", "a request", "bytes", "µs");
-    let openai = request();
+    for (name, openai) in [("a request", request()), ("of short messages", short())] {
+        println!("\n{name:<24} {:>8} {:>9}", "bytes", "µs");
+        requests(&openai)?;
+    }
+    Ok(())
+}
+
+fn requests(openai: &Bytes) -> Result<(), Box<dyn Error>> {
     for from in Dialect::ALL {
         let body = match from {
             Dialect::OpenAi => openai.clone(),
@@ -136,6 +143,28 @@ fn openai() -> Vec<Bytes> {
     ));
     events.push("data: [DONE]\n\n".to_owned());
     events.into_iter().map(Bytes::from).collect()
+}
+
+/// A conversation of 1000 turns, in 100 KB.
+fn short() -> Bytes {
+    let turn = |turn: usize| {
+        let role = if turn.is_multiple_of(2) {
+            "user"
+        } else {
+            "assistant"
+        };
+        let words: String = WORDS
+            .iter()
+            .cycle()
+            .skip(turn % 7)
+            .take(6)
+            .copied()
+            .collect();
+        format!(r#"{{"role":"{role}","content":"{turn:04}{words:>52}"}}"#)
+    };
+    let turns: Vec<String> = (0..1000).map(turn).collect();
+    let messages = turns.join(",");
+    format!(r#"{{"model":"fast","max_tokens":1000,"messages":[{messages}]}}"#).into()
 }
 
 /// A conversation of 100 KB with a tool.

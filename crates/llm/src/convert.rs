@@ -101,12 +101,14 @@ mod gemini;
 mod model;
 mod notes;
 mod openai;
+mod own;
 mod read;
 mod response;
 mod rest;
 mod signature;
 mod stream;
 mod text;
+mod told;
 mod write;
 
 use bytes::{Bytes, BytesMut};
@@ -256,14 +258,31 @@ impl Converted {
         if self.way.caller == self.way.endpoint {
             return Ok(Bytes::copy_from_slice(body));
         }
+        self.with_reply(body, |reply, out| {
+            let to = &mut Writer::new(out);
+            self.way.caller.write_reply(&reply, &self.context(), to);
+        })
+    }
+
+    /// Makes a whole reply of the endpoint the stream that the caller asked for.
+    fn reply_in_stream(&self, body: &[u8]) -> Result<Bytes, ConvertError> {
+        self.with_reply(body, |reply, out| {
+            let mut writer = stream::Downstream::new(self.way.caller, self.context());
+            told::tell(reply, &mut |event| writer.write(event, out));
+        })
+    }
+
+    fn with_reply(
+        &self,
+        body: &[u8],
+        write: impl FnOnce(Reply<'_>, &mut BytesMut),
+    ) -> Result<Bytes, ConvertError> {
         let text = String::from_utf8_lossy(body);
         let mut json = Reader::new(&text, Names::Any);
         let reply = self.way.endpoint.read_reply(&mut json);
         json.end().map_err(|fault| fault.explain(&text))?;
         let mut out = BytesMut::with_capacity(body.len() + 256);
-        self.way
-            .caller
-            .write_reply(&reply, &self.context(), &mut Writer::new(&mut out));
+        write(reply, &mut out);
         Ok(out.freeze())
     }
 

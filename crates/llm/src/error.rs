@@ -1,8 +1,9 @@
-//! The error envelope of each dialect: read, and written.
+//! The error envelope of each dialect: read, and written. And the headers beside it.
 
+mod hints;
 mod meaning;
 mod read;
 mod write;
 
 pub(crate) use self::read::LIMIT;
-pub use self::{read::ErrorBody, write::ErrorReply};
+pub use self::{hints::tell_retry, read::ErrorBody, write::ErrorReply};

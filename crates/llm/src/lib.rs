@@ -15,7 +15,8 @@
 //!   of what becomes of every field.
 //! - [`openai::UsageFilter`]: a stream without the chunk that its caller did not ask for.
 //! - [`gemini::Target`]: model and method in the path.
-//! - [`ErrorBody`] and [`ErrorReply`]: the error envelope of each dialect, read and written.
+//! - [`ErrorBody`] and [`ErrorReply`]: the error envelope of each dialect, read and written;
+//!   [`tell_retry`] for the headers beside it.
 //! - [`estimate`]: how many tokens a text or a request will be, without a network.
 //! - [`Dialect::limits`]: what the headers of a reply say remains of the provider's limits.
 //! - [`Secret`], [`Dialect::authorize`], [`strip_credentials`], [`strip_query_credentials`]:
@@ -147,7 +148,7 @@ pub use self::{
     anthropic::Anthropic,
     credentials::{strip_credentials, strip_query_credentials},
     dialect::{Dialect, UnknownDialect},
-    error::{ErrorBody, ErrorReply},
+    error::{ErrorBody, ErrorReply, tell_retry},
     gemini::Gemini,
     judge::AnyPath,
     keys::{CredentialsLayer, Key, Keys},

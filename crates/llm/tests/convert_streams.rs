@@ -79,3 +79,39 @@ fn a_terminator_without_its_blank_line_is_one() {
         assert!(whole && out.contains("message_stop"), "{out}");
     }
 }
+
+#[test]
+fn a_message_that_stops_without_saying_why_was_said_unless_a_call_is_open() {
+    let start = r#"{"type":"message_start","message":{"id":"m","model":"m"}}"#;
+    let text =
+        r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"a"}}"#;
+    let call = r#"{"type":"content_block_start","index":1,"content_block":{"type":"tool_use","id":"t","name":"f","input":{}}}"#;
+    let half = r#"{"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":"{\"a\":"}}"#;
+    let end = r#"{"type":"content_block_stop","index":1}"#;
+    let null =
+        r#"{"type":"message_delta","delta":{"stop_reason":null},"usage":{"output_tokens":1}}"#;
+    let stop = r#"{"type":"message_stop"}"#;
+    for (events, openai, gemini) in [
+        (&[start, text, stop][..], Some("stop"), "STOP"),
+        (&[start, text, null, stop], Some("stop"), "STOP"),
+        (&[start, text, call, end, stop], Some("tool_calls"), "STOP"),
+        (&[start, text, call, half, stop], None, ""),
+        (&[start, text, call, stop], None, ""),
+        (&[stop], None, ""),
+        (&[start, text], None, ""),
+    ] {
+        let data = events.iter().map(|event| format!("data: {event}\n\n"));
+        let data: String = data.collect();
+        let (out, whole) = converted(Dialect::OpenAi, Dialect::Anthropic, data.as_bytes());
+        assert_eq!(whole, openai.is_some(), "{out}");
+        assert_eq!(out.ends_with("data: [DONE]\n\n"), whole, "{out}");
+        let reason = out.split(r#""finish_reason":""#).nth(1);
+        let reason = reason.and_then(|rest| rest.split('"').next());
+        assert_eq!(reason, openai, "{out}");
+
+        let (out, whole) = converted(Dialect::Gemini, Dialect::Anthropic, data.as_bytes());
+        assert_eq!(whole, openai.is_some(), "{out}");
+        let reason = format!(r#""finishReason":"{gemini}""#);
+        assert_eq!(out.contains(&reason), whole, "{out}");
+    }
+}

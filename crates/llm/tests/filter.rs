@@ -235,3 +235,12 @@ fn the_size_is_bounded_and_not_promised() {
         Some((content("a").len() + USAGE.len()) as u64)
     );
 }
+
+#[test]
+fn the_usage_chunk_is_found_after_one_that_begins_like_it() {
+    let null = "data: {\"choices\":[],\"usage\":null}\n\n";
+    let usage =
+        "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2}}\n\n";
+    let stream = [null, usage, null, usage].concat();
+    assert_eq!(filtered([stream.as_bytes()]), null.repeat(2).as_bytes());
+}

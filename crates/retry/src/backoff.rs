@@ -200,6 +200,12 @@ impl Exponential {
         Ok(Self::between(base, cap))
     }
 
+    /// About how long the first wait is; with full jitter, at most.
+    #[must_use]
+    pub const fn base(&self) -> Duration {
+        self.base
+    }
+
     /// How many times the base a call waits at first that was [`Throttled`](Class::Throttled).
     /// Default: 2.
     #[must_use]

@@ -25,7 +25,7 @@ pub(crate) struct Follow {
 
 impl Follow {
     #[inline]
-    pub(crate) fn new(plan: &Plan, observer: Option<Arc<Observer>>) -> Self {
+    pub(crate) const fn new(plan: Plan, observer: Option<Arc<Observer>>) -> Self {
         Self {
             watch: Watch::new(plan),
             timer: None,
@@ -42,9 +42,8 @@ impl Follow {
 }
 
 impl Report for Follow {
-    fn report(&mut self, _: &Outcome) {
-        self.timer = None;
-    }
+    // The timer goes with it.
+    fn report(&mut self, _: &Outcome) {}
 
     fn watches(&self) -> bool {
         true

@@ -10,10 +10,10 @@ use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep_until};
 
 use crate::{
-    TimeoutEvent,
+    Phase, TimeoutEvent,
     follow::Follow,
     layer::Observer,
-    plan::{Alarm, Cut, Expired, Plan},
+    plan::{Expired, Plan},
 };
 
 pin_project! {
@@ -97,15 +97,13 @@ where
                         && let Ok(response) = &mut result
                     {
                         let seen = this.protocol.classify(Ok(response));
-                        let follow = Completion::new(Follow::new(&plan, this.observer.take()));
+                        let follow = Completion::new(Follow::new(plan, this.observer.take()));
                         this.protocol.track(response, &seen, follow);
                     }
                     return Poll::Ready(result);
                 }
-                let Some(alarm) = &plan.head else {
-                    return Poll::Pending;
-                };
-                let cut = ready!(poll_alarm(timer, alarm, cx));
+                let phase = ready!(poll_head(timer, plan, cx));
+                let cut = plan.cut(phase);
                 this.state.set(State::Done);
                 let refused = cut.refused(false);
                 if let Some(observer) = this.observer {
@@ -127,22 +125,20 @@ where
     }
 }
 
-fn poll_alarm(
-    mut timer: Pin<&mut Option<Sleep>>,
-    alarm: &Alarm,
-    cx: &mut Context<'_>,
-) -> Poll<Cut> {
+/// Which limit of the response has run out.
+fn poll_head(mut timer: Pin<&mut Option<Sleep>>, plan: &Plan, cx: &mut Context<'_>) -> Poll<Phase> {
+    let (end, phase) = plan.head();
+    // A timer counts whole milliseconds, and waits for the next one to begin.
+    if end.is_zero() {
+        return Poll::Ready(phase);
+    }
     if timer.is_none() {
-        // A timer counts whole milliseconds, and waits for the next one to begin.
-        if alarm.cut.limit.is_zero() {
-            return Poll::Ready(alarm.cut);
-        }
-        timer.set(Some(sleep_until(alarm.at)));
+        timer.set(plan.at(end).map(sleep_until));
     }
-    if let Some(timer) = timer.as_pin_mut() {
-        ready!(timer.poll(cx));
+    match timer.as_pin_mut() {
+        Some(timer) => timer.poll(cx).map(|()| phase),
+        None => Poll::Pending,
     }
-    Poll::Ready(alarm.cut)
 }
 
 impl<F, P> fmt::Debug for ResponseFuture<F, P> {

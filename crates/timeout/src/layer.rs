@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
-use crate::{Limits, PerRequest, Same, Throughput, Timeout, TimeoutEvent};
+use crate::{Limits, PerRequest, Same, Throughput, Timeout, TimeoutEvent, span::Span};
 
 /// Ends calls that take too long.
 ///
@@ -48,7 +48,7 @@ pub(crate) struct Settings {
     pub(crate) most: Limits,
     pub(crate) throughput: Option<Throughput>,
     pub(crate) pings: bool,
-    pub(crate) min_wait: Duration,
+    pub(crate) min_wait: Span,
     pub(crate) observer: Option<Arc<Observer>>,
 }
 
@@ -69,7 +69,7 @@ impl<P> TimeoutLayer<P> {
                 most: Limits::new(),
                 throughput: None,
                 pings: false,
-                min_wait: Duration::from_secs(1),
+                min_wait: Span::new(Duration::from_secs(1)),
                 observer: None,
             },
         }
@@ -87,7 +87,7 @@ impl<P, R> TimeoutLayer<P, R> {
     /// [`TotalTimeout`](buttress_core::Reason::TotalTimeout).
     #[must_use]
     pub fn total(mut self, limit: Duration) -> Self {
-        self.settings.limits.total = Some(limit);
+        self.settings.limits.total = Span::new(limit);
         self
     }
 
@@ -99,18 +99,20 @@ impl<P, R> TimeoutLayer<P, R> {
     /// outlive, see [`headers`](Self::headers) and [`first_content`](Self::first_content).
     #[must_use]
     pub fn attempt(mut self, limit: Duration) -> Self {
-        self.settings.limits.attempt = Some(limit);
+        self.settings.limits.attempt = Span::new(limit);
         self
     }
 
     /// How long it may take from `call` until the response is there, whatever becomes of its body.
     /// Default: none.
     ///
-    /// Where a `TrackLayer` inside peeks, the response is there with its first content. Refused as
+    /// Where a `TrackLayer` inside peeks, the response is there with its first content. For the
+    /// head itself, a layer of its own stands inside of that one, over `Plain`, whose work ends with
+    /// the head: `TimeoutLayer::new(Plain).headers(limit)`. Refused as
     /// [`HeadersTimeout`](buttress_core::Reason::HeadersTimeout).
     #[must_use]
     pub fn headers(mut self, limit: Duration) -> Self {
-        self.settings.limits.headers = Some(limit);
+        self.settings.limits.headers = Span::new(limit);
         self
     }
 
@@ -122,7 +124,7 @@ impl<P, R> TimeoutLayer<P, R> {
     /// Refused as [`FirstContentTimeout`](buttress_core::Reason::FirstContentTimeout).
     #[must_use]
     pub fn first_content(mut self, limit: Duration) -> Self {
-        self.settings.limits.first_content = Some(limit);
+        self.settings.limits.first_content = Span::new(limit);
         self
     }
 
@@ -136,7 +138,7 @@ impl<P, R> TimeoutLayer<P, R> {
     /// [`IdleTimeout`](buttress_core::Reason::IdleTimeout).
     #[must_use]
     pub fn idle(mut self, limit: Duration) -> Self {
-        self.settings.limits.idle = Some(limit);
+        self.settings.limits.idle = Span::new(limit);
         self
     }
 
@@ -149,7 +151,7 @@ impl<P, R> TimeoutLayer<P, R> {
     /// [`IdleTimeout`](buttress_core::Reason::IdleTimeout).
     #[must_use]
     pub fn silence(mut self, limit: Duration) -> Self {
-        self.settings.limits.silence = Some(limit);
+        self.settings.limits.silence = Span::new(limit);
         self
     }
 
@@ -181,7 +183,7 @@ impl<P, R> TimeoutLayer<P, R> {
     /// counts it. Otherwise impatient callers would trip what others share.
     #[must_use]
     pub fn min_wait(mut self, wait: Duration) -> Self {
-        self.settings.min_wait = wait;
+        self.settings.min_wait = Span::new(wait);
         self
     }
 

@@ -174,6 +174,7 @@ mod limits;
 mod pace;
 mod plan;
 mod service;
+mod span;
 mod watch;
 
 pub use self::{

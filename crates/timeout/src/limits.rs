@@ -1,5 +1,7 @@
 use std::{num::NonZeroU32, time::Duration};
 
+use crate::span::Span;
+
 /// How long the phases of a call may take.
 ///
 /// What is not named stays as the layer has it. This is what
@@ -18,12 +20,12 @@ use std::{num::NonZeroU32, time::Duration};
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
-    pub(crate) total: Option<Duration>,
-    pub(crate) attempt: Option<Duration>,
-    pub(crate) headers: Option<Duration>,
-    pub(crate) first_content: Option<Duration>,
-    pub(crate) idle: Option<Duration>,
-    pub(crate) silence: Option<Duration>,
+    pub(crate) total: Span,
+    pub(crate) attempt: Span,
+    pub(crate) headers: Span,
+    pub(crate) first_content: Span,
+    pub(crate) idle: Span,
+    pub(crate) silence: Span,
 }
 
 /// What one request asks for: a closure, given to
@@ -61,8 +63,8 @@ pub struct Same;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Throughput {
+    pub(crate) grace: Span,
     pub(crate) pieces: NonZeroU32,
-    pub(crate) grace: Duration,
 }
 
 // ===== impl Limits =====
@@ -72,33 +74,33 @@ impl Limits {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            total: None,
-            attempt: None,
-            headers: None,
-            first_content: None,
-            idle: None,
-            silence: None,
+            total: Span::UNSET,
+            attempt: Span::UNSET,
+            headers: Span::UNSET,
+            first_content: Span::UNSET,
+            idle: Span::UNSET,
+            silence: Span::UNSET,
         }
     }
 
     /// The whole call: see [`TimeoutLayer::total`](crate::TimeoutLayer::total).
     #[must_use]
     pub const fn total(mut self, limit: Duration) -> Self {
-        self.total = Some(limit);
+        self.total = Span::new(limit);
         self
     }
 
     /// One attempt: see [`TimeoutLayer::attempt`](crate::TimeoutLayer::attempt).
     #[must_use]
     pub const fn attempt(mut self, limit: Duration) -> Self {
-        self.attempt = Some(limit);
+        self.attempt = Span::new(limit);
         self
     }
 
     /// Until the response is there: see [`TimeoutLayer::headers`](crate::TimeoutLayer::headers).
     #[must_use]
     pub const fn headers(mut self, limit: Duration) -> Self {
-        self.headers = Some(limit);
+        self.headers = Span::new(limit);
         self
     }
 
@@ -106,21 +108,21 @@ impl Limits {
     /// [`TimeoutLayer::first_content`](crate::TimeoutLayer::first_content).
     #[must_use]
     pub const fn first_content(mut self, limit: Duration) -> Self {
-        self.first_content = Some(limit);
+        self.first_content = Span::new(limit);
         self
     }
 
     /// Between two pieces of content: see [`TimeoutLayer::idle`](crate::TimeoutLayer::idle).
     #[must_use]
     pub const fn idle(mut self, limit: Duration) -> Self {
-        self.idle = Some(limit);
+        self.idle = Span::new(limit);
         self
     }
 
     /// Without any sign of life: see [`TimeoutLayer::silence`](crate::TimeoutLayer::silence).
     #[must_use]
     pub const fn silence(mut self, limit: Duration) -> Self {
-        self.silence = Some(limit);
+        self.silence = Span::new(limit);
         self
     }
 }
@@ -157,7 +159,7 @@ impl Throughput {
     pub const fn per_second(pieces: NonZeroU32) -> Self {
         Self {
             pieces,
-            grace: Duration::from_secs(10),
+            grace: Span::new(Duration::from_secs(10)),
         }
     }
 
@@ -166,7 +168,19 @@ impl Throughput {
     /// with a time that no clock can count, nothing is ever too slow.
     #[must_use]
     pub const fn grace(mut self, grace: Duration) -> Self {
-        self.grace = grace;
+        self.grace = Span::new(grace);
         self
+    }
+
+    /// The time over which it is measured.
+    pub(crate) fn window(self) -> Span {
+        self.grace.max(Span::new(Duration::from_secs(1)))
+    }
+
+    /// So many come in that time, or it is too slow.
+    pub(crate) fn pieces(self) -> u64 {
+        let seconds = self.window().duration().as_secs_f64();
+        // It need not be exact, and saturates.
+        (f64::from(self.pieces.get()) * seconds) as u64
     }
 }

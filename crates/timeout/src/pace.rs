@@ -1,24 +1,13 @@
-use std::time::Duration;
-
-use tokio::time::Instant;
-
-use crate::{
-    Phase, Throughput,
-    plan::{Cut, after},
-};
+use crate::{Throughput, span::Span};
 
 /// How many pieces came in the last while, in slots of an eighth of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
-    cut: Cut,
-    /// So many in all slots together, or it is too slow.
-    floor: u64,
-    slot: Duration,
     slots: [u32; SLOTS],
-    /// How many slots were closed so far, and where the next one goes.
-    closed: usize,
     open: u32,
-    due: Option<Instant>,
+    /// How many slots were closed so far.
+    closed: u32,
+    due: Span,
 }
 
 const SLOTS: usize = 8;
@@ -26,59 +15,103 @@ const SLOTS: usize = 8;
 // ===== impl Pace =====
 
 impl Pace {
-    pub(crate) fn new(throughput: Throughput) -> Self {
-        let grace = throughput.grace.max(Duration::from_secs(1));
-        let floor = u128::from(throughput.pieces.get()) * grace.as_millis() / 1000;
+    pub(crate) const fn new() -> Self {
         Self {
-            cut: Cut {
-                phase: Phase::Throughput,
-                limit: grace,
-                neutral: false,
-            },
-            floor: floor.try_into().unwrap_or(u64::MAX),
-            slot: grace / SLOTS as u32,
             slots: [0; SLOTS],
-            closed: 0,
             open: 0,
-            due: None,
+            closed: 0,
+            due: Span::UNSET,
         }
     }
 
     /// So many more pieces by `now`. `away` says that nobody waited for them at the end: such time
-    /// is not counted. Else when to look again.
+    /// is not counted. When to look again, or `None` if they came too slowly.
     pub(crate) fn look(
         &mut self,
-        now: Instant,
+        floor: Throughput,
+        now: Span,
         pieces: u32,
         away: bool,
-    ) -> Result<Option<Instant>, Cut> {
+    ) -> Option<Span> {
+        let slot = floor.window().eighth();
         self.open = self.open.saturating_add(pieces);
-        let next = match self.due {
-            Some(due) if now < due => return Ok(self.due),
-            Some(due) if !away => {
-                let late = (now - due).as_nanos() / self.slot.as_nanos();
-                let missed = usize::try_from(late).map_or(SLOTS, |late| late.min(SLOTS));
-                for _ in 0..=missed {
-                    self.close();
-                }
-                // From when it was due, so that a timer's lateness does not add up.
-                if missed == 0 { due } else { now }
-            }
-            _ => now,
-        };
-        if self.closed >= SLOTS && self.sum() < self.floor {
-            return Err(self.cut);
+        if self.due.is_set() && now < self.due {
+            return Some(self.due);
         }
-        self.due = after(next, self.slot);
-        Ok(self.due)
+        let mut next = now;
+        if self.due.is_set() && !away {
+            let missed = now.since(self.due).over(slot).min(SLOTS as u64);
+            (0..=missed).for_each(|_| self.close());
+            if missed == 0 {
+                // A timer's lateness does not add up.
+                next = self.due;
+            }
+        }
+        if self.closed >= SLOTS as u32 && self.sum() < floor.pieces() {
+            return None;
+        }
+        self.due = next.plus(slot);
+        Some(self.due)
     }
 
     fn close(&mut self) {
-        self.slots[self.closed % SLOTS] = std::mem::take(&mut self.open);
-        self.closed += 1;
+        self.slots[self.closed as usize % SLOTS] = std::mem::take(&mut self.open);
+        // It goes round at a multiple of the slots, where all of them are closed.
+        self.closed = self.closed.checked_add(1).unwrap_or(SLOTS as u32);
     }
 
     fn sum(&self) -> u64 {
         self.slots.iter().copied().map(u64::from).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{num::NonZeroU32, time::Duration};
+
+    use super::{Pace, SLOTS};
+    use crate::{Throughput, span::Span};
+
+    const FLOOR: Throughput =
+        Throughput::per_second(NonZeroU32::MIN).grace(Duration::from_secs(SLOTS as u64));
+
+    fn millis(millis: u64) -> Span {
+        Span::new(Duration::from_millis(millis))
+    }
+
+    #[test]
+    fn that_timers_are_late_does_not_add_up() {
+        let mut pace = Pace::new();
+        let mut due = pace.look(FLOOR, millis(0), 1, false);
+        for k in 1..100 {
+            assert_eq!(due, Some(millis(1000 * k)));
+            due = pace.look(FLOOR, millis(1000 * k + 4), 1, false);
+        }
+    }
+
+    #[test]
+    fn what_has_come_is_never_too_slow_before_its_grace() {
+        let mut pace = Pace::new();
+        for k in 0..SLOTS as u64 {
+            assert!(pace.look(FLOOR, millis(1000 * k), 0, false).is_some());
+        }
+        assert!(pace.look(FLOOR, millis(8000), 0, false).is_none());
+    }
+
+    #[test]
+    fn time_that_was_waited_for_without_a_look_counts_in_full() {
+        let mut pace = Pace::new();
+        for (at, pieces) in [(0, 0), (1000, 8), (8000, 0)] {
+            assert!(pace.look(FLOOR, millis(at), pieces, false).is_some());
+        }
+        assert!(pace.look(FLOOR, millis(9000), 0, false).is_none());
+    }
+
+    #[test]
+    fn a_stream_that_outlives_the_count_of_its_slots_has_no_second_grace() {
+        let mut pace = Pace::new();
+        assert!(pace.look(FLOOR, millis(0), 0, false).is_some());
+        pace.closed = u32::MAX;
+        assert!(pace.look(FLOOR, millis(1000), 0, false).is_none());
     }
 }

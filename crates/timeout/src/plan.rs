@@ -1,181 +1,223 @@
-//! What one call is allowed, as instants.
+//! What one call is allowed.
 
 use std::time::Duration;
 
 use buttress_core::{Class, Reason, Refused};
 use tokio::time::Instant;
 
-use crate::{Limits, Phase, Throughput, TimeoutEvent, layer::Settings};
+use crate::{Limits, Phase, Throughput, TimeoutEvent, layer::Settings, span::Span};
 
 /// A layer inside ends so long before the deadline that it was handed, so that it can still say of
 /// the endpoint what it knows. Timers count milliseconds, and whoever set the deadline may be
 /// woken by another thread.
-pub(crate) const MOMENT: Duration = Duration::from_millis(5);
+const MOMENT: Duration = Duration::from_millis(5);
 
-/// No timer counts further, and tokio caps its own there: about 30 years.
-const FAR: Duration = Duration::from_secs(86_400 * 365 * 30);
-
-/// When a call is cut, and where.
+/// The limits of one call, from when it was called. It is moved with the call, and so it is small:
+/// what follows from it is reckoned when it is needed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
-    /// It, its body included, ends then.
-    pub(crate) end: Option<Alarm>,
-    /// Its first content is there by then.
-    pub(crate) first: Option<Alarm>,
-    /// Its response is there by then.
-    pub(crate) head: Option<Alarm>,
-    pub(crate) idle: Option<Cut>,
-    pub(crate) silence: Option<Cut>,
+    /// Nothing if there are no limits.
+    called: Option<Instant>,
+    pub(crate) limits: Limits,
+    /// The moment before the deadline that the request carried.
+    deadline: Span,
     pub(crate) throughput: Option<Throughput>,
+    /// Which phases the caller asked for, too short to say anything: bits, by [`Phase`].
+    neutral: u8,
     /// Pings restart `idle`.
     pub(crate) pings: bool,
-    /// `idle` begins with the first content, which has a limit of its own.
-    pub(crate) idle_later: bool,
-    /// What the layers inside are told, if that is news.
-    pub(crate) deadline: Option<Instant>,
 }
 
-/// A time, and what happens then.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Alarm {
-    pub(crate) at: Instant,
-    pub(crate) cut: Cut,
-}
-
-/// A limit, and what it says of the endpoint when it runs out.
+/// A limit that has run out.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cut {
     pub(crate) phase: Phase,
-    pub(crate) limit: Duration,
-    /// The caller asked for it, and it is too short to say anything.
-    pub(crate) neutral: bool,
+    limit: Duration,
+    neutral: bool,
 }
 
 /// The deadline that a request carries leaves no time to ask.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Expired;
 
-/// `limit` from then on, if a timer counts so far.
-pub(crate) fn after(then: Instant, limit: Duration) -> Option<Instant> {
-    if limit < FAR {
-        then.checked_add(limit)
-    } else {
-        None
-    }
-}
-
 // ===== impl Plan =====
 
 impl Plan {
     /// The limits of the layer, as far as the request does not ask for others, from now on.
-    #[inline]
+    // Where it is not inlined, moving it costs more than making it.
+    #[inline(always)]
     pub(crate) fn new(
         settings: &Settings,
         asked: &Limits,
         carried: Option<Instant>,
     ) -> Result<Self, Expired> {
-        let (own, most) = (&settings.limits, &settings.most);
-        let allow = |phase, own, asked, most| settings.allow(phase, own, asked, most);
-        let total = allow(Phase::Total, own.total, asked.total, most.total);
-        let attempt = allow(Phase::Attempt, own.attempt, asked.attempt, most.attempt);
-        let headers = allow(Phase::Headers, own.headers, asked.headers, most.headers);
-        let first = allow(
-            Phase::FirstContent,
-            own.first_content,
-            asked.first_content,
-            most.first_content,
-        );
         let mut plan = Self {
-            end: None,
-            first: None,
-            head: None,
-            idle: allow(Phase::Idle, own.idle, asked.idle, most.idle),
-            silence: allow(Phase::Silence, own.silence, asked.silence, most.silence),
+            called: None,
+            limits: settings.limits,
+            deadline: Span::NEVER,
             throughput: settings.throughput,
+            neutral: 0,
             pings: settings.pings,
-            idle_later: first.is_some(),
-            deadline: None,
         };
-        let counted = total.is_some() || attempt.is_some() || headers.is_some() || first.is_some();
-        if !counted && carried.is_none() {
-            return Ok(plan);
+        if *asked != Limits::new() {
+            plan.ask(settings, asked);
         }
-        let now = Instant::now();
-        let alarm = |cut: Option<Cut>| {
-            let cut = cut?;
-            let at = after(now, cut.limit)?;
-            Some(Alarm { at, cut })
-        };
-        let total = alarm(total);
-        if let Some(total) = &total
-            && carried.is_none_or(|carried| total.at < carried)
-        {
-            plan.deadline = Some(total.at);
+        if plan.goes_on() || plan.limits.headers.ends() || carried.is_some() {
+            let now = Instant::now();
+            plan.called = Some(now);
+            if let Some(carried) = carried {
+                plan.end_before(carried, now, settings.min_wait)?;
+            }
         }
-        let deadline = match carried {
-            Some(carried) => Some(settings.before(carried, now)?),
-            None => None,
-        };
-        plan.end = earliest([total, deadline, alarm(attempt)]);
-        plan.first = alarm(first);
-        plan.head = earliest([plan.end, plan.first, alarm(headers)]);
         Ok(plan)
     }
 
-    /// Whether anything is left to do once the response is there.
-    pub(crate) const fn goes_on(&self) -> bool {
-        self.end.is_some()
-            || self.first.is_some()
-            || self.idle.is_some()
-            || self.silence.is_some()
-            || self.throughput.is_some()
-    }
-}
-
-fn earliest<const N: usize>(alarms: [Option<Alarm>; N]) -> Option<Alarm> {
-    alarms.into_iter().flatten().min_by_key(|alarm| alarm.at)
-}
-
-// ===== impl Settings =====
-
-impl Settings {
-    /// What a request gets of one limit: what it asks for, but not more than it may.
-    #[inline]
-    fn allow(
-        &self,
-        phase: Phase,
-        own: Option<Duration>,
-        asked: Option<Duration>,
-        most: Option<Duration>,
-    ) -> Option<Cut> {
-        let limit = match (asked, own.max(most)) {
-            (None, _) => own?,
-            (Some(asked), None) => asked,
-            (Some(asked), Some(bound)) => asked.min(bound),
+    /// What a request gets of what it asks for.
+    fn ask(&mut self, settings: &Settings, asked: &Limits) {
+        let most = &settings.most;
+        let mut neutral = 0;
+        let mut ask = |phase, limit: &mut Span, asked: Span, most: Span| {
+            if !asked.is_set() {
+                return;
+            }
+            let own = *limit;
+            // What is not set is the longest.
+            *limit = asked.min(if most.is_set() && own.is_set() {
+                own.max(most)
+            } else {
+                own.min(most)
+            });
+            if *limit < own && *limit < settings.min_wait {
+                neutral |= bit(phase);
+            }
         };
-        let shortened = asked.is_some() && own.is_none_or(|own| limit < own);
-        Some(Cut {
-            phase,
-            limit,
-            neutral: shortened && limit < self.min_wait,
-        })
+        let Limits {
+            total,
+            attempt,
+            headers,
+            first_content,
+            idle,
+            silence,
+        } = &mut self.limits;
+        ask(Phase::Total, total, asked.total, most.total);
+        ask(Phase::Attempt, attempt, asked.attempt, most.attempt);
+        ask(Phase::Headers, headers, asked.headers, most.headers);
+        ask(
+            Phase::FirstContent,
+            first_content,
+            asked.first_content,
+            most.first_content,
+        );
+        ask(Phase::Idle, idle, asked.idle, most.idle);
+        ask(Phase::Silence, silence, asked.silence, most.silence);
+        self.neutral = neutral;
     }
 
-    /// The end of a call whose caller stops waiting at `deadline`.
-    fn before(&self, deadline: Instant, now: Instant) -> Result<Alarm, Expired> {
+    fn end_before(
+        &mut self,
+        deadline: Instant,
+        now: Instant,
+        min_wait: Span,
+    ) -> Result<(), Expired> {
         let left = deadline.saturating_duration_since(now);
         if left <= MOMENT {
             return Err(Expired);
         }
-        Ok(Alarm {
-            at: deadline - MOMENT,
-            cut: Cut {
-                phase: Phase::Deadline,
-                limit: left - MOMENT,
-                neutral: left < self.min_wait,
-            },
-        })
+        self.deadline = Span::new(left - MOMENT);
+        if Span::new(left) < min_wait {
+            self.neutral |= bit(Phase::Deadline);
+        }
+        Ok(())
     }
+
+    /// What the layers inside are told, if it is earlier than what they are told already.
+    #[inline]
+    pub(crate) fn deadline(&self, carried: Option<Instant>) -> Option<Instant> {
+        let total = self.at(self.limits.total)?;
+        carried
+            .is_none_or(|carried| total < carried)
+            .then_some(total)
+    }
+
+    /// So long after the call, if there are limits, and if it comes.
+    pub(crate) fn at(&self, time: Span) -> Option<Instant> {
+        let called = self.called.filter(|_| time.ends())?;
+        Some(called + time.duration())
+    }
+
+    /// How long after the call.
+    pub(crate) fn since(&self, now: Instant) -> Span {
+        let called = self.called.unwrap_or(now);
+        Span::new(now.saturating_duration_since(called))
+    }
+
+    /// Which limit ends the call, its body included, and when.
+    pub(crate) fn end(&self) -> (Span, Phase) {
+        let ends = [
+            (self.limits.total, Phase::Total),
+            (self.deadline, Phase::Deadline),
+            (self.limits.attempt, Phase::Attempt),
+        ];
+        earliest(ends)
+    }
+
+    /// Which limit ends the wait for the response, and when.
+    pub(crate) fn head(&self) -> (Span, Phase) {
+        let ends = [
+            self.end(),
+            (self.limits.headers, Phase::Headers),
+            (self.limits.first_content, Phase::FirstContent),
+        ];
+        earliest(ends)
+    }
+
+    /// Whether anything is left to do once the response is there.
+    #[inline]
+    pub(crate) fn goes_on(&self) -> bool {
+        let Limits {
+            total,
+            attempt,
+            headers: _,
+            first_content,
+            idle,
+            silence,
+        } = self.limits;
+        let times = [total, attempt, first_content, idle, silence, self.deadline];
+        times.iter().any(|time| time.ends()) || self.throughput.is_some()
+    }
+
+    /// That this one ran out.
+    pub(crate) fn cut(&self, phase: Phase) -> Cut {
+        let limit = match phase {
+            Phase::Total => self.limits.total,
+            Phase::Deadline => self.deadline,
+            Phase::Attempt => self.limits.attempt,
+            Phase::Headers => self.limits.headers,
+            Phase::FirstContent => self.limits.first_content,
+            Phase::Idle => self.limits.idle,
+            Phase::Silence => self.limits.silence,
+            Phase::Throughput => self.throughput.map_or(Span::UNSET, Throughput::window),
+        };
+        Cut {
+            phase,
+            limit: limit.duration(),
+            neutral: self.neutral & bit(phase) != 0,
+        }
+    }
+}
+
+const fn bit(phase: Phase) -> u8 {
+    1 << phase as u8
+}
+
+fn earliest<const N: usize>(ends: [(Span, Phase); N]) -> (Span, Phase) {
+    let mut first = (Span::NEVER, Phase::Total);
+    for end in ends {
+        if end.0 < first.0 {
+            first = end;
+        }
+    }
+    first
 }
 
 // ===== impl Cut =====
@@ -199,6 +241,8 @@ impl Cut {
         }
     }
 }
+
+// ===== impl Expired =====
 
 impl Expired {
     /// Nothing was sent.

@@ -73,7 +73,7 @@ where
         let Ok(plan) = Plan::new(settings, &asked, carried) else {
             return ResponseFuture::expired(protocol, observer);
         };
-        if let Some(deadline) = plan.deadline {
+        if let Some(deadline) = plan.deadline(carried) {
             let mut info = info.clone();
             info.deadline = Some(deadline.into_std());
             protocol.set_info(&mut request, info);

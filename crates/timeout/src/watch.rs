@@ -9,45 +9,46 @@ use buttress_core::Progress;
 use tokio::time::Instant;
 
 use crate::{
+    Phase,
     pace::Pace,
-    plan::{Alarm, Cut, Plan, after},
+    plan::{Cut, Plan},
+    span::Span,
 };
 
 /// A reader who comes so much later than the timer was not waiting. Timers are late by themselves,
 /// but less.
-const AWAY: Duration = Duration::from_millis(5);
+const AWAY: Span = Span::new(Duration::from_millis(5));
+
+/// Timers are no finer.
+const TICK: Span = Span::new(Duration::from_millis(1));
 
 #[derive(Debug)]
 pub(crate) struct Watch {
-    end: Option<Alarm>,
-    first: Option<Quiet>,
-    idle: Option<Quiet>,
-    silence: Option<Quiet>,
-    pace: Option<Pace>,
-    pings: bool,
-    idle_later: bool,
+    plan: Plan,
+    first: Quiet,
+    idle: Quiet,
+    silence: Quiet,
+    pace: Pace,
+    heard: Heard,
+    /// When it wants to look again, once it has looked.
+    due: Span,
     begun: bool,
     new: bool,
-    heard: Heard,
-    looked: bool,
-    // When it wanted to look again.
-    due: Option<Instant>,
 }
 
-/// What came since the last look.
+/// How many chunks came since the last look, and how many of them with content.
 #[derive(Clone, Copy, Debug, Default)]
 struct Heard {
-    anything: bool,
-    content: bool,
+    chunks: u32,
     pieces: u32,
 }
 
 /// A pause that something has to break.
 #[derive(Clone, Copy, Debug)]
 struct Quiet {
-    cut: Cut,
-    since: Option<Instant>,
-    spared: bool,
+    since: Span,
+    /// What it was given beside its limit, once.
+    more: Span,
 }
 
 /// What is to be done.
@@ -64,33 +65,29 @@ pub(crate) enum Wake {
 
 impl Watch {
     #[inline]
-    pub(crate) fn new(plan: &Plan) -> Self {
+    pub(crate) const fn new(plan: Plan) -> Self {
         Self {
-            end: plan.end,
-            first: plan.first.map(|first| Quiet {
-                // When it was called.
-                since: Some(first.at - first.cut.limit),
-                ..Quiet::new(first.cut)
-            }),
-            idle: plan.idle.map(Quiet::new),
-            silence: plan.silence.map(Quiet::new),
-            pace: plan.throughput.map(Pace::new),
-            pings: plan.pings,
-            idle_later: plan.idle_later,
+            plan,
+            // Since it was called.
+            first: Quiet::new(Span::ZERO),
+            idle: Quiet::new(Span::UNSET),
+            silence: Quiet::new(Span::UNSET),
+            pace: Pace::new(),
+            heard: Heard {
+                chunks: 0,
+                pieces: 0,
+            },
+            due: Span::UNSET,
             begun: false,
             new: true,
-            heard: Heard::default(),
-            looked: false,
-            due: None,
         }
     }
 
     /// Something came.
     #[inline]
     pub(crate) fn hear(&mut self, progress: Progress) {
-        self.heard.anything = true;
+        self.heard.chunks = self.heard.chunks.saturating_add(1);
         if progress.is_content() {
-            self.heard.content = true;
             self.heard.pieces = self.heard.pieces.saturating_add(1);
             self.new |= !mem::replace(&mut self.begun, true);
         }
@@ -108,108 +105,84 @@ impl Watch {
 
     /// Nothing is there to deliver, and this is the time.
     pub(crate) fn look(&mut self, now: Instant) -> Wake {
+        let now = self.plan.since(now);
         let heard = mem::take(&mut self.heard);
         // What came while nobody read may have more behind it that nobody fetched. Where nothing
         // came, all of the time was the upstream's.
-        let away = match self.due {
-            Some(due) if heard.anything => now.saturating_duration_since(due),
-            _ => Duration::ZERO,
-        };
-        let away = if away > AWAY { away } else { Duration::ZERO };
-        let next = self.phases(now, heard, away);
+        let mut away = now.since(self.due);
+        if away <= AWAY || heard.chunks == 0 {
+            away = Span::ZERO;
+        }
         self.new = false;
-        self.looked = true;
-        match next {
+        match self.phases(now, heard, away) {
             Ok(due) => {
                 self.due = due;
-                due.map_or(Wake::Never, Wake::At)
+                self.plan.at(due).map_or(Wake::Never, Wake::At)
             }
-            Err(cut) => Wake::Cut(cut),
+            Err(phase) => Wake::Cut(self.plan.cut(phase)),
         }
     }
 
-    fn phases(
-        &mut self,
-        now: Instant,
-        heard: Heard,
-        away: Duration,
-    ) -> Result<Option<Instant>, Cut> {
-        let end = match self.end {
-            Some(end) if end.at <= now => return Err(end.cut),
-            end => end.map(|end| end.at),
-        };
-        let first = match &mut self.first {
-            Some(first) if !self.begun => {
-                // If it is over at the first look, nobody asked the body for anything before.
-                let away = if self.looked {
-                    away
-                } else {
-                    first.over_by(now)
-                };
-                first.look(now, false, away)?
-            }
-            _ => None,
-        };
-        let idle = match &mut self.idle {
-            Some(idle) if self.begun || !self.idle_later => {
-                let broken = heard.content || (self.pings && heard.anything);
-                idle.look(now, broken, away)?
-            }
-            _ => None,
-        };
-        let silence = match &mut self.silence {
-            Some(silence) => silence.look(now, heard.anything, away)?,
-            None => None,
-        };
-        let pace = match &mut self.pace {
-            Some(pace) if self.begun => pace.look(now, heard.pieces, !away.is_zero())?,
-            _ => None,
-        };
-        let all = [end, first, idle, silence, pace];
-        Ok(all.into_iter().flatten().min())
+    /// When to look again, or what has run out.
+    fn phases(&mut self, now: Span, heard: Heard, away: Span) -> Result<Span, Phase> {
+        let limits = self.plan.limits;
+        let (mut due, phase) = self.plan.end();
+        if due <= now {
+            return Err(phase);
+        }
+        if limits.first_content.ends() && !self.begun {
+            // If it is over at the first look, nobody asked the body for anything before.
+            let away = if self.due.is_set() {
+                away
+            } else {
+                now.since(limits.first_content)
+            };
+            let next = self.first.look(limits.first_content, now, false, away);
+            due = due.min(next.ok_or(Phase::FirstContent)?);
+        }
+        if limits.idle.ends() && (self.begun || !limits.first_content.is_set()) {
+            let broken = heard.pieces > 0 || (self.plan.pings && heard.chunks > 0);
+            let next = self.idle.look(limits.idle, now, broken, away);
+            due = due.min(next.ok_or(Phase::Idle)?);
+        }
+        if limits.silence.ends() {
+            let broken = heard.chunks > 0;
+            let next = self.silence.look(limits.silence, now, broken, away);
+            due = due.min(next.ok_or(Phase::Silence)?);
+        }
+        if let Some(floor) = self.plan.throughput
+            && self.begun
+        {
+            let next = self.pace.look(floor, now, heard.pieces, !away.is_zero());
+            due = due.min(next.ok_or(Phase::Throughput)?);
+        }
+        Ok(due)
     }
 }
 
 // ===== impl Quiet =====
 
 impl Quiet {
-    const fn new(cut: Cut) -> Self {
+    const fn new(since: Span) -> Self {
         Self {
-            cut,
-            since: None,
-            spared: false,
+            since,
+            more: Span::ZERO,
         }
     }
 
-    fn over_by(&self, now: Instant) -> Duration {
-        let over = self.since.and_then(|since| after(since, self.cut.limit));
-        over.map_or(Duration::ZERO, |over| now.saturating_duration_since(over))
-    }
-
-    /// Whether it has lasted too long, if it was not `broken` meanwhile. Else when to look again.
-    fn look(&mut self, now: Instant, broken: bool, away: Duration) -> Result<Option<Instant>, Cut> {
-        let limit = self.cut.limit;
-        let since = match self.since {
-            Some(since) if !broken => {
-                let spare = !away.is_zero() && !mem::replace(&mut self.spared, true);
-                since + away + if spare { limit / 8 } else { Duration::ZERO }
-            }
-            _ => {
-                self.spared = false;
-                now
-            }
-        };
-        self.since = Some(since);
-        let Some(over) = after(since, limit) else {
-            return Ok(None);
-        };
-        if over <= now {
-            return Err(self.cut);
+    /// When to look again, or `None` if it lasted too long and was not `broken` meanwhile.
+    fn look(&mut self, limit: Span, now: Span, broken: bool, away: Span) -> Option<Span> {
+        if broken || !self.since.is_set() {
+            *self = Self::new(now);
+        } else if !away.is_zero() {
+            self.since = self.since.plus(away);
+            self.more = limit.eighth();
         }
+        let over = self.since.plus(limit).plus(self.more);
         // What comes before the next look is known only then, and counts from then: that is why
         // a pause may last an eighth longer.
-        let next = now + (limit / 8).max(Duration::from_millis(1));
-        Ok(Some(over.min(next)))
+        let next = now.plus(limit.eighth().max(TICK));
+        (over > now).then(|| over.min(next))
     }
 }
 
@@ -219,15 +192,18 @@ mod tests {
 
     use buttress_core::Progress;
     use proptest::{collection::vec, prelude::*};
-    use tokio::time::Instant;
 
     use super::{Wake, Watch};
-    use crate::{
-        Phase,
-        plan::{Alarm, Cut, Plan},
-    };
+    use crate::{Limits, Phase, TimeoutLayer, plan::Plan, span::Span};
 
     const TIMED: [Phase; 3] = [Phase::FirstContent, Phase::Idle, Phase::Silence];
+    type Setter = fn(TimeoutLayer<()>, Duration) -> TimeoutLayer<()>;
+
+    const SETTERS: [Setter; 3] = [
+        TimeoutLayer::first_content,
+        TimeoutLayer::idle,
+        TimeoutLayer::silence,
+    ];
 
     /// What comes at which millisecond, and the limits of the three phases.
     #[derive(Debug)]
@@ -239,30 +215,16 @@ mod tests {
     impl Case {
         /// When somebody who never stops waiting is cut, and for what.
         fn run(&self) -> Option<(u64, Phase)> {
-            let start = Instant::now();
+            let mut layer = TimeoutLayer::new(());
+            for (limit, set) in self.limits.iter().zip(SETTERS) {
+                if let Some(limit) = limit {
+                    layer = set(layer, Duration::from_millis(*limit));
+                }
+            }
+            let plan = Plan::new(&layer.settings, &Limits::new(), None);
+            let plan = plan.expect("no deadline");
+            let (start, mut watch) = (plan.at(Span::ZERO)?, Watch::new(plan));
             let at = |ms| start + Duration::from_millis(ms);
-            let cut = |k: usize| {
-                self.limits[k].map(|limit| Cut {
-                    phase: TIMED[k],
-                    limit: Duration::from_millis(limit),
-                    neutral: false,
-                })
-            };
-            let first = cut(0).map(|cut| Alarm {
-                at: start + cut.limit,
-                cut,
-            });
-            let mut watch = Watch::new(&Plan {
-                end: None,
-                first,
-                head: None,
-                idle: cut(1),
-                silence: cut(2),
-                throughput: None,
-                pings: false,
-                idle_later: first.is_some(),
-                deadline: None,
-            });
             let (mut chunks, mut now, mut due) = (self.chunks.iter().peekable(), 0, None);
             loop {
                 // The body comes before the timer.

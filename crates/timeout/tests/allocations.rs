@@ -120,4 +120,14 @@ async fn a_limit_allocates_nothing_over_plain_and_no_more_than_its_box_and_timer
     assert_eq!(with_box - head, 1);
     // The timer, where the body is waited for at first.
     assert_eq!((chunks[0], chunks[1..].iter().sum()), (1, 0_usize));
+
+    // What ends with the head does not follow the body.
+    for layer in [
+        TimeoutLayer::new(Http),
+        TimeoutLayer::new(Http).headers(SECOND),
+    ] {
+        let tracked = TrackLayer::default().layer(service_fn(client));
+        let (at_head, chunks) = stream(layer.layer(tracked)).await;
+        assert_eq!((at_head, chunks.iter().sum::<usize>()), (head, 0));
+    }
 }

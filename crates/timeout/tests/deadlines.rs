@@ -172,11 +172,19 @@ async fn a_request_shortens_and_lengthens_its_limits_within_a_bound() {
         hung(layer(Limits::new()), patient(secs(100))).await.1,
         secs(10)
     );
+    // What all have anyhow is no more.
+    let low = layer(Limits::new().attempt(secs(5)));
+    assert_eq!(hung(low, patient(secs(8))).await.1, secs(8));
     // Another one, of which the layer knows nothing.
     let own = TimeoutLayer::new(carried())
         .per_request(Limits::new(), |_: &Ask| Limits::new().headers(secs(7)));
     let (refused, after) = hung(own, Ask::default()).await;
     assert_eq!((refused.reason(), after), (Reason::HeadersTimeout, secs(7)));
+    let own = TimeoutLayer::new(carried())
+        .per_request(Limits::new().attempt(secs(30)), |_: &Ask| {
+            Limits::new().attempt(secs(100))
+        });
+    assert_eq!(hung(own, Ask::default()).await.1, secs(30));
 }
 
 #[tokio::test(start_paused = true)]
@@ -194,6 +202,14 @@ async fn a_limit_that_a_request_made_too_short_says_nothing_of_the_endpoint() {
         let (refused, after) = hung(layer.clone(), patient(patience)).await;
         assert_eq!((refused.class(), after), (class, patience));
     }
+    // One that it made longer was too short before.
+    let layer = TimeoutLayer::new(carried())
+        .attempt(millis(10))
+        .per_request(Limits::new().attempt(secs(1)), |_: &Ask| {
+            Limits::new().attempt(millis(20))
+        });
+    let (refused, after) = hung(layer, Ask::default()).await;
+    assert_eq!((refused.class(), after), (Class::Unavailable, millis(20)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,38 +2,28 @@
 
 mod support;
 
-use std::num::NonZeroU32;
+use std::time::Duration;
 
-use buttress_core::{Class, Reason, Refused};
+use buttress_core::{Class, Plain, Reason, Refused};
 use buttress_http::{Http, TrackLayer};
-use buttress_timeout::{Throughput, TimeoutLayer};
+use buttress_timeout::{Limits, TimeoutLayer};
 use http::StatusCode;
 use http_body_util::BodyExt;
 use support::{
     millis, secs,
-    wire::{Colons, Script, Seen, Upstream, call, read, read_with, stream},
+    wire::{
+        Colons, Req, Seen, Upstream, call, call_within, drip, per_second, read, read_with, stream,
+        timeout,
+    },
 };
 use tokio::time::{Instant, sleep};
 
 const CONTENT_TIMEOUT: (Reason, Class) = (Reason::FirstContentTimeout, Class::Unavailable);
 const STALL: (Reason, Class) = (Reason::IdleTimeout, Class::Interrupted);
 
-fn timeout() -> TimeoutLayer<Http> {
-    TimeoutLayer::new(Http)
-}
-
-/// `line` at every multiple of `every` up to `last`.
-fn drip(line: &'static str, every: u64, last: u64) -> Script {
-    (1..=last / every).map(|n| (n * every, line)).collect()
-}
-
 fn phase(event: &str) -> String {
     let phase = event.strip_prefix("timeout.elapsed phase=").unwrap();
     phase.split(" limit=").next().unwrap().to_owned()
-}
-
-fn per_second(pieces: u32) -> Throughput {
-    Throughput::per_second(NonZeroU32::new(pieces).unwrap())
 }
 
 #[tokio::test(start_paused = true)]
@@ -60,6 +50,38 @@ async fn d1_an_attempt_covers_its_body_too() {
         read.cut(),
         Some((Reason::AttemptTimeout, Class::Interrupted))
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn d1_the_deadline_that_a_request_brings_covers_the_body() {
+    // With a limit beside it, and alone.
+    for layer in [timeout(), timeout().attempt(secs(60))] {
+        let seen = Seen::default();
+        let upstream = seen.upstream(drip("a", 3000, 60_000));
+        let response = call_within(Some(secs(10)), layer, upstream, &seen).await;
+        let read = read(response.unwrap().into_body()).await;
+        assert_eq!((read.text().as_str(), read.ended), ("aaa", millis(9995)));
+        assert_eq!(read.cut(), Some((Reason::TotalTimeout, Class::Interrupted)));
+        assert_eq!(seen.classes(), [Class::Interrupted]);
+        assert_eq!(
+            seen.events(),
+            ["timeout.elapsed phase=deadline limit=9.995s reason=call timed out class=interrupted"]
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_impatient_caller_says_nothing_of_a_stream_either() {
+    // As little before the first content as after it.
+    for script in [drip("a", 100, 2000), drip(":", 100, 2000)] {
+        let seen = Seen::default();
+        let upstream = seen.upstream(script);
+        let response = call_within(Some(millis(500)), timeout(), upstream, &seen).await;
+        let read = read(response.unwrap().into_body()).await;
+        assert_eq!(read.cut(), Some((Reason::TotalTimeout, Class::Cancelled)));
+        assert_eq!(read.ended, millis(495));
+        assert_eq!(seen.classes(), [Class::Cancelled]);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -120,6 +142,80 @@ async fn d2_a_response_that_peek_holds_back_runs_into_the_first_content_limit() 
             "timeout.elapsed phase=first content limit=10s reason=no first content in time class=unavailable"
         ]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn d2_inside_of_what_peeks_a_head_has_a_limit_of_its_own() {
+    let seen = Seen::default();
+    let upstream = |head| Upstream {
+        track: TrackLayer::new(Colons),
+        inner: TimeoutLayer::new(Plain).headers(secs(2)),
+        head,
+        ..seen.upstream(vec![(7000, "a"), (7000, ".")])
+    };
+    let layer = timeout().first_content(secs(10));
+    let start = Instant::now();
+    let error = call(layer.clone(), upstream(60_000), &seen)
+        .await
+        .unwrap_err();
+    let refused = Refused::find(&*error).unwrap();
+    assert_eq!(refused.reason(), Reason::HeadersTimeout);
+    assert_eq!(start.elapsed(), secs(2));
+    let response = call(layer, upstream(1500), &seen).await.unwrap();
+    assert_eq!(start.elapsed(), secs(2 + 7), "with the first content");
+    assert_eq!(read(response.into_body()).await.text(), "a");
+    assert_eq!(seen.classes(), [Class::Unavailable, Class::Success]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn d2_each_limit_has_a_value_for_a_request_and_a_bound_for_that() {
+    type Own = fn(TimeoutLayer<Http>, Duration) -> TimeoutLayer<Http>;
+    type Asked = fn(Limits, Duration) -> Limits;
+    // The last two, once content has begun.
+    let phases: [(&str, bool, Own, Asked); 6] = [
+        ("total", false, TimeoutLayer::total, Limits::total),
+        ("attempt", false, TimeoutLayer::attempt, Limits::attempt),
+        ("headers", false, TimeoutLayer::headers, Limits::headers),
+        (
+            "first content",
+            false,
+            TimeoutLayer::first_content,
+            Limits::first_content,
+        ),
+        ("idle", true, TimeoutLayer::idle, Limits::idle),
+        ("silence", true, TimeoutLayer::silence, Limits::silence),
+    ];
+    for (name, begun, own, asked) in phases {
+        let class = match begun {
+            true => Class::Interrupted,
+            false => Class::Unavailable,
+        };
+        for (wish, limit, class) in [
+            (millis(800), millis(800), Class::Cancelled),
+            (secs(4), secs(4), class),
+            (secs(16), secs(16), class),
+            (secs(600), secs(24), class),
+        ] {
+            let seen = Seen::default();
+            let layer = own(timeout(), secs(8))
+                .per_request(asked(Limits::new(), secs(24)), move |_: &Req| {
+                    asked(Limits::new(), wish)
+                });
+            let upstream = seen.upstream(vec![(0, "a")]);
+            let upstream = upstream.after(if begun { 0 } else { 60_000 });
+            let start = Instant::now();
+            if let Ok(response) = call(layer, upstream, &seen).await {
+                read(response.into_body()).await;
+            }
+            let took = start.elapsed();
+            assert!(took >= limit, "{name}: {took:?} for {limit:?}");
+            assert!(took <= limit * 9 / 8, "{name}: {took:?} for {limit:?}");
+            assert_eq!(seen.classes(), [class], "{name}: {wish:?}");
+            let events = seen.events();
+            assert_eq!(events.len(), 1);
+            assert_eq!(phase(&events[0]), name);
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -268,6 +364,23 @@ async fn without_a_limit_for_the_first_content_idle_is_that_limit() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn t6_a_limit_that_was_kept_wakes_nobody() {
+    let seen = Seen::default();
+    let script = vec![(1000, "a"), (60_000, "b"), (60_000, ".")];
+    let layer = timeout().first_content(secs(5));
+    let response = call(layer, seen.upstream(script), &seen).await.unwrap();
+    let mut body = response.into_body();
+    body.frame().await.unwrap().unwrap();
+    let mut next = tokio_test::task::spawn(body.frame());
+    assert!(next.poll().is_pending());
+    sleep(secs(30)).await;
+    assert!(!next.is_woken());
+    sleep(secs(30)).await;
+    assert!(next.is_woken());
+    assert!(next.poll().is_ready());
+}
+
+#[tokio::test(start_paused = true)]
 async fn d6_the_body_is_gone_when_its_time_is_up() {
     let seen = Seen::default();
     let layer = timeout().idle(secs(5));
@@ -312,11 +425,17 @@ async fn d7_zero_delivers_what_is_there_and_waits_for_nothing() {
         assert_eq!(read.cut().unwrap().0, Reason::IdleTimeout);
         assert_eq!(read.ended, secs(0));
     }
+    // Almost as little.
+    for nanos in [1, 7, 8, 1_000_000] {
+        let layer = timeout().idle(Duration::from_nanos(nanos));
+        let read = stream(layer, vec![(0, "a")], &seen).await;
+        assert_eq!((read.cut(), read.ended), (Some(STALL), millis(1)));
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn d7_a_time_that_no_clock_can_count_is_no_limit() {
-    let never = std::time::Duration::MAX;
+    let never = Duration::MAX;
     let layer = timeout()
         .total(never)
         .attempt(never)
@@ -340,104 +459,9 @@ async fn d7_a_time_that_no_clock_can_count_is_no_limit() {
 #[tokio::test(start_paused = true)]
 async fn an_endless_first_content_keeps_idle_to_what_comes_after() {
     let seen = Seen::default();
-    let layer = timeout()
-        .first_content(std::time::Duration::MAX)
-        .idle(secs(1));
+    let layer = timeout().first_content(Duration::MAX).idle(secs(1));
     let read = stream(layer, vec![(3_600_000, "a")], &seen).await;
     assert_eq!((read.cut(), read.ended), (Some(STALL), secs(3601)));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_drip_above_the_floor_is_delivered() {
-    let seen = Seen::default();
-    let layer = timeout().throughput(per_second(2));
-    let mut script = drip("a", 400, 120_000);
-    script.push((120_001, "."));
-    let read = stream(layer, script, &seen).await;
-    assert_eq!((read.cut, read.text().len()), (None, 300));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_drip_below_the_floor_is_cut_after_its_grace() {
-    let seen = Seen::default();
-    let layer = timeout().throughput(per_second(2).grace(secs(8)));
-    // The floor is not for what comes before the first content.
-    let mut script = drip(":", 1000, 30_000);
-    script.extend(
-        drip("a", 700, 120_000)
-            .iter()
-            .map(|(at, a)| (30_000 + at, *a)),
-    );
-    let read = stream(layer, script, &seen).await;
-    assert_eq!(read.cut(), Some((Reason::TooSlow, Class::Interrupted)));
-    let took = read.ended - millis(30_700);
-    assert!(took >= secs(8) && took <= secs(9), "{took:?}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_stream_that_slows_down_is_cut_a_grace_later() {
-    let seen = Seen::default();
-    let layer = timeout().throughput(per_second(2).grace(secs(8)));
-    let mut script = drip("a", 100, 60_000);
-    script.extend(
-        drip("a", 1000, 60_000)
-            .iter()
-            .map(|(at, a)| (60_000 + at, *a)),
-    );
-    let read = stream(layer, script, &seen).await;
-    assert_eq!(read.cut(), Some((Reason::TooSlow, Class::Interrupted)));
-    assert!(
-        read.ended >= secs(66) && read.ended <= secs(69),
-        "{:?}",
-        read.ended
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_pause_within_the_grace_is_made_up_for() {
-    let seen = Seen::default();
-    let layer = timeout().throughput(per_second(2).grace(secs(8)));
-    let mut script = drip("a", 100, 10_000);
-    script.extend(
-        drip("a", 100, 10_000)
-            .iter()
-            .map(|(at, a)| (16_000 + at, *a)),
-    );
-    script.push((26_001, "."));
-    let read = stream(layer, script, &seen).await;
-    assert_eq!((read.cut, read.text().len()), (None, 200));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_slow_consumer_is_not_too_slow_a_stream() {
-    let seen = Seen::default();
-    // Fifty a second arrive; whoever reads has one chunk of them in a quarter of a second.
-    let mut script = drip("a", 20, 20_000);
-    script.push((20_001, "."));
-    let upstream = Upstream {
-        merges: true,
-        ..seen.upstream(script)
-    };
-    let layer = timeout().throughput(per_second(10).grace(secs(2)));
-    let response = call(layer, upstream, &seen).await.unwrap();
-    let read = read_with(response.into_body(), millis(250)).await;
-    assert_eq!((read.cut, read.text().len()), (None, 1000));
-    assert!(read.chunks.len() < 200, "{}", read.chunks.len());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_reader_who_comes_late_to_a_stream_that_was_too_slow_is_told_so() {
-    let seen = Seen::default();
-    let layer = timeout().throughput(per_second(10).grace(secs(8)));
-    let response = call(layer, seen.upstream(vec![(0, "a")]), &seen).await;
-    let mut body = response.unwrap().into_body();
-    body.frame().await.unwrap().unwrap();
-    let waited = tokio::time::timeout(millis(1500), body.frame()).await;
-    assert!(waited.is_err(), "nothing has come by then");
-    sleep(secs(60)).await;
-    let late = read(body).await;
-    let cut = (Reason::TooSlow, Class::Interrupted);
-    assert_eq!((late.cut(), late.ended), (Some(cut), secs(0)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,15 +2,22 @@
 
 use std::{
     borrow::Cow,
+    error::Error,
     fmt::{self, Write as _},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    mem,
 };
 
-use buttress_core::{Class, Outcome, Report};
-use http::{HeaderValue, Method, StatusCode, request::Parts};
+use buttress_core::{CallInfo, Class, Ledger, Outcome, Refused};
+use http::{Extensions, HeaderValue, Method, StatusCode, request::Parts};
 use tokio::time::Instant;
 
-use crate::{callers::Caller, endpoint::Endpoint, fault::Fault, gateway::Id, log::Log};
+use crate::{
+    callers::Caller,
+    fault::Fault,
+    gateway::Id,
+    log::Log,
+    story::{Steps, Story},
+};
 
 /// What the log says of a request, whatever becomes of it.
 #[derive(Debug)]
@@ -28,19 +35,13 @@ pub(crate) struct Line {
 /// It goes where the reply goes, outside of its body, so that it knows what the caller got of it.
 #[derive(Debug)]
 pub(crate) struct Call {
-    endpoint: Arc<Endpoint>,
     line: Line,
     answered: Option<(StatusCode, HeaderValue)>,
-    heard: Heard,
+    story: Story,
+    /// What its attempts used that were given up.
+    ledger: Ledger,
     failed: Option<Class>,
 }
-
-/// Hears how a call went.
-///
-/// It is a [`Report`]: attached to the reply's body, it is told when that has ended, failed, or been
-/// dropped.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Heard(Arc<Mutex<Option<Outcome>>>);
 
 // ===== impl Line =====
 
@@ -95,20 +96,26 @@ impl Line {
 // ===== impl Call =====
 
 impl Call {
-    pub(crate) fn begin(endpoint: &Arc<Endpoint>, line: Line) -> Self {
-        endpoint.counters.begin();
+    pub(crate) fn begin(line: Line) -> Self {
         Self {
-            endpoint: endpoint.clone(),
             line,
             answered: None,
-            heard: Heard::default(),
+            story: Story::default(),
+            ledger: Ledger::new(),
             failed: None,
         }
     }
 
     /// What is to be told how it goes.
-    pub(crate) fn heard(&self) -> Heard {
-        self.heard.clone()
+    pub(crate) fn story(&self) -> &Story {
+        &self.story
+    }
+
+    /// Puts into the request what it carries from layer to layer.
+    pub(crate) fn carried_by(&self, request: &mut Extensions) {
+        let mut info = CallInfo::new();
+        info.ledger = Some(self.ledger.clone());
+        request.insert(info);
     }
 
     /// The caller is about to be told this, under this id.
@@ -125,14 +132,17 @@ impl Call {
 
     /// The caller has the head of a reply, and its body broke off. Whatever the part of it said that
     /// came: to the caller, it is a part.
-    pub(crate) const fn broke_off(&mut self) {
+    pub(crate) fn broke_off(&mut self, error: &(dyn Error + 'static)) {
         self.failed = Some(Class::Interrupted);
+        if let Some(refused) = Refused::find(error) {
+            self.story.steps().timed_out = Some(refused.reason());
+        }
     }
 
-    fn outcome(&self) -> Outcome {
-        let heard = self.heard.lock().take();
-        // Who hears nothing was dropped before there was anything to hear.
-        let outcome = heard.unwrap_or(Outcome::new(Class::Cancelled));
+    /// How it ended, with what all of its attempts used.
+    fn outcome(&self, steps: &Steps) -> Outcome {
+        let outcome = steps.outcome.unwrap_or(Outcome::new(Class::Cancelled));
+        let outcome = self.ledger.total(&outcome);
         match (self.failed, outcome.class) {
             (Some(class), Class::Success | Class::Unavailable | Class::Cancelled) => {
                 outcome.with_class(class)
@@ -144,11 +154,13 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        let outcome = self.outcome();
-        self.endpoint.counters.end(&outcome);
+        let steps = mem::take(&mut *self.story.steps());
+        let outcome = self.outcome(&steps);
         self.line.log.line(|out| {
             self.line.write(out);
-            word(out, " endpoint=", &self.endpoint.name);
+            if let Some(endpoint) = steps.endpoints.last() {
+                word(out, " endpoint=", endpoint);
+            }
             if let Some((status, _)) = &self.answered {
                 number(out, " status=", status.as_u16());
             }
@@ -158,6 +170,7 @@ impl Drop for Call {
                 number(out, " output=", usage.output);
             }
             number(out, " ms=", self.line.begun.elapsed().as_millis());
+            steps.write(out);
             if let Some((_, id)) = &self.answered {
                 quote(out, " id=", id.to_str().unwrap_or_default());
             }
@@ -165,17 +178,32 @@ impl Drop for Call {
     }
 }
 
-// ===== impl Heard =====
+// ===== impl Steps =====
 
-impl Heard {
-    fn lock(&self) -> MutexGuard<'_, Option<Outcome>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Report for Heard {
-    fn report(&mut self, outcome: &Outcome) {
-        *self.lock() = Some(*outcome);
+impl Steps {
+    /// What did not go well at once.
+    fn write(&self, out: &mut String) {
+        if let [before @ .., _] = &*self.endpoints
+            && !before.is_empty()
+        {
+            for (place, endpoint) in before.iter().enumerate() {
+                word(out, if place == 0 { " tried=" } else { "," }, endpoint);
+            }
+        }
+        if !self.failed.is_empty() {
+            number(out, " attempts=", self.attempts());
+            number(out, " waited_ms=", self.waited.as_millis());
+            for (place, class) in self.failed.iter().enumerate() {
+                word(
+                    out,
+                    if place == 0 { " after=" } else { "," },
+                    class.as_str(),
+                );
+            }
+        }
+        if let Some(reason) = self.timed_out {
+            quote(out, " timeout=", reason.as_str());
+        }
     }
 }
 

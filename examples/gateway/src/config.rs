@@ -5,17 +5,20 @@ mod date;
 mod fault;
 mod fields;
 mod file;
+mod layers;
 mod units;
 
 use std::{
     ffi::OsString,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    num::NonZeroU32,
     path::Path,
     time::Duration,
 };
 
 use buttress_http::client::Client;
-use buttress_llm::{Dialect, Secret};
+use buttress_llm::{Dialect, keys::Keys};
+use buttress_retry::{Budget, Exponential};
 
 pub(crate) use self::fault::Faults;
 use self::{check::Check, file::File};
@@ -30,6 +33,8 @@ pub(crate) struct Config {
     pub(crate) web: Web,
     pub(crate) callers: Callers,
     pub(crate) limits: Limits,
+    /// For a call with all of its attempts and waits.
+    pub(crate) total: Duration,
     pub(crate) endpoints: Vec<Endpoint>,
     pub(crate) routes: Vec<Route>,
     /// What is right, but perhaps not meant.
@@ -55,8 +60,34 @@ pub(crate) struct Endpoint {
     pub(crate) dialect: Dialect,
     pub(crate) client: Client,
     pub(crate) base_url: String,
-    pub(crate) key: Option<Secret>,
+    pub(crate) keys: Option<Keys>,
     pub(crate) models: Vec<String>,
+    pub(crate) retry: Retry,
+    pub(crate) timeouts: Timeouts,
+}
+
+/// How often an endpoint is asked for one call, and when.
+#[derive(Clone, Debug)]
+pub(crate) struct Retry {
+    /// The first counted.
+    pub(crate) attempts: NonZeroU32,
+    pub(crate) backoff: Exponential,
+    pub(crate) budget: Budget,
+}
+
+/// How long an endpoint may take.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Timeouts {
+    /// For a call with all of its attempts and waits.
+    pub(crate) total: Duration,
+    /// For one attempt.
+    pub(crate) attempt: Option<Duration>,
+    /// Until its first content.
+    pub(crate) first_content: Option<Duration>,
+    /// Between two pieces of content.
+    pub(crate) idle: Option<Duration>,
+    /// Without any sign of life.
+    pub(crate) silence: Option<Duration>,
 }
 
 /// Which calls go there.
@@ -107,6 +138,21 @@ impl Default for Limits {
             read: Duration::from_secs(30),
             drain: Duration::from_secs(30),
             connections: 8192,
+        }
+    }
+}
+
+// ===== impl Timeouts =====
+
+impl Default for Timeouts {
+    /// As long as the providers' own SDKs wait; and a stream that has begun is given up sooner.
+    fn default() -> Self {
+        Self {
+            total: Duration::from_secs(600),
+            attempt: None,
+            first_content: None,
+            idle: Some(Duration::from_secs(120)),
+            silence: None,
         }
     }
 }

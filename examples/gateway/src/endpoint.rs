@@ -1,22 +1,24 @@
-//! One endpoint: the stack of layers that every call to it passes, and the client at its bottom.
+//! One endpoint: its stacks of layers, and what a request needs to be one of its own.
 
-use std::future::poll_fn;
+use std::{sync::Arc, time::Duration};
 
-use buttress_http::{
-    BoxError, Judge, TrackLayer, TrackService,
-    client::{self, Client, ResponseBody},
+use buttress_http::{Http, IdempotentHttp, TrackLayer, client::ResponseBody};
+use buttress_llm::{
+    AnyPath, Dialect,
+    convert::{Conversion, ConvertError, Converted},
 };
-use buttress_llm::{AnyPath, Dialect, Secret, convert::Converted, strip_credentials};
+use buttress_timeout::{Timeout, TimeoutLayer};
 use bytes::Bytes;
-use http::{Extensions, HeaderValue, Request, header, request};
+use http::{HeaderValue, Request, Response, header, request};
 use http_body_util::Full;
-use tower::{Service, ServiceBuilder, util::MapErr};
+use tower::Layer;
 
 use crate::{
-    callers::Caller,
-    config,
-    fault::Fault,
+    adapt::{Judged, judged},
+    config::{self, Timeouts},
     headers::{is_callers, is_of_a_dialect, take_out},
+    journal::Journal,
+    stack::{Observer, Parts, Stack},
     stats::Counters,
     target::Targets,
 };
@@ -24,78 +26,73 @@ use crate::{
 /// Where calls go.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
-    pub(crate) name: String,
+    pub(crate) name: Arc<str>,
     pub(crate) dialect: Dialect,
     pub(crate) base_url: String,
     pub(crate) models: Vec<String>,
-    pub(crate) counters: Counters,
-    key: Option<Secret>,
+    pub(crate) counters: Arc<Counters>,
     targets: Targets,
-    chat: Stack<Dialect>,
-    other: Stack<AnyPath>,
+    pub(crate) chat: Chat,
+    pub(crate) other: Other,
 }
 
-/// The layers of a call, over the client.
-type Stack<J> = TrackService<MapErr<Client, fn(client::Error) -> BoxError>, J>;
+/// For replies of a model.
+pub(crate) type Chat = Stack<Dialect, Judged>;
 
-pub(crate) type Reply = http::Response<ReplyBody>;
+/// For any other call.
+pub(crate) type Other = Timeout<Http, Stack<AnyPath, IdempotentHttp>>;
+
+pub(crate) type Reply = Response<ReplyBody>;
 pub(crate) type ReplyBody = buttress_http::Body<ResponseBody>;
-
-/// Puts the stack together, outermost layer first.
-///
-/// Retry, circuit breaker, rate limit, concurrency, attempt metrics, timeouts and key rotation will
-/// stand above the line that tracks, in this order. What they refuse becomes a `BoxError`.
-fn stack<J: Judge + Clone>(track: TrackLayer<J>, client: Client) -> Stack<J> {
-    ServiceBuilder::new()
-        .layer(track)
-        .map_err(BoxError::from as fn(client::Error) -> BoxError)
-        .service(client)
-}
-
-async fn send<J: Judge + Clone>(
-    mut stack: Stack<J>,
-    request: Request<Full<Bytes>>,
-) -> Result<Reply, BoxError> {
-    poll_fn(|cx| Service::<Request<Full<Bytes>>>::poll_ready(&mut stack, cx)).await?;
-    stack.call(request).await
-}
 
 // ===== impl Endpoint =====
 
 impl Endpoint {
-    pub(crate) fn new(endpoint: config::Endpoint) -> Self {
+    pub(crate) fn new(endpoint: config::Endpoint, journal: &Journal) -> Self {
         let config::Endpoint {
             name,
             dialect,
             client,
             base_url,
-            key,
+            keys,
             models,
+            retry,
+            timeouts,
         } = endpoint;
+        let name: Arc<str> = name.into();
+        let counters = Arc::new(Counters::default());
+        let observer = Observer {
+            endpoint: name.clone(),
+            counters: counters.clone(),
+            journal: journal.clone(),
+        };
+        let parts = Parts {
+            credentials: observer.credentials(dialect, keys),
+            retry,
+            client,
+            observer,
+        };
+        let total = TimeoutLayer::new(Http).total(timeouts.total);
+        let total = total.on_event({
+            let observer = parts.observer.clone();
+            move |event| observer.timeout(event)
+        });
         Self {
             targets: Targets::new(dialect, &base_url),
-            // Nothing in this stack acts on a reply before its first content yet: so it is not held
-            // back until then.
-            chat: stack(TrackLayer::new(dialect).peek_bytes(0), client.clone()),
-            // What the content of other replies is, nobody knows: none of it is waited for.
-            other: stack(TrackLayer::new(AnyPath(dialect)).peek_bytes(0), client),
-            counters: Counters::default(),
+            chat: parts.stack(judged(), chat(&timeouts), TrackLayer::new(dialect)),
+            // What it does to ask twice, nobody knows; nor what the content of a reply is, so that
+            // none of it is waited for.
+            other: total.layer(parts.stack(
+                Http.idempotent_only(),
+                other(&timeouts),
+                TrackLayer::new(AnyPath(dialect)).peek_bytes(0),
+            )),
+            counters,
             name,
             dialect,
             base_url,
             models,
-            key,
         }
-    }
-
-    /// Sends a call for the dialect's own kind of text.
-    pub(crate) async fn chat(&self, request: Request<Full<Bytes>>) -> Result<Reply, BoxError> {
-        send(self.chat.clone(), request).await
-    }
-
-    /// Sends any other call.
-    pub(crate) async fn other(&self, request: Request<Full<Bytes>>) -> Result<Reply, BoxError> {
-        send(self.other.clone(), request).await
     }
 
     /// The request as it goes to this endpoint, from the head of the caller's.
@@ -105,11 +102,6 @@ impl Endpoint {
     }
 
     fn request_to(&self, mut head: request::Parts, body: Bytes) -> Request<Full<Bytes>> {
-        let caller = head.extensions.remove::<Caller>();
-        head.extensions = Extensions::new();
-        if let Some(caller) = caller {
-            head.extensions.insert(caller);
-        }
         let headers = &mut head.headers;
         // Host and length are the client's business.
         take_out(headers, is_callers);
@@ -118,22 +110,57 @@ impl Endpoint {
             header::ACCEPT_ENCODING,
             HeaderValue::from_static("identity"),
         );
-        match &self.key {
-            Some(key) => self.dialect.authorize(headers, key),
-            None => strip_credentials(headers),
-        }
         Request::from_parts(head, Full::new(body))
     }
 
-    /// The request in this endpoint's dialect, from the head of a caller who speaks another.
+    /// The request of a caller who speaks another dialect, in this endpoint's.
     pub(crate) fn converted(
         &self,
         mut head: request::Parts,
+        body: Bytes,
         model: &str,
-        converted: &Converted,
-    ) -> Result<Request<Full<Bytes>>, Fault> {
+        caller: Dialect,
+    ) -> Result<(Request<Full<Bytes>>, Converted), ConvertError> {
+        let converted = Conversion::new(caller, self.dialect).request(body)?;
         head.uri = self.targets.chat(model, converted.is_stream())?;
         take_out(&mut head.headers, is_of_a_dialect);
-        Ok(self.request_to(head, converted.body().clone()))
+        let request = self.request_to(head, converted.body().clone());
+        Ok((request, converted))
+    }
+}
+
+/// What one attempt may take that is answered with text as it comes.
+fn chat(timeouts: &Timeouts) -> TimeoutLayer<Http> {
+    let layer = attempt(timeouts);
+    let layer = or_none(layer, timeouts.first_content, TimeoutLayer::first_content);
+    or_none(layer, timeouts.idle, TimeoutLayer::idle)
+}
+
+/// What one may take of whose reply nobody knows what is content: its head comes instead of the
+/// first content, and any of its bytes instead of more.
+fn other(timeouts: &Timeouts) -> TimeoutLayer<Http> {
+    let layer = attempt(timeouts);
+    let layer = or_none(layer, timeouts.first_content, TimeoutLayer::headers);
+    or_none(
+        layer,
+        timeouts.silence.or(timeouts.idle),
+        TimeoutLayer::silence,
+    )
+}
+
+fn attempt(timeouts: &Timeouts) -> TimeoutLayer<Http> {
+    let layer = TimeoutLayer::new(Http);
+    let layer = or_none(layer, timeouts.attempt, TimeoutLayer::attempt);
+    or_none(layer, timeouts.silence, TimeoutLayer::silence)
+}
+
+fn or_none(
+    layer: TimeoutLayer<Http>,
+    limit: Option<Duration>,
+    set: fn(TimeoutLayer<Http>, Duration) -> TimeoutLayer<Http>,
+) -> TimeoutLayer<Http> {
+    match limit {
+        Some(limit) => set(layer, limit),
+        None => layer,
     }
 }

@@ -2,18 +2,27 @@
 
 use std::{
     fmt,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use axum::body::Body;
 use buttress_core::Refused;
-use buttress_http::{
-    BoxError, client::Kind, outcome_of_error, retry_after::whole_seconds, status_of_refusal,
-};
-use buttress_llm::{Dialect, ErrorReply, convert::ConvertError, request::PeekError};
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use buttress_http::{BoxError, client::Kind, outcome_of_error, status_of_refusal};
+use buttress_llm::{Dialect, ErrorReply, convert::ConvertError, request::PeekError, tell_retry};
+use http::{HeaderValue, Method, Response, StatusCode, header};
 
-use crate::{body::BodyFault, callers::KeyFault, config::Limits, gateway::Id, web::Foreign};
+use crate::{
+    adapt::{Unsaid, Worthless},
+    body::BodyFault,
+    callers::KeyFault,
+    config::Limits,
+    gateway::Id,
+    headers::ATTEMPTS,
+    web::Foreign,
+};
 
 /// What went wrong.
 #[derive(Debug)]
@@ -47,13 +56,12 @@ pub(crate) enum Fault {
     /// A route takes this model, but its endpoints speak only this other dialect.
     OtherDialect(String, Dialect),
     /// The endpoint of this name speaks another dialect, in which the request cannot be said.
-    Convert(String, ConvertError),
-    /// The endpoint of this name could not be reached, or broke off before it replied.
-    Endpoint(String, BoxError),
-    /// The endpoint of this name wants the call to go elsewhere.
-    Redirect(String, StatusCode),
-    /// The endpoint of this name says that all is well, and nothing else.
-    Empty(String, StatusCode),
+    Convert(Arc<str>, ConvertError),
+    /// The endpoint of this name could not be reached, or broke off before it replied, at the last
+    /// of so many attempts.
+    Endpoint(Arc<str>, BoxError, usize),
+    /// The endpoint of this name says that all is well, and gives no reply.
+    Worthless(Arc<str>, Worthless, StatusCode),
 }
 
 /// How many requests reached no endpoint, by reason.
@@ -78,11 +86,17 @@ const REASONS: [&str; 13] = [
     "not_convertible",
 ];
 
-const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
-
 // ===== impl Fault =====
 
 impl Fault {
+    /// No reply came from this endpoint, at the last of so many attempts.
+    pub(crate) fn of(endpoint: Arc<str>, error: BoxError, attempts: usize) -> Self {
+        match error.downcast::<Unsaid>() {
+            Ok(unsaid) => Self::Convert(unsaid.endpoint, unsaid.error),
+            Err(error) => Self::Endpoint(endpoint, error, attempts),
+        }
+    }
+
     /// Why it reached no endpoint, as one of [`TurnedAway`]'s reasons.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
@@ -99,7 +113,7 @@ impl Fault {
             Self::Model(_) => "unknown_model",
             Self::OtherDialect(..) => "other_dialect",
             Self::Convert(..) => "not_convertible",
-            Self::Endpoint(..) | Self::Redirect(..) | Self::Empty(..) => "endpoint",
+            Self::Endpoint(..) | Self::Worthless(..) => "endpoint",
         }
     }
 
@@ -120,17 +134,8 @@ impl Fault {
             | Self::Malformed(_)
             | Self::NoModel
             | Self::Convert(..) => StatusCode::BAD_REQUEST,
-            Self::Endpoint(_, error) => status_of(error),
-            Self::Redirect(..) | Self::Empty(..) => StatusCode::BAD_GATEWAY,
-        }
-    }
-
-    /// The status whose name the envelope bears. That a caller is slow is no server's fault, as which
-    /// OpenAI's dialect names every 408; Anthropic's names all 4xx that it does not list as here.
-    fn named(&self) -> StatusCode {
-        match self {
-            Self::Body(BodyFault::TooSlow, _) => StatusCode::BAD_REQUEST,
-            _ => self.status(),
+            Self::Endpoint(_, error, _) => status_of(error),
+            Self::Worthless(..) => StatusCode::BAD_GATEWAY,
         }
     }
 
@@ -159,7 +164,7 @@ impl Fault {
     /// The answer in this dialect's envelope, to the request of this id.
     pub(crate) fn answer(&self, dialect: Dialect, id: Id) -> Response<Body> {
         let (message, name) = (self.to_string(), id.to_string());
-        let mut error = ErrorReply::new(self.named(), &message);
+        let mut error = ErrorReply::new(self.status(), &message);
         if let Some(code) = self.code() {
             error = error.code(code);
         }
@@ -183,21 +188,13 @@ impl Fault {
                 let scheme = HeaderValue::from_static("Bearer");
                 headers.insert(header::WWW_AUTHENTICATE, scheme);
             }
-            Self::Endpoint(_, error) => {
-                let outcome = outcome_of_error(error);
-                let again = if outcome.again() { "true" } else { "false" };
-                headers.insert(SHOULD_RETRY, HeaderValue::from_static(again));
-                if let Some(wait) = outcome.retry_after {
-                    headers.insert(header::RETRY_AFTER, whole_seconds(wait).into());
+            Self::Endpoint(_, error, attempts) => {
+                if *attempts > 1 {
+                    headers.insert(ATTEMPTS, (*attempts).into());
                 }
+                tell_retry(headers, &outcome_of_error(error));
             }
-            Self::Redirect(..) => {
-                headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
-            }
-            // As any reply that cannot be understood.
-            Self::Empty(..) => {
-                headers.insert(SHOULD_RETRY, HeaderValue::from_static("true"));
-            }
+            Self::Worthless(_, why, _) => tell_retry(headers, &why.outcome()),
             _ => {}
         }
         answer
@@ -268,16 +265,20 @@ impl fmt::Display for Fault {
                 ConvertError::Unfit { .. } => write!(f, "endpoint `{endpoint}`: {error}"),
                 _ => error.fmt(f),
             },
-            Self::Endpoint(endpoint, error) => {
+            Self::Endpoint(endpoint, error, attempts) => {
                 write!(f, "endpoint `{endpoint}`: ")?;
                 match (Refused::find(&**error), Kind::of(&**error)) {
-                    (Some(refused), _) => refused.fmt(f),
+                    (Some(refused), _) => refused.fmt(f)?,
                     // Why it is not sent: of its own request, the caller may know all.
-                    (None, Kind::Request) => error.fmt(f),
-                    (None, kind) => kind.fmt(f),
+                    (None, Kind::Request) => error.fmt(f)?,
+                    (None, kind) => kind.fmt(f)?,
+                }
+                match attempts {
+                    0 | 1 => Ok(()),
+                    attempts => write!(f, ", at the last of {attempts} attempts"),
                 }
             }
-            Self::Redirect(endpoint, status) => {
+            Self::Worthless(endpoint, Worthless::Redirect, status) => {
                 let what = match status.is_redirection() {
                     true => "a redirect",
                     false => "an interim status",
@@ -288,7 +289,7 @@ impl fmt::Display for Fault {
                 )?;
                 f.write_str("its base_url may be wrong")
             }
-            Self::Empty(endpoint, status) => write!(
+            Self::Worthless(endpoint, Worthless::Empty, status) => write!(
                 f,
                 "endpoint `{endpoint}` answered with {status} and no body, expected a reply of the model"
             ),
@@ -342,10 +343,13 @@ mod tests {
     use http::{Method, StatusCode};
 
     use super::{Fault, REASONS, TurnedAway};
-    use crate::{body::BodyFault, callers::KeyFault, config::Limits, gateway::Ids, web::Foreign};
+    use crate::{
+        adapt::Worthless, body::BodyFault, callers::KeyFault, config::Limits, gateway::Ids,
+        web::Foreign,
+    };
 
     fn of(error: impl Into<BoxError>) -> Fault {
-        Fault::Endpoint("up".to_owned(), error.into())
+        Fault::Endpoint("up".into(), error.into(), 1)
     }
 
     #[test]
@@ -395,7 +399,7 @@ mod tests {
             Fault::Model(String::new()),
             Fault::OtherDialect(String::new(), Dialect::OpenAi),
             Fault::Convert(
-                String::new(),
+                "up".into(),
                 ConvertError::Syntax(Peek::new("{").unwrap_err()),
             ),
         ];
@@ -407,7 +411,7 @@ mod tests {
         let counts: Vec<_> = turned_away.counts().collect();
         assert_eq!(counts, REASONS.map(|reason| (reason, 1)));
         assert_eq!(
-            Fault::Redirect(String::new(), StatusCode::FOUND).reason(),
+            Fault::Worthless("up".into(), Worthless::Redirect, StatusCode::FOUND).reason(),
             "endpoint"
         );
     }

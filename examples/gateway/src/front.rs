@@ -1,33 +1,30 @@
 //! The way of a request: from a caller to an endpoint, and the way of its reply back.
 
-use std::{pin::Pin, sync::Arc};
+use std::{future::poll_fn, pin::Pin, sync::Arc};
 
 use axum::{body::Body, extract::State};
 use buttress_core::{Class, Completion, settle};
-use buttress_http::{Http, sse::is_event_stream};
-use buttress_llm::{
-    Dialect,
-    convert::{Conversion, Converted},
-    openai::UsageFilter,
-    request::Peek,
-};
+use buttress_http::{BoxError, sse::is_event_stream};
+use buttress_llm::{Dialect, request::Peek};
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header,
-    request::Parts,
+    Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version,
+    header, request::Parts,
 };
-use http_body::Body as _;
 use http_body_util::{Either, Full};
+use tower::Service;
 
 use crate::{
+    adapt::{Adapt, Asked, Question, Worthless, judged, worthless},
     body,
     call::{Call, Line},
     callers::Caller,
-    endpoint::{Endpoint, Reply, ReplyBody},
+    endpoint::{Other, Reply, ReplyBody},
     face::{self, Asks, Face},
     fault::{self, Fault},
     gateway::{Gateway, Id},
-    headers::{is_endpoints, take_out},
+    headers::{ATTEMPTS, is_endpoints, take_out},
+    route::Model,
     web,
     written::Written,
 };
@@ -36,14 +33,12 @@ use crate::{
 /// was made here.
 pub(crate) type Answer = Response<Either<Pin<Box<Written<ReplyBody>>>, Body>>;
 
-/// A request that an endpoint will be asked.
-struct Asked {
-    endpoint: Arc<Endpoint>,
+/// Who is asked, and what.
+struct Asking {
+    service: Either<Model, Adapt<Other>>,
+    /// Whom it concerns if nobody could be asked.
+    endpoint: Arc<str>,
     request: Request<Full<Bytes>>,
-    /// We asked for the usage of the stream, and the caller did not.
-    usage: bool,
-    /// The endpoint speaks another dialect than the caller.
-    converted: Option<Converted>,
 }
 
 /// Serves one call, whatever becomes of it.
@@ -143,14 +138,14 @@ where
     read.map_err(|fault| Fault::Body(fault, *limits))
 }
 
-/// Finds the endpoint that a request goes to, and makes it the endpoint's.
+/// Finds out who is asked.
 fn understand(
     gateway: &Gateway,
     face: Face,
-    head: Parts,
+    mut head: Parts,
     body: Bytes,
     line: &mut Line,
-) -> Result<Asked, Fault> {
+) -> Result<Asking, Fault> {
     let asked = Peek::new(body).map_err(Fault::Malformed)?;
 
     let model = asked.model().ok_or(match face.asks {
@@ -158,112 +153,97 @@ fn understand(
         Asks::Other => Fault::Nameless,
     })?;
     line.model(model);
-    let caller = head.extensions.get::<Caller>();
-    if caller.is_some_and(|caller| !caller.may_use(model)) {
+    let caller = head.extensions.remove::<Caller>();
+    if caller.as_ref().is_some_and(|caller| !caller.may_use(model)) {
         return Err(Fault::Forbidden(model.to_owned()));
     }
     let route = gateway
         .routes
         .find(model)
         .ok_or_else(|| Fault::Model(model.to_owned()))?;
-    let endpoint = match face.asks {
-        Asks::Reply => route.first(),
+    let service = match face.asks {
+        Asks::Reply => Either::Left(route.model().clone()),
         // What is no reply of a model stays in its dialect.
-        Asks::Other => (route.speaking(face.dialect))
-            .ok_or_else(|| Fault::OtherDialect(model.to_owned(), route.first().dialect))?,
+        Asks::Other => Either::Right(
+            (route.speaking(face.dialect))
+                .ok_or_else(|| Fault::OtherDialect(model.to_owned(), route.first().dialect))?,
+        ),
     };
-
-    // Every byte stays what it was, but for what truth needs.
-    let mut edit = asked.edit();
-    if let Some(name) = route.rename() {
-        edit = edit.model(name);
+    // What the connection knows of itself is nobody else's business.
+    head.extensions = Extensions::new();
+    if let Some(caller) = caller {
+        // For whatever layer wants to know.
+        head.extensions.insert(caller);
     }
-    if endpoint.dialect != face.dialect {
-        let way = Conversion::new(face.dialect, endpoint.dialect);
-        let name = endpoint.name.clone();
-        let converted =
-            (way.request(edit.finish())).map_err(|error| Fault::Convert(name, error))?;
-        let model = route.rename().unwrap_or(model);
-        return Ok(Asked {
-            request: endpoint.converted(head, model, &converted)?,
-            endpoint: endpoint.clone(),
-            usage: false,
-            converted: Some(converted),
-        });
-    }
-    // A chat's stream tells its usage only to those who ask.
-    let usage = face == Face::CHAT && asked.stream() && !asked.include_usage();
-    if usage {
-        edit = edit.include_usage();
-    }
-    Ok(Asked {
-        request: endpoint.request(head, edit.finish()),
-        endpoint: endpoint.clone(),
-        usage,
-        converted: None,
+    let body = asked.body().clone();
+    head.extensions.insert(Asked(Arc::new(Question {
+        face,
+        rename: route.rename().cloned(),
+        body: asked,
+    })));
+    Ok(Asking {
+        service,
+        endpoint: route.first().name.clone(),
+        request: Request::from_parts(head, Full::new(body)),
     })
 }
 
-/// Asks the endpoint, and follows its reply to the end.
-async fn ask(asked: Asked, face: Face, id: Id, line: Line) -> Result<Answer, Fault> {
-    let Asked {
+/// Asks, and follows the reply to its end.
+async fn ask(asking: Asking, face: Face, id: Id, line: Line) -> Result<Answer, Fault> {
+    let Asking {
+        service,
         endpoint,
-        request,
-        usage,
-        converted,
-    } = asked;
-    let mut call = Call::begin(&endpoint, line);
+        mut request,
+    } = asking;
+    let mut call = Call::begin(line);
+    call.carried_by(request.extensions_mut());
     // If nobody waits any more, this is dropped before the call.
-    let heard = Completion::new(call.heard());
-    let mut result = match face.asks {
-        Asks::Reply => endpoint.chat(request).await,
-        Asks::Other => endpoint.other(request).await,
+    let heard = Completion::new(call.story().clone());
+    let mut result = match service {
+        Either::Left(model) => call.story().follow(send(model, request)).await,
+        Either::Right(other) => call.story().follow(send(other, request)).await,
     };
-    let unfit = match &result {
-        Ok(reply) if !is_final(reply.status()) => Some(Fault::Redirect as fn(_, _) -> _),
-        Ok(reply) if face.asks == Asks::Reply && is_empty(reply) => Some(Fault::Empty as _),
-        _ => None,
+    let (endpoint, attempts) = {
+        let steps = call.story().steps();
+        let last = steps.endpoints.last().cloned();
+        (last.unwrap_or(endpoint), steps.attempts())
     };
-    if unfit.is_none()
-        && let Some(converted) = converted
-    {
-        result = match result {
-            Ok(reply) => Ok(converted.response(reply).await),
-            Err(error) => Err(error),
-        };
-    }
+    let worthless = match &result {
+        Ok(reply) => worthless(reply).filter(|why| {
+            // What is no reply of a model may say nothing.
+            face.asks == Asks::Reply || *why == Worthless::Redirect
+        }),
+        Err(_) => None,
+    };
     match &mut result {
-        Ok(_) if unfit.is_some() => call.answered(StatusCode::BAD_GATEWAY, || id.header()),
+        Ok(_) if worthless.is_some() => call.answered(StatusCode::BAD_GATEWAY, || id.header()),
         Ok(reply) => {
             let status = reply.status();
             let name = clean(reply.headers_mut(), face.dialect, id);
             call.answered(status, || name.clone());
+            if attempts > 1 {
+                reply.headers_mut().insert(ATTEMPTS, attempts.into());
+            }
         }
         Err(error) => call.answered(fault::status_of(error), || id.header()),
     }
-    if unfit.is_some() {
+    if worthless.is_some() {
         call.failed(Class::Unavailable);
     }
-    settle(&Http, &mut result, heard);
-    match (result, unfit) {
-        (Ok(reply), Some(fault)) => Err(fault(endpoint.name.clone(), reply.status())),
-        (Ok(reply), None) => Ok(passed_on(reply, usage, call)),
-        (Err(error), _) => Err(Fault::Endpoint(endpoint.name.clone(), error)),
+    settle(&judged(), &mut result, heard);
+    match (result, worthless) {
+        (Ok(reply), Some(why)) => Err(Fault::Worthless(endpoint, why, reply.status())),
+        (Ok(reply), None) => Ok(reply.map(|body| Either::Left(Box::pin(Written::new(body, call))))),
+        (Err(error), _) => Err(Fault::of(endpoint, error, attempts)),
     }
 }
 
-/// Whether a reply with this status is one to pass on: not a redirect, nor a switch of protocols.
-fn is_final(status: StatusCode) -> bool {
-    !status.is_redirection() && !status.is_informational()
-}
-
-/// Whether it is a success of which nothing comes.
-fn is_empty(reply: &Reply) -> bool {
-    let contentless = matches!(
-        reply.status(),
-        StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT
-    );
-    reply.status().is_success() && (contentless || reply.body().is_end_stream())
+async fn send<S>(mut service: S, request: Request<Full<Bytes>>) -> Result<Reply, BoxError>
+where
+    S: Service<Request<Full<Bytes>>, Response = Reply, Error = BoxError>,
+{
+    poll_fn(|cx| service.poll_ready(cx)).await?;
+    service.call(request).await
 }
 
 /// Makes the head of a reply one of ours, and says under which id the caller gets it.
@@ -277,18 +257,6 @@ fn clean(headers: &mut HeaderMap, dialect: Dialect, id: Id) -> &HeaderValue {
     headers
         .entry(dialect.request_id_header())
         .or_insert_with(|| id.header())
-}
-
-/// The reply for the caller, its body as it comes.
-fn passed_on(reply: Reply, usage: bool, call: Call) -> Answer {
-    let (mut head, body) = reply.into_parts();
-    if usage && is_event_stream(&head.headers) {
-        head.headers.remove(header::CONTENT_LENGTH);
-        let filtered = Body::new(Written::new(UsageFilter::new(body), call));
-        Response::from_parts(head, Either::Right(filtered))
-    } else {
-        Response::from_parts(head, Either::Left(Box::pin(Written::new(body, call))))
-    }
 }
 
 const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");

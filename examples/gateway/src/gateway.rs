@@ -17,6 +17,7 @@ use crate::{
     config::{Config, Limits},
     endpoint::Endpoint,
     fault::{Fault, TurnedAway},
+    journal::Journal,
     log::Log,
     models::Model,
     route::Routes,
@@ -32,6 +33,7 @@ pub(crate) struct Gateway {
     pub(crate) models: Vec<Model>,
     pub(crate) limits: Limits,
     pub(crate) log: Log,
+    pub(crate) journal: Journal,
     /// Whether the endpoints are simulated.
     pub(crate) simulated: bool,
     pub(crate) turned_away: TurnedAway,
@@ -60,19 +62,20 @@ pub(crate) struct Id {
 
 impl Gateway {
     pub(crate) fn new(config: Config, log: Log, simulated: bool) -> Self {
+        let journal = Journal::default();
         let endpoints: Vec<_> = config
             .endpoints
             .into_iter()
-            .map(Endpoint::new)
-            .map(Arc::new)
+            .map(|endpoint| Arc::new(Endpoint::new(endpoint, &journal)))
             .collect();
-        let routes = Routes::new(config.routes, &endpoints);
+        let routes = Routes::new(config.routes, &endpoints, config.total, &journal);
         Self {
             models: Model::all(&routes, &endpoints),
             routes,
             endpoints,
             limits: config.limits,
             log,
+            journal,
             simulated,
             turned_away: TurnedAway::default(),
             ids: Ids::new(),

@@ -2,6 +2,9 @@
 
 use http::{HeaderMap, HeaderName, header};
 
+/// Set on a reply for which it took more than one attempt: how many.
+pub(crate) const ATTEMPTS: HeaderName = HeaderName::from_static("x-gateway-attempts");
+
 /// Takes out what concerns one connection alone (RFC 9110, 7.6.1), what `Connection` names beside
 /// it, and what is unwanted besides.
 pub(crate) fn take_out(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {

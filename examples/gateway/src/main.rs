@@ -1,6 +1,7 @@
 //! An LLM gateway, composed of the Buttress crates. The README says how to use it, and in which
 //! order to read this.
 
+mod adapt;
 mod app;
 mod args;
 mod body;
@@ -14,6 +15,7 @@ mod fault;
 mod front;
 mod gateway;
 mod headers;
+mod journal;
 mod log;
 mod models;
 mod pages;
@@ -23,7 +25,9 @@ mod seldom;
 mod server;
 mod simulate;
 mod socket;
+mod stack;
 mod stats;
+mod story;
 mod target;
 mod upload;
 mod wall;

@@ -44,7 +44,7 @@ impl Model {
                 let endpoint = routes.find(id)?.first();
                 Some(Self {
                     id: id.to_owned(),
-                    owner: endpoint.name.clone(),
+                    owner: endpoint.name.to_string(),
                 })
             })
             .collect()
@@ -116,7 +116,14 @@ pub(crate) async fn one(
     match gateway.routes.find(&id).map(Route::first) {
         Some(endpoint) => {
             let owner = endpoint.name.clone();
-            Json(Model { id, owner }.shown(dialect)).into_response()
+            Json(
+                Model {
+                    id,
+                    owner: owner.to_string(),
+                }
+                .shown(dialect),
+            )
+            .into_response()
         }
         None => front::turn_away(&gateway, &head, &Fault::Model(id)),
     }

@@ -11,6 +11,7 @@ use axum::{
     extract::State,
     response::{Html, IntoResponse},
 };
+use buttress_core::Class;
 use http::{Request, Response, header};
 use serde_json::{Value, json};
 
@@ -47,29 +48,43 @@ pub(crate) async fn status(State(gateway): State<Arc<Gateway>>) -> impl IntoResp
         .iter()
         .map(|endpoint| shown(endpoint))
         .collect();
+    let events: Vec<Value> = (gateway.journal.last().into_iter())
+        .map(|(ago, endpoint, what)| {
+            json!({ "seconds_ago": ago.as_secs(), "endpoint": *endpoint, "what": what })
+        })
+        .collect();
     let status = json!({
         "simulated": gateway.simulated,
         "asks_for_key": !gateway.callers.is_empty(),
         "endpoints": endpoints,
+        "events": events,
     });
     ([(header::CACHE_CONTROL, "no-store")], Json(status))
 }
 
 fn shown(endpoint: &Endpoint) -> Value {
-    let ended = endpoint.counters.ended().filter(|(_, count)| *count > 0);
-    let ended: serde_json::Map<_, _> = ended
-        .map(|(class, count)| (class.to_string(), count.into()))
-        .collect();
-    let (input, output) = endpoint.counters.tokens();
+    let counters = &endpoint.counters;
+    let (input, output) = counters.tokens();
     json!({
-        "name": endpoint.name,
+        "name": *endpoint.name,
         "dialect": endpoint.dialect.as_str(),
         "base_url": endpoint.base_url,
         "models": endpoint.models,
-        "in_flight": endpoint.counters.in_flight(),
-        "ended": ended,
+        "in_flight": counters.in_flight(),
+        "ended": counted(counters.ended()),
+        "retried": counted(counters.retried()),
+        "waited_ms": u64::try_from(counters.waited().as_millis()).unwrap_or(u64::MAX),
+        "timed_out": counted(counters.timed_out()),
         "tokens": { "input": input, "output": output },
     })
+}
+
+/// What has happened at all, and how often.
+fn counted<T: ToString>(counts: impl Iterator<Item = (T, u64)>) -> serde_json::Map<String, Value> {
+    counts
+        .filter(|(_, count)| *count > 0)
+        .map(|(kind, count)| (kind.to_string(), count.into()))
+        .collect()
 }
 
 /// `/metrics`, in Prometheus' text format.
@@ -78,6 +93,9 @@ fn shown(endpoint: &Endpoint) -> Value {
 /// |---|---|---|
 /// | `gateway_calls_total` | `endpoint`, `class` | calls to an endpoint whose reply is over |
 /// | `gateway_calls_in_flight` | `endpoint` | calls that are not |
+/// | `gateway_retries_total` | `endpoint`, `class` | attempts after the first, by the class of the one before |
+/// | `gateway_retry_wait_seconds_total` | `endpoint` | what was waited before them |
+/// | `gateway_timeouts_total` | `endpoint`, `reason` | what took too long, and was ended |
 /// | `gateway_tokens_total` | `endpoint`, `kind` (`input`, `output`) | tokens that replies told of |
 /// | `gateway_turned_away_total` | `reason` | requests that reached no endpoint |
 pub(crate) async fn metrics(State(gateway): State<Arc<Gateway>>) -> impl IntoResponse {
@@ -131,6 +149,44 @@ fn write_metrics(out: &mut String, gateway: &Gateway) -> fmt::Result {
             "{name}{{endpoint=\"{endpoint}\"}} {}",
             counters.in_flight()
         )?;
+    }
+
+    let name = "gateway_retries_total";
+    head(
+        out,
+        name,
+        "counter",
+        "Attempts after the first, by the class of the one before.",
+    )?;
+    for (endpoint, counters) in endpoints() {
+        for (class, count) in counters.retried() {
+            if class.again() {
+                writeln!(
+                    out,
+                    "{name}{{endpoint=\"{endpoint}\",class=\"{class}\"}} {count}"
+                )?;
+            }
+        }
+    }
+
+    let name = "gateway_retry_wait_seconds_total";
+    head(out, name, "counter", "What was waited before them.")?;
+    for (endpoint, counters) in endpoints() {
+        let seconds = counters.waited().as_secs_f64();
+        writeln!(out, "{name}{{endpoint=\"{endpoint}\"}} {seconds}")?;
+    }
+
+    let name = "gateway_timeouts_total";
+    head(out, name, "counter", "What took too long, and was ended.")?;
+    for (endpoint, counters) in endpoints() {
+        for (reason, count) in counters.timed_out() {
+            if reason.class() == Class::Unavailable {
+                writeln!(
+                    out,
+                    "{name}{{endpoint=\"{endpoint}\",reason=\"{reason}\"}} {count}"
+                )?;
+            }
+        }
     }
 
     let name = "gateway_tokens_total";

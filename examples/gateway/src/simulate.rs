@@ -65,18 +65,21 @@ fn speech(request: &Request) -> String {
     )
 }
 
-/// One call after the other goes wrong in another way: of five, one is answered, and one begins well.
+/// One attempt after the other goes wrong in another way. A call that makes three of them is answered
+/// at its third, the next at its second, then one stalls in the middle, one is cut there, and one
+/// gives up.
 fn flaky() -> Reply {
-    let calls = AtomicUsize::new(0);
+    let attempts = AtomicUsize::new(0);
+    let well = |request: &Request| Reply::text(speech(request)).pace(PACE);
     Reply::with(
-        move |request| match calls.fetch_add(1, Ordering::Relaxed) % 5 {
-            0 => Reply::error(429).retry_after("2"),
+        move |request| match attempts.fetch_add(1, Ordering::Relaxed) % 10 {
+            0 => Reply::error(429).retry_after("1"),
             1 => Reply::error(503),
-            2 => Reply::error(500),
-            3 => Reply::text(speech(request)).pace(PACE),
-            _ => Reply::text(speech(request))
-                .pace(PACE)
-                .fault(Fault::Reset { after: 8 }),
+            3 => well(request).fault(Fault::Stall { after: 0 }),
+            5 => well(request).fault(Fault::Stall { after: 8 }),
+            6 => well(request).fault(Fault::Reset { after: 8 }),
+            7..=9 => Reply::error(500),
+            _ => well(request),
         },
     )
 }

@@ -1,14 +1,21 @@
-//! What is counted, until the metrics layer does it: calls by class, tokens, calls in flight.
+//! What is counted, until the metrics layer does it: calls by class, tokens, calls in flight, what
+//! was tried again and what took too long.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::{
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
 
-use buttress_core::{Class, Outcome};
+use buttress_core::{Class, Outcome, Reason};
 
 /// The calls to one endpoint.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     ended: [AtomicU64; Class::ALL.len()],
     in_flight: AtomicU64,
+    retried: [AtomicU64; Class::ALL.len()],
+    waited_ms: AtomicU64,
+    timed_out: [AtomicU64; Reason::ALL.len()],
     input: AtomicU64,
     output: AtomicU64,
 }
@@ -23,13 +30,39 @@ impl Counters {
     /// Once for each [`begin`](Self::begin).
     pub(crate) fn end(&self, outcome: &Outcome) {
         self.in_flight.fetch_sub(1, Relaxed);
-        if let Some(place) = Class::ALL.iter().position(|class| *class == outcome.class) {
-            self.ended[place].fetch_add(1, Relaxed);
-        }
+        count(&self.ended, &Class::ALL, outcome.class);
         if let Some(usage) = outcome.usage {
             self.input.fetch_add(usage.input, Relaxed);
             self.output.fetch_add(usage.output, Relaxed);
         }
+    }
+
+    /// Another attempt is made after one of this class, and after this wait.
+    pub(crate) fn retry(&self, class: Class, wait: Duration) {
+        count(&self.retried, &Class::ALL, class);
+        let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        self.waited_ms.fetch_add(wait, Relaxed);
+    }
+
+    pub(crate) fn timeout(&self, reason: Reason) {
+        count(&self.timed_out, &Reason::ALL, reason);
+    }
+
+    /// How many attempts were made anew, by the class of the one before.
+    pub(crate) fn retried(&self) -> impl Iterator<Item = (Class, u64)> {
+        let counts = self.retried.iter().map(|count| count.load(Relaxed));
+        Class::ALL.into_iter().zip(counts)
+    }
+
+    /// How long was waited before them, all together.
+    pub(crate) fn waited(&self) -> Duration {
+        Duration::from_millis(self.waited_ms.load(Relaxed))
+    }
+
+    /// How often something took too long, by what it was.
+    pub(crate) fn timed_out(&self) -> impl Iterator<Item = (Reason, u64)> {
+        let counts = self.timed_out.iter().map(|count| count.load(Relaxed));
+        Reason::ALL.into_iter().zip(counts)
     }
 
     pub(crate) fn in_flight(&self) -> u64 {
@@ -45,5 +78,11 @@ impl Counters {
     /// Tokens in and out, of all calls.
     pub(crate) fn tokens(&self) -> (u64, u64) {
         (self.input.load(Relaxed), self.output.load(Relaxed))
+    }
+}
+
+fn count<T: Copy + PartialEq, const N: usize>(counts: &[AtomicU64; N], kinds: &[T; N], kind: T) {
+    if let Some(place) = kinds.iter().position(|known| *known == kind) {
+        counts[place].fetch_add(1, Relaxed);
     }
 }

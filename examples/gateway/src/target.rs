@@ -1,9 +1,7 @@
 //! Where below its base URL an endpoint is asked.
 
-use buttress_llm::{Dialect, gemini::Target, strip_query_credentials};
+use buttress_llm::{Dialect, convert::ConvertError, gemini::Target, strip_query_credentials};
 use http::{Uri, uri::PathAndQuery};
-
-use crate::fault::Fault;
 
 /// Makes the path of an endpoint of a caller's path.
 ///
@@ -41,7 +39,7 @@ impl Targets {
     }
 
     /// Path and query for a reply of this model.
-    pub(crate) fn chat(&self, model: &str, stream: bool) -> Result<Uri, Fault> {
+    pub(crate) fn chat(&self, model: &str, stream: bool) -> Result<Uri, ConvertError> {
         if self.dialect != Dialect::Gemini {
             return Ok(self.main.1.clone().into());
         }
@@ -51,13 +49,17 @@ impl Targets {
             (false, false) => ("/v1beta", "generateContent"),
             (false, true) => ("/v1beta", "streamGenerateContent?alt=sse"),
         };
+        let wrong = || ConvertError::Invalid {
+            field: "model".to_owned(),
+            what: "cannot stand in a path, where Gemini has it".to_owned(),
+        };
         let any = format!("{version}/models/any:{method}").parse();
-        let any: Uri = any.map_err(|_| Fault::Model(model.to_owned()))?;
+        let any: Uri = any.map_err(|_| wrong())?;
         // Some have the name as the API lists it.
         let name = model.strip_prefix("models/").unwrap_or(model);
         Target::of(&any)
             .and_then(|target| target.renamed(name).ok())
-            .ok_or_else(|| Fault::Model(model.to_owned()))
+            .ok_or_else(wrong)
     }
 
     /// Path and query below the base URL, without a credential of the caller's.

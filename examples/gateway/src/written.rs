@@ -35,7 +35,10 @@ impl<B: Body> Written<B> {
     }
 }
 
-impl<B: Body<Data = Bytes>> Body for Written<B> {
+impl<B> Body for Written<B>
+where
+    B: Body<Data = Bytes, Error: std::error::Error + 'static>,
+{
     type Data = Bytes;
     type Error = B::Error;
 
@@ -49,7 +52,7 @@ impl<B: Body<Data = Bytes>> Body for Written<B> {
         }
         match ready!(this.inner.poll_frame(cx)) {
             Some(Err(failure)) => {
-                this.call.broke_off();
+                this.call.broke_off(&failure);
                 *this.failure = Some(failure);
                 cx.waker().wake_by_ref();
                 Poll::Pending

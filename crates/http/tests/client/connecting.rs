@@ -35,7 +35,7 @@ async fn a_name_that_does_not_exist_is_a_mistake_in_the_configuration() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_backlog_that_is_full_ends_in_the_connect_timeout() {
+async fn d2_a_backlog_that_is_full_ends_in_the_connect_timeout() {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let listener = socket.listen(1).unwrap();

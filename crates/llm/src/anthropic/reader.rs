@@ -71,12 +71,14 @@ impl Reader for AnthropicReader {
         }
         match event.kind {
             Some(What::BlockDelta) if event.filled => {
+                let repeatable = Repeatable {
+                    besides: event.besides,
+                    ..Repeatable::default()
+                };
                 return Ok(Said {
                     content: true,
-                    repeatable: Some(Repeatable {
-                        besides: event.besides,
-                        ..Repeatable::default()
-                    }),
+                    // What is told of tokens is told each time.
+                    repeatable: (!event.counts.any()).then_some(repeatable),
                 });
             }
             Some(What::MessageDelta) => self.last |= event.stop_reason && event.counts.any(),

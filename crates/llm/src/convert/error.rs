@@ -10,7 +10,7 @@ use crate::{
 
 /// Why a request or a reply could not be made one of another dialect.
 ///
-/// It names the member and quotes no value. For a request, [`Unfit`](ConvertError::Unfit) is a fact
+/// It names the member and quotes no value, but a number that is out of range. For a request, [`Unfit`](ConvertError::Unfit) is a fact
 /// about the endpoint, and another one may serve it; everything else is wrong anywhere, and the
 /// caller's 400.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +51,10 @@ pub(super) enum Wrong {
         expected: &'static str,
         kind: Kind,
     },
+    /// It is a number, but none of these.
+    Number {
+        expected: &'static str,
+    },
     /// The value is of this type, but none of these.
     Value {
         expected: &'static str,
@@ -69,6 +73,9 @@ pub(super) enum Wrong {
         why: &'static str,
     },
 }
+
+/// So much of a number is told.
+const NUMBER: usize = 24;
 
 /// The longest name of a field that is told.
 const FIELD: usize = 256;
@@ -139,6 +146,10 @@ impl Fault {
             Wrong::Type { expected, kind } => {
                 invalid(format!("must be {expected}, but is {}", kind.as_str()))
             }
+            Wrong::Number { expected } => {
+                let found = number_at(text, self.at);
+                invalid(format!("must be {expected}, but is {found}"))
+            }
             Wrong::Value { expected } => invalid(format!("must be {expected}")),
             Wrong::Missing { member } => invalid(format!("must have `{member}`")),
             Wrong::Twice => invalid("comes a second time".to_owned()),
@@ -150,6 +161,14 @@ impl Fault {
             },
         }
     }
+}
+
+/// The number that stands at `at`, or so much of it as anybody wants to see.
+fn number_at(text: &str, at: usize) -> &str {
+    let number = text.get(at..).unwrap_or_default();
+    let ends = |byte: &u8| !matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
+    let end = number.bytes().position(|byte| ends(&byte));
+    &number[..end.unwrap_or(number.len()).min(NUMBER)]
 }
 
 /// The name of the value that stands at `at`, as in `messages[2].content`. Empty for the outermost.

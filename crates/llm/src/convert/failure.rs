@@ -10,14 +10,19 @@ use crate::{Dialect, ErrorBody, ErrorReply};
 pub(super) const UNNAMED: &str = "the endpoint told of an error, and not of which";
 
 /// The body of a reply with this status. `None`: nothing in the endpoint's looked like an error.
-/// `otherwise` is the message, if it has none.
+/// `otherwise` is the message, if it has none, and `id` that of the request in the headers.
 pub(super) fn body(
     error: Option<&ErrorBody>,
     otherwise: &str,
     status: StatusCode,
+    id: Option<&str>,
     to: Dialect,
 ) -> Bytes {
-    reply(error, otherwise, status).json(to)
+    let mut reply = reply(error, otherwise, status);
+    if let Some(id) = error.and_then(ErrorBody::request_id).or(id) {
+        reply = reply.request_id(id);
+    }
+    reply.json(to)
 }
 
 /// The event for the error in this envelope, in the middle of a stream.
@@ -47,8 +52,11 @@ fn reply<'a>(
         message => message,
     };
     let mut reply = ErrorReply::new(status, message);
-    // The type is made of the status, which says less than that of the endpoint.
-    if let Some(code) = error.code().or(error.kind()) {
+    // The type is made of the status, which says less than that of the endpoint. A code that is a
+    // number mostly is the status once more.
+    let is_word = |code: &&str| !code.bytes().all(|byte| byte.is_ascii_digit());
+    let code = error.code().filter(is_word);
+    if let Some(code) = code.or(error.kind()).or(error.code()) {
         reply = reply.code(code);
     }
     if let Some(id) = error.request_id() {

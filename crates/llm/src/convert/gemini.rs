@@ -5,7 +5,6 @@ mod events;
 mod finish;
 mod logprobs;
 mod media;
-mod own;
 mod part;
 mod reply;
 mod request;

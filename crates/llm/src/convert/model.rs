@@ -43,13 +43,13 @@ pub(super) struct Request<'a> {
     /// How many of the likeliest tokens to tell. OpenAI's `logprobs: true` alone is 0.
     pub(super) logprobs: Option<Raw<'a>>,
     /// What only the dialect that it was read from knows.
-    pub(super) own: Vec<Own<'a>>,
+    pub(super) own: Vec<Own>,
 }
 
 /// Something that only the dialect that it was read from knows.
-#[derive(Debug)]
-pub(super) struct Own<'a> {
-    pub(super) value: Raw<'a>,
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Own {
+    pub(super) at: usize,
     pub(super) weight: Weight,
 }
 

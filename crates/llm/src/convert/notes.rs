@@ -42,11 +42,11 @@ impl Notes {
     }
 
     /// What only the dialect of the caller knows.
-    pub(super) fn own(&mut self, own: &[Own<'_>]) {
-        for Own { value, weight } in own {
+    pub(super) fn own(&mut self, own: &[Own]) {
+        for Own { at, weight } in own {
             match weight {
-                Weight::Hint => self.leave_out(value.at()),
-                Weight::Matters => self.unfit(value.at(), "it has no such member"),
+                Weight::Hint => self.leave_out(*at),
+                Weight::Matters => self.unfit(*at, "it has no such member"),
             }
         }
     }

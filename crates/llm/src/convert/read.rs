@@ -17,7 +17,18 @@ pub(super) struct Reader<'a> {
     text: &'a str,
     json: Cursor<'a>,
     names: Names,
+    /// The names in the objects that are open, each after those of the one that it is in.
+    seen: Vec<Cow<'a, [u8]>>,
     wrong: Option<Fault>,
+}
+
+/// Which numbers a member may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Numbers {
+    name: &'static str,
+    whole: bool,
+    least: f64,
+    most: f64,
 }
 
 /// What a name that comes twice in an object means.
@@ -29,6 +40,36 @@ pub(super) enum Names {
     Any,
 }
 
+// ===== impl Numbers =====
+
+impl Numbers {
+    pub(super) const ANY: Self = Self::range("a number", f64::NEG_INFINITY, f64::INFINITY);
+    pub(super) const COUNT: Self = Self::whole("a whole number of 0 or more", 0.0);
+    pub(super) const SOME: Self = Self::whole("a whole number of 1 or more", 1.0);
+    pub(super) const WHOLE: Self = Self::whole("a whole number", f64::MIN);
+    pub(super) const UP_TO_1: Self = Self::range("a number from 0 to 1", 0.0, 1.0);
+    pub(super) const UP_TO_2: Self = Self::range("a number from 0 to 2", 0.0, 2.0);
+    pub(super) const PENALTY: Self = Self::range("a number from -2 to 2", -2.0, 2.0);
+
+    const fn whole(name: &'static str, least: f64) -> Self {
+        Self {
+            name,
+            whole: true,
+            least,
+            most: f64::MAX,
+        }
+    }
+
+    const fn range(name: &'static str, least: f64, most: f64) -> Self {
+        Self {
+            name,
+            whole: false,
+            least,
+            most,
+        }
+    }
+}
+
 // ===== impl Reader =====
 
 impl<'a> Reader<'a> {
@@ -37,6 +78,7 @@ impl<'a> Reader<'a> {
             text,
             json: Cursor::new(text.as_bytes(), Strings::Strict),
             names,
+            seen: Vec::new(),
             wrong: None,
         }
     }
@@ -100,24 +142,26 @@ impl<'a> Reader<'a> {
         if !self.is(Kind::Object, "an object") {
             return;
         }
-        let mut seen: Vec<Cow<'a, [u8]>> = Vec::new();
+        let outside = self.seen.len();
         let mut items = self.json.object();
         while let Some(name) = self.json.member_decoded(&mut items) {
             let name = named(name);
             let at = self.at();
             if self.names == Names::Once {
+                let seen = &self.seen[outside..];
                 // Past the bound it is a fault already, and none is compared with all before it.
                 if seen.len() == MOST_MEMBERS {
                     self.fail(at, Wrong::TooMany);
                 } else if seen.contains(&name) {
                     self.fail(at, Wrong::Twice);
                 } else {
-                    seen.push(name.clone());
+                    self.seen.push(name.clone());
                 }
             }
             // The text is UTF-8, and names end at quotes.
             member(self, std::str::from_utf8(&name).unwrap_or_default());
         }
+        self.seen.truncate(outside);
     }
 
     /// The string that the object which comes next has by this name, without taking anything. `None`:
@@ -189,34 +233,36 @@ impl<'a> Reader<'a> {
         (!self.null()).then(|| self.text())
     }
 
-    /// Takes any number.
-    pub(super) fn number(&mut self) -> Raw<'a> {
-        if !self.is(Kind::Number, "a number") {
+    /// Takes a number that is one of these, as it stands.
+    pub(super) fn number(&mut self, numbers: Numbers) -> Raw<'a> {
+        if !self.is(Kind::Number, numbers.name) {
             return Raw::default();
         }
-        self.raw()
+        let number = self.raw();
+        let value: f64 = number.written().parse().unwrap_or(f64::NAN);
+        let fits = (numbers.least..=numbers.most).contains(&value);
+        // The next number to one that is too large for that is whole.
+        if !fits || (numbers.whole && value.fract() != 0.0) {
+            let expected = numbers.name;
+            self.fail(number.at(), Wrong::Number { expected });
+        }
+        number
     }
 
-    /// Takes any number or `null`.
-    pub(super) fn number_or_null(&mut self) -> Option<Raw<'a>> {
-        (!self.null()).then(|| self.number())
+    /// Takes such a number or `null`.
+    pub(super) fn number_or_null(&mut self, numbers: Numbers) -> Option<Raw<'a>> {
+        (!self.null()).then(|| self.number(numbers))
     }
 
     /// Takes a whole number that is not below zero.
     pub(super) fn count(&mut self) -> u64 {
         let at = self.at();
-        if !self.is(Kind::Number, "a whole number") {
+        if !self.is(Kind::Number, Numbers::COUNT.name) {
             return 0;
         }
         self.json.number().unwrap_or_else(|| {
-            let kind = Kind::Number;
-            self.fail(
-                at,
-                Wrong::Type {
-                    expected: "a whole number of 0 or more",
-                    kind,
-                },
-            );
+            let expected = Numbers::COUNT.name;
+            self.fail(at, Wrong::Number { expected });
             0
         })
     }

@@ -3,21 +3,21 @@
 use std::time::UNIX_EPOCH;
 
 use buttress_core::{Class, Outcome};
-use buttress_http::{Body, Tracked, retry_after::whole_seconds, sse::is_event_stream};
+use buttress_http::{Body, Tracked, sse::is_event_stream};
 use bytes::{Bytes, BytesMut};
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
-    header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, ETAG, RETRY_AFTER},
+    HeaderMap, HeaderValue, Response, StatusCode,
+    header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, ETAG},
     response::Parts,
 };
 use http_body_util::{BodyExt, Full};
 
 use super::{
-    Converted,
+    ConvertError, Converted,
     body::Events,
     failure::{self, UNNAMED},
 };
-use crate::{ErrorBody, ErrorReply};
+use crate::{Dialect, ErrorBody, tell_retry};
 
 /// The longest reply that is converted whole.
 const LONGEST: usize = 32 << 20;
@@ -25,7 +25,8 @@ const LONGEST: usize = 32 << 20;
 /// The longest error that is.
 const LONGEST_ERROR: usize = 64 << 10;
 
-const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+const JSON: &str = "application/json";
+const EVENT_STREAM: &str = "text/event-stream";
 
 /// Why there is nothing to convert.
 enum Unread {
@@ -43,7 +44,9 @@ impl Converted {
     /// What failed keeps its status, and its error is told in the caller's envelope, as far as it could be
     /// read; the wait that only the endpoint's body told of becomes a `retry-after`. An error that came as
     /// a success has the status of what it means. What is no reply in the endpoint's dialect
-    /// becomes a 502. What was attached to the body before sees the endpoint's reply; what is attached
+    /// becomes a 502. A whole reply to a request for a stream becomes that stream: the SDKs find no
+    /// event in anything else, and tell nobody; whether a stream was asked for is known of the dialects
+    /// that say so in the request ([`is_stream`](Converted::is_stream)). What was attached to the body before sees the endpoint's reply; what is attached
     /// later is told the same, once the converted one was delivered.
     pub async fn response<B>(mut self, response: Response<Body<B>>) -> Response<Body<B>>
     where
@@ -73,9 +76,13 @@ impl Converted {
         };
         let read = collect(&mut body, longest).await;
         let seen = body.seen();
+        let mut kind = JSON;
         let read = match read {
-            Ok(read) if head.status.is_success() => match self.reply(&read) {
-                Ok(reply) => Ok(reply),
+            Ok(read) if head.status.is_success() => match self.whole(&read) {
+                Ok(reply) => {
+                    kind = if self.stream { EVENT_STREAM } else { JSON };
+                    Ok(reply)
+                }
                 Err(_) => match ErrorBody::read(self.way.endpoint, &read) {
                     Some(error) if seen.class != Class::Success && !error.message().is_empty() => {
                         head.status = status(seen.class);
@@ -91,12 +98,12 @@ impl Converted {
             // What failed did so with its status, however much of the reason arrived.
             Err(unread) if !head.status.is_success() => {
                 let data = self.error(&mut head, None, unread.of_error(), &seen);
-                set_json(&mut head.headers);
+                set_type(&mut head.headers, kind);
                 return Response::from_parts(head, Body::ended(data, seen));
             }
             Err(unread) => Err(unread),
         };
-        set_json(&mut head.headers);
+        set_type(&mut head.headers, kind);
         match read {
             Ok(data) => {
                 // It is over; what it told goes on in the link.
@@ -105,26 +112,34 @@ impl Converted {
             }
             Err(unread) => {
                 head.status = StatusCode::BAD_GATEWAY;
-                let data = ErrorReply::new(head.status, unread.message()).json(self.way.caller);
                 let outcome = match seen.class {
                     Class::Success => seen.with_class(Class::Unavailable),
                     _ => seen,
                 };
+                let data = self.error(&mut head, None, unread.message(), &outcome);
                 Response::from_parts(head, Body::ended(data, outcome))
             }
         }
     }
 
-    /// Puts the id of the request where the caller's SDK looks for it.
+    /// Makes a whole reply what the caller asked for.
+    fn whole(&self, reply: &[u8]) -> Result<Bytes, ConvertError> {
+        if self.stream {
+            self.reply_in_stream(reply)
+        } else {
+            self.reply(reply)
+        }
+    }
+
+    /// Puts the id of the request where the caller's SDK looks for it, and takes out what would be
+    /// one in the dialect of another.
     fn rename_id(&self, head: &mut HeaderMap) {
-        let (from, to) = (
-            self.way.endpoint.request_id_header(),
-            self.way.caller.request_id_header(),
-        );
-        if from != to
-            && let Some(id) = head.remove(from)
-        {
-            head.insert(to, id);
+        let id = head.remove(self.way.endpoint.request_id_header());
+        for dialect in Dialect::ALL {
+            head.remove(dialect.request_id_header());
+        }
+        if let Some(id) = id {
+            head.insert(self.way.caller.request_id_header(), id);
         }
     }
 
@@ -137,19 +152,12 @@ impl Converted {
         otherwise: &str,
         seen: &Outcome,
     ) -> Bytes {
-        let (head, status) = (&mut head.headers, head.status);
-        if let Some(wait) = seen.retry_after
-            && !head.contains_key(RETRY_AFTER)
-        {
-            head.insert(RETRY_AFTER, whole_seconds(wait).into());
-        }
         // The caller's SDK does not know what the endpoint's words mean: `insufficient_quota` in a 429,
         // for one, is not to be asked again.
-        if !head.contains_key(X_SHOULD_RETRY) {
-            let again = if seen.again() { "true" } else { "false" };
-            head.insert(X_SHOULD_RETRY, HeaderValue::from_static(again));
-        }
-        failure::body(error, otherwise, status, self.way.caller)
+        tell_retry(&mut head.headers, seen);
+        let id = head.headers.get(self.way.caller.request_id_header());
+        let id = id.and_then(|id| id.to_str().ok());
+        failure::body(error, otherwise, head.status, id, self.way.caller)
     }
 }
 
@@ -209,9 +217,9 @@ const fn status(class: Class) -> StatusCode {
     }
 }
 
-/// What is written here is JSON, whatever came.
-fn set_json(headers: &mut HeaderMap) {
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+/// What is written here is of this type, whatever came.
+fn set_type(headers: &mut HeaderMap, kind: &'static str) {
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.remove(CONTENT_ENCODING);
 }
 

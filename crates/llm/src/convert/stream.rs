@@ -51,8 +51,9 @@ enum Upstream {
     Gemini(gemini::EventReader),
 }
 
+/// What writes the events of a stream to the caller.
 #[derive(Debug)]
-enum Downstream {
+pub(super) enum Downstream {
     OpenAi(openai::EventWriter),
     Anthropic(anthropic::EventWriter),
     Gemini(gemini::EventWriter),
@@ -214,7 +215,7 @@ impl Upstream {
 // ===== impl Downstream =====
 
 impl Downstream {
-    fn new(dialect: Dialect, context: Context) -> Self {
+    pub(super) fn new(dialect: Dialect, context: Context) -> Self {
         match dialect {
             Dialect::OpenAi => Self::OpenAi(openai::EventWriter::new(context)),
             Dialect::Anthropic => Self::Anthropic(anthropic::EventWriter::new(context)),
@@ -222,7 +223,7 @@ impl Downstream {
         }
     }
 
-    fn write(&mut self, event: Event<'_>, out: &mut BytesMut) {
+    pub(super) fn write(&mut self, event: Event<'_>, out: &mut BytesMut) {
         match self {
             Self::OpenAi(writer) => writer.write(event, out),
             Self::Anthropic(writer) => writer.write(event, out),

@@ -100,9 +100,12 @@ impl ErrorBody {
             wait: words.wait().filter(|_| !words.daily_quota()),
             status: status.filter(|status| class_of_status(*status) != Class::Success),
             kind: kind.map(|kind| bounded(kind, NAME)),
-            code: code
-                .map(|code| bounded(code, NAME))
-                .or_else(|| Some(bounded(&error.get("code")?.as_u64()?.to_string(), NAME))),
+            code: code.map(|code| bounded(code, NAME)).or_else(|| {
+                // Gemini's number is the status, which has a name.
+                let named = dialect == Dialect::Gemini && kind.is_some();
+                let number = error.get("code").filter(|_| !named)?.as_u64()?;
+                Some(number.to_string())
+            }),
             message: bounded(words.message, MESSAGE),
             request_id: id(root).or_else(|| id(error)),
         })

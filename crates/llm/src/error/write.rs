@@ -28,7 +28,7 @@ use crate::{Dialect, json::quote};
 /// );
 /// assert_eq!(
 ///     error.json(Dialect::Anthropic),
-///     r#"{"type":"error","error":{"type":"not_found_error","message":"no route for this model"}}"#
+///     r#"{"type":"error","error":{"type":"not_found_error","message":"no route for this model"},"request_id":null}"#
 /// );
 /// ```
 #[derive(Clone, Copy)]
@@ -72,7 +72,7 @@ impl<'a> ErrorReply<'a> {
     }
 
     /// The id of the request: Anthropic's `request_id`. The others have no place for it. Default:
-    /// none.
+    /// none, which is `null` there.
     #[must_use]
     pub const fn request_id(mut self, id: &'a str) -> Self {
         self.request_id = Some(id);
@@ -92,10 +92,10 @@ impl<'a> ErrorReply<'a> {
                 )
             }
             Dialect::Anthropic => {
-                let id = self
-                    .request_id
-                    .map_or_else(String::new, |id| format!(r#","request_id":{}"#, quote(id)));
-                format!(r#"{{"type":"error","error":{{"type":"{kind}","message":{message}}}{id}}}"#)
+                let id = or_null(self.request_id);
+                format!(
+                    r#"{{"type":"error","error":{{"type":"{kind}","message":{message}}},"request_id":{id}}}"#
+                )
             }
             Dialect::Gemini => {
                 let status = self.status.as_u16();
@@ -114,7 +114,7 @@ impl<'a> ErrorReply<'a> {
     }
 
     /// The envelope as an event, for a stream that has begun: there the status of the reply was
-    /// told already.
+    /// told already, and the request has come, so that a 408 is a 504.
     ///
     /// ```
     /// use buttress_llm::{Dialect, ErrorReply};
@@ -123,17 +123,21 @@ impl<'a> ErrorReply<'a> {
     /// let error = ErrorReply::new(StatusCode::SERVICE_UNAVAILABLE, "cut off");
     /// assert_eq!(
     ///     error.event(Dialect::Anthropic),
-    ///     "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"api_error\",\"message\":\"cut off\"}}\n\n"
+    ///     "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"api_error\",\"message\":\"cut off\"},\"request_id\":null}\n\n"
     /// );
     /// ```
     #[must_use]
     pub fn event(&self, dialect: Dialect) -> Bytes {
+        let mut said = *self;
+        if said.status == StatusCode::REQUEST_TIMEOUT {
+            said.status = StatusCode::GATEWAY_TIMEOUT;
+        }
         // Escaped as JSON is, it has one line.
         let kind: &[u8] = match dialect {
             Dialect::Anthropic => b"event: error\n",
             Dialect::OpenAi | Dialect::Gemini => b"",
         };
-        [kind, b"data: ", &self.json(dialect), b"\n\n"]
+        [kind, b"data: ", &said.json(dialect), b"\n\n"]
             .concat()
             .into()
     }
@@ -152,7 +156,8 @@ fn or_null(text: Option<&str>) -> String {
     text.map_or_else(|| "null".to_owned(), quote)
 }
 
-/// What a dialect calls an error of this status.
+/// What a dialect calls an error of this status. That a request is too slow to come (408) is its
+/// caller's fault and no server's.
 fn kind(dialect: Dialect, status: StatusCode) -> &'static str {
     let status = status.as_u16();
     match dialect {
@@ -160,7 +165,7 @@ fn kind(dialect: Dialect, status: StatusCode) -> &'static str {
             401 | 407 => "authentication_error",
             402 => "insufficient_quota",
             403 => "permission_error",
-            408 | 409 | 425 => "server_error",
+            409 | 425 => "server_error",
             429 => "rate_limit_error",
             400..=499 => "invalid_request_error",
             _ => "server_error",
@@ -170,7 +175,7 @@ fn kind(dialect: Dialect, status: StatusCode) -> &'static str {
             402 => "billing_error",
             403 => "permission_error",
             404 | 405 | 410 | 421 | 501 | 505 => "not_found_error",
-            408 | 504 => "timeout_error",
+            504 => "timeout_error",
             409 | 425 => "api_error",
             413 => "request_too_large",
             429 => "rate_limit_error",
@@ -218,6 +223,9 @@ mod tests {
                 );
                 assert_eq!(error.message(), "a \"message\"\\n");
                 // In a stream there is no status to tell the rest of them apart.
+                let event = reply.event(dialect);
+                let data = memchr::memmem::find(&event, b"data: ").unwrap() + 6;
+                let error = ErrorBody::read(dialect, &event[data..]).unwrap();
                 let in_stream = match (dialect, class) {
                     (Dialect::OpenAi, Class::Unfit) if status.is_server_error() => {
                         Class::Unavailable
@@ -227,6 +235,34 @@ mod tests {
                 };
                 assert_eq!(error.outcome(None).class, in_stream, "{dialect} {status}");
             }
+        }
+    }
+
+    #[test]
+    fn a_request_that_is_too_slow_is_not_told_as_a_fault_of_the_server() {
+        let reply = ErrorReply::new(StatusCode::REQUEST_TIMEOUT, "slow");
+        for (dialect, kind, in_stream) in [
+            (Dialect::OpenAi, "invalid_request_error", "server_error"),
+            (Dialect::Anthropic, "invalid_request_error", "timeout_error"),
+            (Dialect::Gemini, "DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED"),
+        ] {
+            let error = ErrorBody::read(dialect, &reply.json(dialect)).unwrap();
+            assert_eq!(error.kind(), Some(kind));
+            let event = String::from_utf8(reply.event(dialect).to_vec()).unwrap();
+            assert!(event.contains(&format!(r#""{in_stream}""#)), "{event}");
+        }
+    }
+
+    #[test]
+    fn anthropics_envelope_always_has_a_request_id() {
+        let reply = ErrorReply::new(StatusCode::BAD_REQUEST, "no");
+        for (reply, id) in [
+            (reply, serde_json::Value::Null),
+            (reply.request_id("req_1"), "req_1".into()),
+        ] {
+            let json = reply.json(Dialect::Anthropic);
+            let value: serde_json::Value = serde_json::from_slice(&json).unwrap();
+            assert_eq!(value.get("request_id"), Some(&id));
         }
     }
 

@@ -22,6 +22,8 @@ struct Chunk {
     /// Those of the tokens, and the index of the first candidate.
     counts: Counts,
     candidates: Choices,
+    /// The first candidate that has an index was there.
+    indexed: bool,
     content: bool,
     /// Some of the content is not in lexemes.
     besides: bool,
@@ -124,15 +126,22 @@ impl Chunk {
         if json.kind() != Kind::Object {
             return json.skip();
         }
-        let (mut index, mut finished) = (None, false);
+        let (mut index, mut finished, mut told) = (None, false, false);
         let mut items = json.object();
         while let Some(name) = json.member(&mut items) {
             match (name, json.kind()) {
-                (b"index", _) if self.counts.get(INDEX).is_none() => {
+                (b"index", _) if !self.indexed => {
+                    (self.indexed, told) = (true, true);
                     index = counted(json, lexemes, INDEX);
                     self.counts.set(INDEX, index);
                 }
-                (b"index", _) => index = count(json),
+                (b"index", _) => {
+                    // Of two, it is the last one that counts, and the first one that was told.
+                    if told {
+                        lexemes.forgo();
+                    }
+                    index = count(json);
+                }
                 (b"content", Kind::Object) => self.content(json, lexemes),
                 (b"finishReason", Kind::String) => {
                     json.skip();

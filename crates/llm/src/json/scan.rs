@@ -2,17 +2,18 @@
 
 use memchr::{memchr, memchr2, memchr3};
 
-/// The first byte for which `marks` has a bit: looked for by words in the first bytes, because most
-/// strings are shorter than a call of memchr is long, and by `rest` in what is left.
+/// The first byte for which `marks` has a bit: looked for by words in the first `short` bytes, because
+/// most strings are shorter than a call of memchr is long, and by `rest` in what is left.
 #[inline]
 fn find(
     text: &[u8],
+    short: usize,
     marks: impl Fn(u64) -> u64,
     rest: impl FnOnce(&[u8]) -> Option<usize>,
 ) -> Option<usize> {
     let mut at = 0;
     while let Some(word) = text[at..].first_chunk()
-        && at < SHORT
+        && at < short
     {
         if let Some(found) = first_of(marks(u64::from_le_bytes(*word))) {
             return Some(at + found);
@@ -26,14 +27,14 @@ fn find(
 #[inline]
 pub(crate) fn find_quote(text: &[u8]) -> Option<usize> {
     let marks = |word| zero_bytes(word ^ QUOTES) | zero_bytes(word ^ BACKSLASHES);
-    find(text, marks, |rest| memchr2(b'"', b'\\', rest))
+    find(text, SHORT, marks, |rest| memchr2(b'"', b'\\', rest))
 }
 
 /// The first quote, backslash or control character.
 #[inline]
 pub(super) fn find_special(text: &[u8]) -> Option<usize> {
     let marks = |word| zero_bytes(word ^ QUOTES) | zero_bytes(word ^ BACKSLASHES) | controls(word);
-    find(text, marks, |rest| {
+    find(text, MEDIUM, marks, |rest| {
         or_control(rest, memchr2(b'"', b'\\', rest))
     })
 }

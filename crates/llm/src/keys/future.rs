@@ -25,11 +25,11 @@ pin_project! {
 // ===== impl ResponseFuture =====
 
 impl<F, P> ResponseFuture<F, P> {
-    pub(super) const fn new(call: F, protocol: P, completion: Completion<Watch>) -> Self {
+    pub(super) const fn new(call: F, protocol: P, completion: Option<Completion<Watch>>) -> Self {
         Self {
             call,
             protocol,
-            completion: Some(completion),
+            completion,
         }
     }
 }

@@ -105,9 +105,28 @@ impl CredentialsLayer {
     /// [`Key`](super::Key) will do.
     #[must_use]
     pub fn new(dialect: Dialect, keys: impl Into<Keys>) -> Self {
+        Self::over(dialect, Ring::new(keys.into()))
+    }
+
+    /// For an endpoint that asks for no credential, such as a model on this machine: takes out what
+    /// the caller sent, and puts nothing in its place. There is no key that could be benched, so that
+    /// a [`Denied`](buttress_core::Class::Denied) passes as it came, and nobody is told of anything.
+    ///
+    /// ```
+    /// use buttress_llm::{Dialect, keys::CredentialsLayer};
+    ///
+    /// let layer = CredentialsLayer::without_keys(Dialect::OpenAi);
+    /// assert_eq!(layer.ids().count(), 0);
+    /// ```
+    #[must_use]
+    pub fn without_keys(dialect: Dialect) -> Self {
+        Self::over(dialect, Ring::empty())
+    }
+
+    fn over(dialect: Dialect, ring: Ring) -> Self {
         Self {
             dialect,
-            ring: Arc::new(Ring::new(keys.into())),
+            ring: Arc::new(ring),
             rules: Rules {
                 in_turn: false,
                 bench: Duration::from_secs(60),

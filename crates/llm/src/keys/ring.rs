@@ -60,8 +60,16 @@ impl Ring {
             key,
             bench: Bench::new(),
         });
+        Self::of(seats.collect())
+    }
+
+    pub(super) fn empty() -> Self {
+        Self::of(Box::default())
+    }
+
+    fn of(seats: Box<[Seat]>) -> Self {
         Self {
-            seats: seats.collect(),
+            seats,
             next: AtomicUsize::new(0),
             since: OnceLock::new(),
         }
@@ -75,6 +83,11 @@ impl Ring {
         self.seats.iter().map(|seat| &seat.key)
     }
 
+    pub(super) const fn is_empty(&self) -> bool {
+        self.seats.is_empty()
+    }
+
+    /// Panics if it is empty.
     pub(super) fn choose(&self, rules: &Rules, now: impl Fn() -> Instant) -> Chosen {
         let count = self.seats.len();
         let first = if rules.in_turn && count > 1 {

@@ -6,7 +6,7 @@ use std::{
 
 use buttress_core::{Class, Classify, Completion, Outcome, Report, Track};
 use buttress_http::{Http, Tracked};
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use tokio::time::Instant;
 use tower_service::Service;
 
@@ -14,7 +14,7 @@ use super::{
     Event, ResponseFuture,
     ring::{Chosen, Ring, Rules},
 };
-use crate::{Dialect, strip_query_credentials};
+use crate::{Dialect, strip_credentials, strip_query_credentials};
 
 /// The service that [`CredentialsLayer`](super::CredentialsLayer) makes.
 #[derive(Clone)]
@@ -88,13 +88,20 @@ where
     }
 
     fn call(&mut self, mut request: Request<A>) -> Self::Future {
+        let uri = mem::take(request.uri_mut());
+        *request.uri_mut() = strip_query_credentials(uri);
+        if self.shared.ring.is_empty() {
+            strip_credentials(request.headers_mut());
+            let call = self.inner.call(request);
+            return ResponseFuture::new(call, self.protocol.clone(), None);
+        }
         let watch = Watch::new(&self.shared);
-        watch.authorize(&mut request);
+        watch.authorize(request.headers_mut());
         // From here on the key is given back whatever panics.
         let completion = Completion::new(watch);
         completion.get_ref().sent();
         let call = self.inner.call(request);
-        ResponseFuture::new(call, self.protocol.clone(), completion)
+        ResponseFuture::new(call, self.protocol.clone(), Some(completion))
     }
 }
 
@@ -120,11 +127,9 @@ impl Watch {
         }
     }
 
-    fn authorize<A>(&self, request: &mut Request<A>) {
+    fn authorize(&self, headers: &mut HeaderMap) {
         let secret = self.shared.ring.key(self.chosen).secret();
-        (self.shared.dialect).authorize(request.headers_mut(), secret);
-        let uri = mem::take(request.uri_mut());
-        *request.uri_mut() = strip_query_credentials(uri);
+        self.shared.dialect.authorize(headers, secret);
     }
 
     fn sent(&self) {

@@ -68,6 +68,9 @@ impl<R: Reader> Meter for StreamMeter<R> {
                         None => read(&mut self.reader, &mut self.shapes, &event),
                     };
                     content |= self.lenient && self.reader.error().is_none();
+                    if self.reader.complete(false) {
+                        break;
+                    }
                 }
                 Some(Err(_)) => self.over_bound = true,
                 None => break,
@@ -124,6 +127,7 @@ fn read(reader: &mut impl Reader, shapes: &mut Shapes, event: &EventRef<'_>) -> 
 
 #[cfg(test)]
 mod tests {
+    use buttress_core::Usage;
     use buttress_http::{Meter, sse::Decoder};
     use bytes::Bytes;
     use proptest::{prelude::*, sample::Index};
@@ -136,7 +140,7 @@ mod tests {
     };
 
     /// Events of all dialects, with `TEXT` and `NUMBER` to be filled in.
-    const EVENTS: [&str; 22] = [
+    const EVENTS: [&str; 30] = [
         "{\"id\":\"c-1\",\"object\":\"chat.completion.chunk\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":null}],\"usage\":null}",
         "{\"id\":\"c-1\",\"object\":\"chat.completion.chunk\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"TEXT\"},\"finish_reason\":null}],\"usage\":null}",
         "{\"id\":\"c-1\",\"object\":\"chat.completion.chunk\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"TEXT\"},\"finish_reason\":null}],\"usage\":null,\"obfuscation\":\"TEXT\"}",
@@ -159,6 +163,15 @@ mod tests {
         "{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"TEXT\",\"thoughtSignature\":\"TEXT\"}]},\"index\":NUMBER}],\"usageMetadata\":{\"promptTokenCount\":NUMBER}}",
         "{\"candidates\":[{\"content\":{\"parts\":[{\"functionCall\":{\"name\":\"TEXT\",\"args\":{\"a\":NUMBER}}}]},\"finishReason\":\"STOP\"}]}",
         "{\"promptFeedback\":{\"blockReason\":\"TEXT\"}}",
+        // What matters is before what else there is, twice there, or there where nobody expects it.
+        "{\"choices\":[{\"delta\":{\"content\":\"TEXT\"}}],\"usage\":null,\"created\":NUMBER}",
+        "{\"created\":NUMBER,\"choices\":[{\"delta\":{\"content\":\"TEXT\"}}],\"usage\":null}",
+        "{\"choices\":[],\"usage\":null}",
+        "{\"choices\":[{\"index\":NUMBER,\"delta\":{\"content\":\"TEXT\"}},{\"index\":NUMBER,\"delta\":{}}]}",
+        "{\"choices\":[{\"index\":NUMBER,\"index\":NUMBER,\"delta\":{\"content\":\"TEXT\"}}]}",
+        "{\"type\":\"content_block_delta\",\"delta\":{\"text\":\"TEXT\"},\"usage\":{\"output_tokens\":1}}",
+        "{\"candidates\":[{\"index\":NUMBER,\"content\":{\"parts\":[{\"text\":\"a\"}]}},{\"index\":NUMBER,\"index\":NUMBER}]}",
+        "{\"candidates\":[{\"index\":0,\"index\":NUMBER}],\"usageMetadata\":{\"promptTokenCount\":NUMBER,\"promptTokenCount\":NUMBER}}",
     ];
 
     const TEXTS: [&str; 12] = [
@@ -202,7 +215,7 @@ mod tests {
             let which = if which < EVENTS.len() {
                 which
             } else {
-                [1, 2, 12, 18][which % 4]
+                [1, 2, 12, 18, 8, 22, 23, 25][which % 8]
             };
             let mut data = EVENTS[which].to_owned();
             for text in texts {
@@ -221,8 +234,8 @@ mod tests {
         })
     }
 
-    /// What every event says to a reader that is told of each.
-    fn reference<R: Reader + Default>(stream: &[u8]) -> (Vec<bool>, R) {
+    /// What every event says to a reader that is told of each, and whether one is cut off.
+    fn reference<R: Reader + Default>(stream: &[u8]) -> (Vec<bool>, R, bool) {
         let (mut reader, mut decoder, mut said) = (R::default(), Decoder::new(), Vec::new());
         let mut rest = stream;
         while let Some(event) = decoder.scan(&mut rest) {
@@ -230,7 +243,9 @@ mod tests {
             let content = reader.read(event.data(), &mut Lexemes::ignored());
             said.push(content.is_ok_and(|said| said.content));
         }
-        (said, reader)
+        // Not all that is after the last event: a line without data and a blank one are no event.
+        let cut = Tail::of(decoder.unfinished()) == Tail::Cut;
+        (said, reader, cut)
     }
 
     /// The frames of a stream, each with whatever is before it.
@@ -246,7 +261,7 @@ mod tests {
     }
 
     fn agree<R: Reader + Default>(stream: &[u8], splits: &[Index]) -> Result<(), TestCaseError> {
-        let (said, reader) = reference::<R>(stream);
+        let (said, reader, cut) = reference::<R>(stream);
         let verdicts =
             |meter: &dyn Meter| (meter.verdict(false), meter.verdict(true), meter.usage());
         let mut by_frame = StreamMeter::new(R::default(), false);
@@ -258,7 +273,6 @@ mod tests {
         // What stands after the last of them is content to nobody.
         let tail = &stream[frames(stream).concat().len()..];
         prop_assert!(!by_frame.chunk(&Bytes::copy_from_slice(tail)).is_content());
-        let cut = Tail::of(tail) == Tail::Cut;
         let mut by_chunk = StreamMeter::new(R::default(), false);
         let mut splits: Vec<_> = splits.iter().map(|at| at.index(stream.len() + 1)).collect();
         splits.extend([0, stream.len()]);
@@ -277,6 +291,102 @@ mod tests {
             prop_assert_eq!(by_frame.verdict(false).is_some(), reader.complete(false));
         }
         Ok(())
+    }
+
+    /// All that is told of a stream of these events, each in a chunk of its own.
+    fn told<R: Reader + Default>(events: &[&str]) -> (Vec<bool>, Option<Usage>, bool) {
+        let stream: String = events.iter().map(|e| format!("data: {e}\n\n")).collect();
+        agree::<R>(stream.as_bytes(), &[]).unwrap();
+        let mut meter = StreamMeter::new(R::default(), false);
+        let content = frames(stream.as_bytes())
+            .into_iter()
+            .map(|frame| meter.chunk(&Bytes::copy_from_slice(frame)).is_content())
+            .collect();
+        (content, meter.usage(), meter.verdict(true).is_some())
+    }
+
+    #[test]
+    fn usage_is_read_after_content_that_is_the_same_as_before_and_quotes_one() {
+        let quoting = r#"{"choices":[{"index":0,"delta":{"content":"\",\"usage\":{"}}],"usage":"#;
+        let odd = format!(r#"{quoting}{{"prompt_tokens":1.5,"completion_tokens":1.5}}}}"#);
+        let null = format!("{quoting}null}}");
+        let told_of = format!(r#"{quoting}{{"prompt_tokens":7,"completion_tokens":2}}}}"#);
+        for before in [&odd, &null] {
+            let (content, usage, _) = told::<OpenAiReader>(&[before, before, &told_of]);
+            assert_eq!(content, [true; 3]);
+            // In a chunk with content it is a running count.
+            assert_eq!(usage, Some(Usage::new(7, 2).estimated()));
+        }
+        let finished =
+            r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":null}"#;
+        let (_, usage, whole) = told::<OpenAiReader>(&[&null, finished, &told_of]);
+        assert_eq!((usage, whole), (Some(Usage::new(7, 2)), true));
+    }
+
+    #[test]
+    fn an_event_is_read_whose_first_part_ends_in_a_longer_number_than_that_of_another() {
+        let event = |created: &str, rest: &str| {
+            format!(
+                r#"{{"created":{created},"choices":[{{"index":0,"delta":{{"content":"a"}}{rest}}}]}}"#
+            )
+        };
+        let end = r#","finish_reason":"stop""#;
+        let (content, _, whole) =
+            told::<OpenAiReader>(&[&event("1", ""), &event("12", ""), &event("123", end)]);
+        assert_eq!((content, whole), (vec![true; 3], true));
+    }
+
+    #[test]
+    fn what_is_told_twice_or_out_of_place_is_read_each_time() {
+        let two = |a, b| {
+            let choice = |n| format!(r#"{{"index":{n},"delta":{{"content":"a"}}}}"#);
+            format!(r#"{{"choices":[{},{}]}}"#, choice(a), choice(b))
+        };
+        let end =
+            |n| format!(r#"{{"choices":[{{"index":{n},"delta":{{}},"finish_reason":"stop"}}]}}"#);
+        let (_, _, whole) = told::<OpenAiReader>(&[
+            &two("1.5", "2.5"),
+            &two("3.5", "4.5"),
+            &two("1", "2"),
+            &end("2"),
+        ]);
+        assert!(!whole, "the first of the choices has no end");
+
+        let delta = |n: u8| {
+            format!(
+                r#"{{"type":"content_block_delta","delta":{{"text":"a"}},"usage":{{"output_tokens":{n}}}}}"#
+            )
+        };
+        let (_, usage, _) = told::<AnthropicReader>(&[&delta(1), &delta(9), &delta(1)]);
+        assert_eq!(usage, Some(Usage::new(0, 1).estimated()));
+
+        let chunk = |a: u8, b: u8| {
+            format!(r#"{{"usageMetadata":{{"promptTokenCount":{a},"promptTokenCount":{b}}}}}"#)
+        };
+        let (_, usage, _) = told::<GeminiReader>(&[&chunk(1, 5), &chunk(2, 5), &chunk(3, 5)]);
+        assert_eq!(usage, Some(Usage::new(5, 0)));
+    }
+
+    #[test]
+    fn a_blank_line_after_the_last_event_is_no_cut_though_there_was_no_data() {
+        let finished = "data: {\"candidates\":[{\"finishReason\":\"STOP\"}]}\n\n";
+        for (after, whole) in [("event: x\n\n", true), ("event: x\n", false)] {
+            let stream = [finished, after].concat();
+            agree::<GeminiReader>(stream.as_bytes(), &[]).unwrap();
+            let mut meter = StreamMeter::new(GeminiReader::default(), false);
+            meter.chunk(&Bytes::from(stream));
+            assert_eq!(meter.verdict(true).is_some(), whole, "{after:?}");
+        }
+    }
+
+    #[test]
+    fn what_comes_after_the_terminator_is_no_content_in_the_same_chunk_either() {
+        let event = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\n";
+        let mut meter = StreamMeter::new(OpenAiReader::default(), false);
+        assert!(meter.chunk(&Bytes::from(event.repeat(2))).is_content());
+        let end = format!("data: [DONE]\n\n{event}");
+        assert!(!meter.chunk(&Bytes::from(end)).is_content());
+        assert!(meter.verdict(false).is_some());
     }
 
     #[test]

@@ -19,8 +19,9 @@ pub(crate) struct OpenAiReader {
 /// What one chunk says.
 #[derive(Debug, Default)]
 pub(super) struct Chunk {
-    /// The index of the first choice.
+    /// The index of the first choice, and that it has one.
     index: Option<u64>,
+    indexed: bool,
     choices: Choices,
     /// It has an array of choices with none in it.
     no_choices: bool,
@@ -91,7 +92,7 @@ impl Chunk {
             let Some(name) = json.member(&mut items) else {
                 break;
             };
-            if matches!(name, b"choices" | b"usage" | b"error") && before > 1 {
+            if matches!(name, b"choices" | b"usage" | b"error") {
                 lexemes.mark(before);
             }
             match (name, json.kind()) {
@@ -142,15 +143,22 @@ impl Chunk {
         if json.kind() != Kind::Object {
             return json.skip();
         }
-        let (mut index, mut finished) = (None, false);
+        let (mut index, mut finished, mut told) = (None, false, false);
         let mut items = json.object();
         while let Some(name) = json.member(&mut items) {
             match (name, json.kind()) {
-                (b"index", _) if self.index.is_none() => {
+                (b"index", _) if !self.indexed => {
+                    (self.indexed, told) = (true, true);
                     index = counted(json, lexemes, INDEX);
                     self.index = index;
                 }
-                (b"index", _) => index = count(json),
+                (b"index", _) => {
+                    // Of two, it is the last one that counts, and the first one that was told.
+                    if told {
+                        lexemes.forgo();
+                    }
+                    index = count(json);
+                }
                 (b"delta" | b"message", Kind::Object) => self.delta(json, lexemes),
                 // Of the completions before chat.
                 (b"text", Kind::String) => self.string(json, lexemes),

@@ -22,6 +22,29 @@ use support::{
     Answer, DENIED, Log, OK, PEEK, Provider, QUOTA, Reply, call, insist, layer, outcome,
 };
 
+#[tokio::test]
+async fn s1_an_endpoint_without_a_key_gets_none_and_its_denials_pass() {
+    let client = service_fn(|request: Request<Full<Bytes>>| async move {
+        let bare = request.headers().is_empty() && request.uri() == "/v1?alt=sse";
+        let response = Response::builder().status(if bare { 401 } else { 500 });
+        Ok::<_, Infallible>(response.body(Full::<Bytes>::default()).unwrap())
+    });
+    let log = Log::default();
+    let mut endpoint = ServiceBuilder::new()
+        .layer(CredentialsLayer::without_keys(Dialect::OpenAi).on_event(log.listen()))
+        .layer(TrackLayer::new(Dialect::OpenAi))
+        .service(client);
+    let request = Request::get("/v1?alt=sse&key=canary")
+        .header("authorization", "Bearer canary")
+        .header("x-api-key", "canary");
+    let request = request.body(Full::default()).unwrap();
+    let response = endpoint.ready().await.unwrap().call(request).await.unwrap();
+    assert_eq!(response.status(), 401);
+    let seen = response.body().seen();
+    assert_eq!((seen.class, seen.again()), (Class::Denied, false));
+    assert!(log.take().is_empty());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_key_that_is_denied_is_benched_and_only_that_one() {
     let (provider, log) = (Provider::default(), Log::default());

@@ -5,7 +5,7 @@ use std::{error::Error, time::Duration};
 use buttress_core::{CallInfo, CarryWith, Plain, ProtocolExt, Refused};
 use buttress_testing::probe::{self, Call, Handle, Inner};
 use buttress_timeout::TimeoutLayer;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tower::{Layer, Service, ServiceExt};
 
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
@@ -50,7 +50,8 @@ where
 {
     let (inner, upstream): Pair = probe::pair();
     let start = Instant::now();
-    let error = layer.layer(inner).oneshot(ask).await.unwrap_err();
+    let reply = timeout(super::secs(86_400), layer.layer(inner).oneshot(ask));
+    let error = reply.await.expect("a limit").unwrap_err();
     assert_eq!(upstream.in_flight(), 0);
     (Refused::find(&*error).unwrap(), start.elapsed())
 }

@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    num::NonZeroU32,
     pin::{Pin, pin},
     sync::{
         Arc, Mutex,
@@ -11,9 +12,11 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::{Class, Completion, Outcome, Progress, Reason, Refused, Report, settle};
+use buttress_core::{
+    Carry, Class, Completion, Outcome, Plain, Progress, Reason, Refused, Report, settle,
+};
 use buttress_http::{BodyError, BoxError, ByStatus, Http, Judge, Meter, TrackLayer};
-use buttress_timeout::{TimeoutEvent, TimeoutLayer};
+use buttress_timeout::{PerRequest, Throughput, TimeoutEvent, TimeoutLayer};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, response::Parts};
 use http_body::Frame;
@@ -70,8 +73,23 @@ pub(crate) struct Upstream {
     pub(crate) status: StatusCode,
     pub(crate) head: u64,
     pub(crate) script: Script,
+    /// Inside of what tracks.
+    pub(crate) inner: TimeoutLayer<Plain>,
     pub(crate) merges: bool,
     pub(crate) open: Arc<AtomicUsize>,
+}
+
+pub(crate) fn timeout() -> TimeoutLayer<Http> {
+    TimeoutLayer::new(Http)
+}
+
+/// `line` at every multiple of `every` up to `last`.
+pub(crate) fn drip(line: &'static str, every: u64, last: u64) -> Script {
+    (1..=last / every).map(|n| (n * every, line)).collect()
+}
+
+pub(crate) fn per_second(pieces: u32) -> Throughput {
+    Throughput::per_second(NonZeroU32::new(pieces).unwrap())
 }
 
 /// A call by `layer` over an upstream with this script, read without pause.
@@ -81,13 +99,27 @@ pub(crate) async fn stream(layer: TimeoutLayer<Http>, script: Script, seen: &See
 }
 
 /// A call by `layer`, up to its response.
-pub(crate) async fn call(
-    layer: TimeoutLayer<Http>,
+pub(crate) async fn call<R: PerRequest<Req> + Clone>(
+    layer: TimeoutLayer<Http, R>,
+    upstream: Upstream,
+    seen: &Seen,
+) -> Result<Response<TrackedBody>, BoxError> {
+    call_within(None, layer, upstream, seen).await
+}
+
+/// The same by a caller who stops waiting after so long.
+pub(crate) async fn call_within<R: PerRequest<Req> + Clone>(
+    time: Option<Duration>,
+    layer: TimeoutLayer<Http, R>,
     upstream: Upstream,
     seen: &Seen,
 ) -> Result<Response<TrackedBody>, BoxError> {
     let service = layer.on_event(seen.observer()).layer(upstream);
-    let mut result = service.oneshot(Req::default()).await;
+    let mut request = Req::default();
+    let mut info = Http.info(&request).clone();
+    info.deadline = time.map(|time| (Instant::now() + time).into_std());
+    Http.set_info(&mut request, info);
+    let mut result = service.oneshot(request).await;
     // What a layer outside is told.
     settle(&Http, &mut result, Completion::new(seen.clone()));
     result
@@ -161,7 +193,8 @@ impl Service<Req> for Upstream {
                 Ok::<_, BoxError>(response)
             }
         });
-        Box::pin(self.track.layer(client).oneshot(request))
+        let inner = self.inner.layer(client);
+        Box::pin(self.track.layer(inner).oneshot(request))
     }
 }
 
@@ -259,6 +292,7 @@ impl Seen {
             status: StatusCode::OK,
             head: 0,
             script,
+            inner: TimeoutLayer::new(Plain),
             merges: false,
             open: self.open.clone(),
         }

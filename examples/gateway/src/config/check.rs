@@ -1,10 +1,10 @@
 //! What keys and types do not say: whether it all fits together, and whether it can work.
 
-use std::{collections::HashMap, net::SocketAddr};
+use std::{collections::HashMap, net::SocketAddr, ops::Range};
 
 use super::{
-    Config, Endpoint, Environment, Faults, LISTEN, Limits, NOBODY_ASKED, Route,
-    fields::Text,
+    Config, Endpoint, Environment, Faults, LISTEN, Limits, NOBODY_ASKED, Route, Timeouts,
+    fields::{Text, Texts},
     file::{EndpointEntry, File, LimitsSection, RouteEntry, WebSection},
 };
 use crate::{
@@ -14,7 +14,10 @@ use crate::{
     web::Web,
 };
 use buttress_http::client::{Client, Proxies};
-use buttress_llm::Secret;
+use buttress_llm::{
+    Secret,
+    keys::{Key, Keys},
+};
 use http::uri::Authority;
 
 /// One check of one file.
@@ -52,11 +55,13 @@ impl<'a> Check<'a> {
             let checked: Vec<_> = file
                 .endpoints
                 .iter()
-                .map(|entry| self.endpoint(entry))
+                .map(|entry| self.endpoint(entry, file))
                 .collect();
             checked.into_iter().collect()
         };
         let routes = self.routes(file, &names);
+        let total = (file.timeouts.total.as_ref())
+            .map_or(Timeouts::default().total, |time| time.get_ref().0);
         if let Some(endpoints) = &endpoints {
             self.unused(endpoints, &routes);
         }
@@ -67,6 +72,7 @@ impl<'a> Check<'a> {
             web,
             callers: Callers::new(callers),
             limits,
+            total,
             endpoints,
             routes,
             notes,
@@ -206,12 +212,14 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn endpoint(&mut self, entry: &EndpointEntry) -> Option<Endpoint> {
+    fn endpoint(&mut self, entry: &EndpointEntry, file: &File) -> Option<Endpoint> {
         let client = entry.base_url.as_ref().and_then(|url| self.client(url));
-        let key = entry
+        let keys = entry
             .key_env
             .as_ref()
-            .and_then(|variable| self.key(variable));
+            .and_then(|variables| self.keys(variables));
+        let retry = self.retry(&entry.retry, &file.retry);
+        let timeouts = self.timeouts(&entry.timeouts, &file.timeouts);
         for model in &entry.models {
             self.model(model);
             if model.get_ref().contains('*') {
@@ -228,7 +236,9 @@ impl<'a> Check<'a> {
             dialect,
             client: client?,
             base_url: entry.base_url.as_ref()?.get_ref().clone(),
-            key,
+            keys,
+            retry,
+            timeouts,
             models: entry
                 .models
                 .iter()
@@ -243,6 +253,39 @@ impl<'a> Check<'a> {
         client
             .map_err(|error| self.faults.add(&base_url.span(), error.to_string()))
             .ok()
+    }
+
+    /// The keys in these variables, the preferred one first.
+    fn keys(&mut self, variables: &Texts) -> Option<Keys> {
+        let (at, variables) = (&variables.span(), variables.get_ref());
+        if variables.is_empty() {
+            let what = "found no variable, expected at least one; or no `key_env`, for none";
+            self.faults.add(at, what);
+        }
+        let read: Vec<_> = variables
+            .iter()
+            .filter_map(|variable| Some((variable, self.key(variable)?)))
+            .collect();
+        // Of those that cannot be read it was told.
+        if read.is_empty() || read.len() < variables.len() {
+            return None;
+        }
+        // What the log calls it: as its variable, unless that is a part of it.
+        let keys = read.into_iter().map(|(variable, secret)| {
+            Key::named(variable.get_ref(), secret.clone()).unwrap_or_else(|_| Key::new(secret))
+        });
+        match Keys::new(keys) {
+            Ok(keys) => Some(keys),
+            Err(error) => {
+                self.faults.add(at, error.to_string());
+                None
+            }
+        }
+    }
+
+    /// Something is wrong with what stands here.
+    pub(super) fn fault(&mut self, at: &Range<usize>, what: String) {
+        self.faults.add(at, what);
     }
 
     /// The key in this variable. Its value is never shown, and neither is a name that may be one.

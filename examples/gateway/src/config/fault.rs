@@ -51,7 +51,11 @@ impl Faults {
     /// Something at this place is wrong: says what was found, and what was expected.
     pub(super) fn add(&mut self, at: &Range<usize>, what: impl Into<String>) {
         let line = self.lines.partition_point(|begin| *begin <= at.start);
-        self.found.push((Some(line), what.into()));
+        // What is said once for all endpoints is looked at for each.
+        let fault = (Some(line), what.into());
+        if !self.found.contains(&fault) {
+            self.found.push(fault);
+        }
     }
 
     /// What the TOML parser has to say.

@@ -71,9 +71,29 @@ impl<'t, 'f> Fields<'t, 'f> {
         self.texts(key)
     }
 
+    /// One string, or an array of them.
+    pub(super) fn text_or_texts(&mut self, key: &'static str) -> Option<Texts> {
+        match self.table.get(key).map(Spanned::get_ref) {
+            Some(DeValue::Array(_)) => self.texts(key),
+            _ => {
+                let text: Text = self.optional(key)?;
+                Some(Spanned::new(text.span(), vec![text]))
+            }
+        }
+    }
+
     /// The same where none is as good as an empty one.
     pub(super) fn listed(&mut self, key: &'static str) -> Vec<Text> {
         self.texts(key).map(Spanned::into_inner).unwrap_or_default()
+    }
+
+    /// A table within this one.
+    pub(super) fn table(
+        &mut self,
+        key: &'static str,
+    ) -> Option<(&'t Spanned<DeValue<'t>>, &mut Faults)> {
+        let value = self.value(key)?;
+        Some((value, self.faults))
     }
 
     /// Something else is wrong with it.

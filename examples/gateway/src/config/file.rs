@@ -25,6 +25,8 @@ pub(super) struct File {
     pub(super) limits: LimitsSection,
     pub(super) pages: PagesSection,
     pub(super) web: WebSection,
+    pub(super) retry: RetrySection,
+    pub(super) timeouts: TimeoutsSection,
     pub(super) callers: Vec<CallerEntry>,
     pub(super) endpoints: Vec<EndpointEntry>,
     pub(super) routes: Vec<RouteEntry>,
@@ -51,6 +53,26 @@ pub(super) struct WebSection {
     pub(super) origins: Vec<Text>,
 }
 
+/// What is not said here is as the file says for all endpoints, or else the default.
+#[derive(Debug, Default)]
+pub(super) struct RetrySection {
+    pub(super) attempts: Option<Spanned<u32>>,
+    pub(super) base: Option<Spanned<Time>>,
+    pub(super) cap: Option<Spanned<Time>>,
+    pub(super) budget: Option<Spanned<f64>>,
+    pub(super) reserve: Option<u32>,
+}
+
+/// The same for the timeouts. The total is that of a call, whichever endpoints it goes to.
+#[derive(Debug, Default)]
+pub(super) struct TimeoutsSection {
+    pub(super) total: Option<Spanned<Time>>,
+    pub(super) attempt: Option<Time>,
+    pub(super) first_content: Option<Time>,
+    pub(super) idle: Option<Time>,
+    pub(super) silence: Option<Time>,
+}
+
 #[derive(Debug)]
 pub(super) struct CallerEntry {
     pub(super) name: Option<Text>,
@@ -64,8 +86,10 @@ pub(super) struct EndpointEntry {
     pub(super) name: Option<Text>,
     pub(super) dialect: Option<Dialect>,
     pub(super) base_url: Option<Text>,
-    pub(super) key_env: Option<Text>,
+    pub(super) key_env: Option<Texts>,
     pub(super) models: Vec<Text>,
+    pub(super) retry: RetrySection,
+    pub(super) timeouts: TimeoutsSection,
 }
 
 #[derive(Debug)]
@@ -102,13 +126,15 @@ impl File {
                 "limits" => file.limits = section("limits", &value, faults),
                 "pages" => file.pages = section("pages", &value, faults),
                 "web" => file.web = section("web", &value, faults),
+                "retry" => file.retry = section("retry", &value, faults),
+                "timeouts" => file.timeouts = section("timeouts", &value, faults),
                 "callers" => file.callers = file.entries("callers", &value, faults),
                 "endpoint" => file.endpoints = file.entries("endpoint", &value, faults),
                 "route" => file.routes = file.entries("route", &value, faults),
                 other => faults.add(
                     &key.span(),
                     format!(
-                        "found key `{}`, expected one of `listen`, `limits`, `pages`, `web`, `callers`, `endpoint`, `route`",
+                        "found key `{}`, expected one of `listen`, `limits`, `pages`, `web`, `retry`, `timeouts`, `callers`, `endpoint`, `route`",
                         other.escape_debug()
                     ),
                 ),
@@ -230,6 +256,30 @@ impl Section for WebSection {
     }
 }
 
+impl Section for RetrySection {
+    fn read(fields: &mut Fields<'_, '_>) -> Self {
+        Self {
+            attempts: fields.optional("attempts"),
+            base: fields.optional("base"),
+            cap: fields.optional("cap"),
+            budget: fields.optional("budget"),
+            reserve: fields.optional("reserve"),
+        }
+    }
+}
+
+impl Section for TimeoutsSection {
+    fn read(fields: &mut Fields<'_, '_>) -> Self {
+        Self {
+            total: fields.optional("total"),
+            attempt: fields.optional("attempt"),
+            first_content: fields.optional("first_content"),
+            idle: fields.optional("idle"),
+            silence: fields.optional("silence"),
+        }
+    }
+}
+
 impl Section for CallerEntry {
     fn read(fields: &mut Fields<'_, '_>) -> Self {
         Self {
@@ -253,10 +303,18 @@ impl Section for EndpointEntry {
                 .required::<Text>("dialect")
                 .and_then(|text| dialect(&text, fields)),
             base_url: fields.required("base_url"),
-            key_env: fields.optional("key_env"),
+            key_env: fields.text_or_texts("key_env"),
             models: fields.listed("models"),
+            retry: within("retry", fields),
+            timeouts: within("timeouts", fields),
         }
     }
+}
+
+/// A table of an entry.
+fn within<T: Section + Default>(name: &'static str, fields: &mut Fields<'_, '_>) -> T {
+    let table = fields.table(name);
+    table.map_or_else(T::default, |(value, faults)| section(name, value, faults))
 }
 
 impl Section for RouteEntry {

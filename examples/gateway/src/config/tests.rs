@@ -103,10 +103,8 @@ fn a_file_says_everything_that_can_be_said() {
         (endpoint.name.as_str(), endpoint.dialect),
         ("anthropic", Dialect::Anthropic)
     );
-    assert_eq!(
-        endpoint.key.as_ref().map(|key| key.expose()),
-        Some("sk-ant-canary")
-    );
+    let keys = endpoint.keys.as_ref().unwrap();
+    assert_eq!(keys.ids().collect::<Vec<_>>(), ["ANTHROPIC_API_KEY"]);
     let route = &config.routes[0];
     assert_eq!(
         (route.model.as_str(), route.rename.as_deref()),
@@ -141,7 +139,7 @@ fn what_is_not_said_has_a_default() {
     let config = parse(BASE).unwrap();
     assert_eq!(config.listen, "127.0.0.1:8080".parse().unwrap());
     assert_eq!(config.limits, Limits::default());
-    assert!(!config.public_pages && config.endpoints[0].key.is_none());
+    assert!(!config.public_pages && config.endpoints[0].keys.is_none());
 }
 
 #[test]

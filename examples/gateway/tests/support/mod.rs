@@ -36,6 +36,11 @@ pub(crate) fn told(answer: &Answer, dialect: &str, status: u16, kind: &str) -> S
 /// A configuration: an endpoint `up` of this dialect at this address, and routes to it for `m-*`
 /// and, as `m-real`, for `alias`.
 pub(crate) fn config(dialect: &str, base_url: &str, more: &str) -> String {
+    let retry = match more.contains("[retry]") {
+        true => "",
+        // What is tested is mostly what becomes of one attempt.
+        false => "[retry]\nattempts = 1\n",
+    };
     format!(
         r#"listen = "127.0.0.1:0"
 
@@ -54,6 +59,7 @@ rename = "m-real"
 model = "m-*"
 endpoints = ["up"]
 
-{more}"#
+{more}
+{retry}"#
     )
 }

@@ -29,7 +29,11 @@ pub(crate) const KEY: &str = "the-endpoints-canary-key";
 
 fn gateway() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gateway"));
-    command.env_clear().env("UP_KEY", KEY).stdin(Stdio::null());
+    command
+        .env_clear()
+        .env("UP_KEY", KEY)
+        .env("SPARE_KEY", "the-spare-canary-key")
+        .stdin(Stdio::null());
     command
 }
 

@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 
 use crate::convert::{
-    read::{Names, Reader},
+    read::{Names, Numbers, Reader},
     text::{Raw, Text},
     write::Writer,
 };
@@ -55,7 +55,7 @@ fn read_tokens<'a>(json: &mut Reader<'a>, log: &str) -> Vec<Token<'a>> {
         let (mut token, mut probability) = (Text::default(), Raw::new("0", 0));
         json.object(|json, name| match name {
             "token" => token = json.text(),
-            name if name == log => probability = json.number(),
+            name if name == log => probability = json.number(Numbers::ANY),
             _ => json.skip(),
         });
         tokens.push((token, probability));
@@ -85,7 +85,7 @@ pub(super) fn write(logprobs: &Raw<'_>, to: &mut Writer<'_>) {
             json.object(|json, name| match name {
                 _ if json.null() => {}
                 "token" => token = json.text(),
-                "logprob" => probability = json.number(),
+                "logprob" => probability = json.number(Numbers::ANY),
                 "top_logprobs" => others = read_tokens(json, "logprob"),
                 _ => json.skip(),
             });

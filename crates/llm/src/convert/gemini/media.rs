@@ -1,9 +1,9 @@
 //! Images, sound and documents.
 
-use super::own::unknown;
 use crate::convert::{
     error::Wrong,
     model::{Media, Own, PartKind, Source},
+    own::unknown,
     read::Reader,
     signature,
     text::Text,
@@ -36,7 +36,7 @@ const ENDINGS: [(&str, &str); 18] = [
 ];
 
 /// Reads an `inlineData`: bytes in base64.
-pub(super) fn read_inline<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> PartKind<'a> {
+pub(super) fn read_inline<'a>(json: &mut Reader<'a>, own: &mut Vec<Own>) -> PartKind<'a> {
     let at = json.at();
     let (mut mime, mut data, mut name) = (None, None, None);
     json.object_in_any_case(|json, member| match member {
@@ -58,7 +58,7 @@ pub(super) fn read_inline<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> 
 }
 
 /// Reads a `fileData`: what was uploaded before, or a URL.
-pub(super) fn read_file<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> PartKind<'a> {
+pub(super) fn read_file<'a>(json: &mut Reader<'a>, own: &mut Vec<Own>) -> PartKind<'a> {
     let at = json.at();
     let (mut mime, mut url, mut name) = (None, None, None);
     json.object_in_any_case(|json, member| match member {

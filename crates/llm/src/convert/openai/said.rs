@@ -4,10 +4,11 @@ use crate::{
     Dialect,
     convert::{
         error::Wrong,
-        model::{Arguments, Call, Own, Part, PartKind, Reasoned, Signature, Weight},
+        model::{Arguments, Call, Own, Part, PartKind, Reasoned, Signature},
+        own::matters,
         read::Reader,
         signature,
-        text::{Raw, Text},
+        text::Text,
     },
     json::Kind,
 };
@@ -46,7 +47,7 @@ impl<'a> Said<'a> {
     }
 
     /// Takes one of `tool_calls`: strictly, if there is a list for what only OpenAI knows.
-    pub(super) fn call(&mut self, json: &mut Reader<'a>, mut own: Option<&mut Vec<Own<'a>>>) {
+    pub(super) fn call(&mut self, json: &mut Reader<'a>, mut own: Option<&mut Vec<Own>>) {
         let strict = own.is_some();
         let at = json.at();
         let (mut id, mut function, mut signature) = (None, None, None);
@@ -81,7 +82,7 @@ impl<'a> Said<'a> {
     pub(super) fn function_call(
         &mut self,
         json: &mut Reader<'a>,
-        own: Option<&mut Vec<Own<'a>>>,
+        own: Option<&mut Vec<Own>>,
     ) -> Option<&mut Call<'a>> {
         let at = json.at();
         let kind = PartKind::Call(read_function(json, own));
@@ -157,7 +158,7 @@ pub(super) fn is_empty(part: &Part<'_>) -> bool {
 }
 
 /// Takes `{"name": …, "arguments": …}`.
-fn read_function<'a>(json: &mut Reader<'a>, mut own: Option<&mut Vec<Own<'a>>>) -> Call<'a> {
+fn read_function<'a>(json: &mut Reader<'a>, mut own: Option<&mut Vec<Own>>) -> Call<'a> {
     let strict = own.is_some();
     let at = json.at();
     let (mut function, mut arguments) = (None, None);
@@ -241,11 +242,9 @@ pub(super) fn read_extra<'a>(json: &mut Reader<'a>) -> Option<Signature<'a>> {
 }
 
 /// Takes what is unknown: named in a request, and nothing in a reply.
-fn unknown<'a>(json: &mut Reader<'a>, own: Option<&mut Vec<Own<'a>>>) {
+fn unknown<'a>(json: &mut Reader<'a>, own: Option<&mut Vec<Own>>) {
     if let Some(own) = own {
-        let value = Raw::new("", json.at());
-        let weight = Weight::Matters;
-        own.push(Own { value, weight });
+        own.push(matters(json.at()));
     }
     json.skip();
 }

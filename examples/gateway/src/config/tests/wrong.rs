@@ -29,7 +29,7 @@ fn what_is_wrong_is_told_with_file_and_line_found_and_expected() {
         ),
         (
             first("listne = \"127.0.0.1:1\""),
-            "1: found key `listne`, expected one of `listen`, `limits`, `pages`, `web`, `callers`, `endpoint`, `route`",
+            "1: found key `listne`, expected one of `listen`, `limits`, `pages`, `web`, `retry`, `timeouts`, `callers`, `endpoint`, `route`",
         ),
         (
             first("listen = "),
@@ -111,7 +111,53 @@ fn what_is_wrong_is_told_with_file_and_line_found_and_expected() {
         ),
         (
             with("[endpoint.x]"),
-            "8: found key `x`, expected one of `name`, `dialect`, `base_url`, `key_env`, `models`",
+            "8: found key `x`, expected one of `name`, `dialect`, `base_url`, `key_env`, `models`, `retry`, `timeouts`",
+        ),
+        (
+            with("[retry]\nattempts = 0"),
+            "9: found 0 attempts, expected 1 (each call is sent once) to 10",
+        ),
+        (
+            with("[endpoint.retry]\nattempts = 11"),
+            "9: found 11 attempts, expected 1",
+        ),
+        (
+            with("[retry]\nbase = \"2 s\"\ncap = \"1 s\""),
+            "10: found a base of 2s and a cap of 1s, expected",
+        ),
+        (
+            with("[retry]\nbudget = 1.5"),
+            "9: found the ratio 1.5, expected one above 0 and up to 1",
+        ),
+        (
+            with("[retry]\ntimes = 3"),
+            "9: found key `times`, expected one of `attempts`, `base`, `cap`, `budget`, `reserve`",
+        ),
+        (
+            with("[timeouts]\nidle = 0"),
+            "9: found 0, expected a time from 1 ms to 24 h",
+        ),
+        (
+            with("[endpoint.timeouts]\ntotal = 1"),
+            "9: found `total` of one endpoint, expected it below `[timeouts]`",
+        ),
+        (
+            endpoint("name = \"b\"\ndialect = \"openai\"\nbase_url = \"http://b\"\ntimeouts = 5"),
+            "12: found integer, expected a table that begins with `[timeouts]`",
+        ),
+        (
+            endpoint(
+                "name = \"b\"\ndialect = \"openai\"\nbase_url = \"http://b\"\nkey_env = [\"OPENAI_API_KEY\", \"OPENAI_API_KEY\"]",
+            ),
+            "12: the keys OPENAI_API_KEY and OPENAI_API_KEY are the same credential",
+        ),
+        (
+            endpoint("name = \"b\"\ndialect = \"openai\"\nbase_url = \"http://b\"\nkey_env = []"),
+            "12: found no variable, expected at least one; or no `key_env`, for none",
+        ),
+        (
+            endpoint("name = \"b\"\ndialect = \"openai\"\nbase_url = \"http://b\"\nkey_env = 3"),
+            "12: found integer `3`, expected a string",
         ),
         (
             with("[limits]\nbody = 1\nbody = 2"),
@@ -163,7 +209,7 @@ fn what_is_wrong_is_told_with_file_and_line_found_and_expected() {
         ),
         (
             endpoint("name = \"b\"\ndialect = \"openai\"\nbase_url = \"http://b\"\nmodel = \"m\""),
-            "12: found key `model`, expected one of `name`, `dialect`, `base_url`, `key_env`, `models`",
+            "12: found key `model`, expected one of `name`, `dialect`, `base_url`, `key_env`, `models`, `retry`, `timeouts`",
         ),
         (
             endpoint("name = \"b\"\ndialect = \"openai\"\nbase_url = \"http://b\"\nmodels = \"m\""),

@@ -6,7 +6,7 @@ use crate::{
             signature, stop,
             usage::Told,
         },
-        model::{Arguments, Event, Rest},
+        model::{Arguments, Event, Finish, Rest},
         read::Reader,
         rest,
         signature::split,
@@ -19,6 +19,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(in crate::convert) struct EventReader {
     begun: bool,
+    /// It was told why the message ends.
+    finished: bool,
     stopped: bool,
     calls: u64,
     /// The calls whose blocks are open: one, unless a server mixes them.
@@ -90,6 +92,7 @@ impl EventReader {
             }
             "message_delta" => {
                 if let Some(reason) = seen.reason {
+                    self.finished = true;
                     tell(Event::Finish {
                         candidate: 0,
                         finish: stop::read(&reason, seen.sequence),
@@ -99,7 +102,9 @@ impl EventReader {
             }
             "message_stop" => {
                 self.stopped = true;
-                tell(Event::End);
+                if self.is_whole(tell) {
+                    tell(Event::End);
+                }
             }
             "ping" => tell(Event::Ping),
             "error" => {
@@ -116,6 +121,26 @@ impl EventReader {
 
     /// The body ended cleanly. It is complete only after `message_stop`, which told so.
     pub(in crate::convert) fn end(&mut self, _: &mut dyn FnMut(Event<'_>)) {}
+
+    /// Whether `message_stop` ends a message. If it was not told why, the message was said all the
+    /// same, as before a `[DONE]`: but not one whose call may lack half of its arguments.
+    fn is_whole<'a>(&self, tell: &mut dyn FnMut(Event<'a>)) -> bool {
+        if self.finished {
+            return true;
+        }
+        if !self.begun || !self.open.is_empty() {
+            return false;
+        }
+        let finish = match self.calls {
+            0 => Finish::Stop,
+            _ => Finish::Calls,
+        };
+        tell(Event::Finish {
+            candidate: 0,
+            finish,
+        });
+        true
+    }
 
     fn besides<'a>(&self, usage: bool, rest: Rest<'a>, tell: &mut dyn FnMut(Event<'a>)) {
         if let Some(counts) = self.told.counts().filter(|_| usage) {

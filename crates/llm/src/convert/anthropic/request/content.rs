@@ -32,9 +32,10 @@ pub(super) enum Place {
 pub(super) fn read_content<'a>(
     json: &mut Reader<'a>,
     place: Place,
-    owns: &mut Vec<Own<'a>>,
+    owns: &mut Vec<Own>,
 ) -> Vec<Part<'a>> {
-    let mut parts = Vec::new();
+    // Most have one, and a part is large.
+    let mut parts = Vec::with_capacity(1);
     match json.kind() {
         Kind::String => {
             let text = json.text();
@@ -60,7 +61,7 @@ pub(super) fn read_content<'a>(
 fn read_block<'a>(
     json: &mut Reader<'a>,
     place: Place,
-    owns: &mut Vec<Own<'a>>,
+    owns: &mut Vec<Own>,
     parts: &mut Vec<Part<'a>>,
 ) {
     let at = json.at();
@@ -136,7 +137,7 @@ fn sign<'a>(signed: Signature<'a>, at: usize, parts: &mut Vec<Part<'a>>) {
     });
 }
 
-fn read_text<'a>(json: &mut Reader<'a>, owns: &mut Vec<Own<'a>>) -> PartKind<'a> {
+fn read_text<'a>(json: &mut Reader<'a>, owns: &mut Vec<Own>) -> PartKind<'a> {
     let at = json.at();
     let mut text = None;
     json.object(|json, name| match name {
@@ -155,7 +156,7 @@ fn read_text<'a>(json: &mut Reader<'a>, owns: &mut Vec<Own<'a>>) -> PartKind<'a>
 fn read_media<'a>(
     json: &mut Reader<'a>,
     document: bool,
-    owns: &mut Vec<Own<'a>>,
+    owns: &mut Vec<Own>,
 ) -> Option<(crate::convert::model::Media<'a>, Option<Text<'a>>)> {
     let at = json.at();
     let (mut source, mut title) = (None, None);
@@ -174,7 +175,7 @@ fn read_media<'a>(
 }
 
 /// Whether a document is to be quoted from.
-fn read_citations<'a>(json: &mut Reader<'a>, owns: &mut Vec<Own<'a>>) {
+fn read_citations<'a>(json: &mut Reader<'a>, owns: &mut Vec<Own>) {
     if json.null() {
         return;
     }
@@ -184,7 +185,7 @@ fn read_citations<'a>(json: &mut Reader<'a>, owns: &mut Vec<Own<'a>>) {
     });
 }
 
-fn read_thinking<'a>(json: &mut Reader<'a>, owns: &mut Vec<Own<'a>>) -> Reasoned<'a> {
+fn read_thinking<'a>(json: &mut Reader<'a>, owns: &mut Vec<Own>) -> Reasoned<'a> {
     let at = json.at();
     let (mut text, mut signed) = (None, None);
     json.object(|json, name| match name {
@@ -201,7 +202,7 @@ fn read_thinking<'a>(json: &mut Reader<'a>, owns: &mut Vec<Own<'a>>) -> Reasoned
     }
 }
 
-fn read_redacted<'a>(json: &mut Reader<'a>, owns: &mut Vec<Own<'a>>) -> PartKind<'a> {
+fn read_redacted<'a>(json: &mut Reader<'a>, owns: &mut Vec<Own>) -> PartKind<'a> {
     let at = json.at();
     let mut data = None;
     json.object(|json, name| match name {
@@ -216,7 +217,7 @@ fn read_redacted<'a>(json: &mut Reader<'a>, owns: &mut Vec<Own<'a>>) -> PartKind
     })
 }
 
-fn read_call<'a>(json: &mut Reader<'a>, owns: &mut Vec<Own<'a>>) -> PartKind<'a> {
+fn read_call<'a>(json: &mut Reader<'a>, owns: &mut Vec<Own>) -> PartKind<'a> {
     let at = json.at();
     let (mut id, mut called, mut input) = (None, None, None);
     json.object(|json, name| match name {
@@ -241,7 +242,7 @@ fn read_call<'a>(json: &mut Reader<'a>, owns: &mut Vec<Own<'a>>) -> PartKind<'a>
 }
 
 /// Who called: the model, unless a server tool did.
-fn read_caller<'a>(json: &mut Reader<'a>, owns: &mut Vec<Own<'a>>) {
+fn read_caller<'a>(json: &mut Reader<'a>, owns: &mut Vec<Own>) {
     let direct = json
         .look("type")
         .is_some_and(|kind| kind.decode() == "direct");
@@ -252,7 +253,7 @@ fn read_caller<'a>(json: &mut Reader<'a>, owns: &mut Vec<Own<'a>>) {
     }
 }
 
-fn read_result<'a>(json: &mut Reader<'a>, owns: &mut Vec<Own<'a>>) -> PartKind<'a> {
+fn read_result<'a>(json: &mut Reader<'a>, owns: &mut Vec<Own>) -> PartKind<'a> {
     let at = json.at();
     let (mut id, mut content, mut failed) = (None, Vec::new(), false);
     json.object(|json, name| match name {

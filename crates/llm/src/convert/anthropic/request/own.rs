@@ -4,21 +4,22 @@ use crate::convert::{
 };
 
 /// Takes a member that no other dialect has. What holds nothing says nothing.
-pub(super) fn own<'a>(json: &mut Reader<'a>, weight: Weight, to: &mut Vec<Own<'a>>) {
+pub(super) fn own<'a>(json: &mut Reader<'a>, weight: Weight, to: &mut Vec<Own>) {
     if json.null() {
         return;
     }
     let value = json.raw();
     if !matches!(value.written(), "[]" | "{}") {
-        to.push(Own { value, weight });
+        let at = value.at();
+        to.push(Own { at, weight });
     }
 }
 
 /// Takes a member that says nothing if it is `usual`.
-pub(super) fn unless<'a>(usual: &str, json: &mut Reader<'a>, to: &mut Vec<Own<'a>>) {
-    let before = to.len();
-    own(json, Weight::Matters, to);
-    if to.len() > before && to.last().is_some_and(|own| own.value.written() == usual) {
-        to.pop();
+pub(super) fn unless<'a>(usual: &str, json: &mut Reader<'a>, to: &mut Vec<Own>) {
+    if json.peek().written() == usual {
+        json.skip();
+    } else {
+        own(json, Weight::Matters, to);
     }
 }

@@ -8,8 +8,9 @@ use crate::convert::{
         Budget, Choice, Message, Output, Own, Reasoning, Request, Role, Tool,
         Weight::{Hint, Matters},
     },
-    read::Reader,
-    text::{Raw, Text},
+    own::matters,
+    read::{Numbers, Reader},
+    text::Text,
 };
 
 /// Reads a request.
@@ -42,10 +43,10 @@ pub(in crate::convert) fn read_request<'a>(json: &mut Reader<'a>) -> Request<'a>
                 at,
             });
         }
-        "max_tokens" => request.max_tokens = Some(json.number()),
-        "temperature" => request.temperature = json.number_or_null(),
-        "top_p" => request.top_p = json.number_or_null(),
-        "top_k" => request.top_k = json.number_or_null(),
+        "max_tokens" => request.max_tokens = Some(json.number(Numbers::COUNT)),
+        "temperature" => request.temperature = json.number_or_null(Numbers::UP_TO_1),
+        "top_p" => request.top_p = json.number_or_null(Numbers::UP_TO_1),
+        "top_k" => request.top_k = json.number_or_null(Numbers::COUNT),
         "stop_sequences" if json.null() => {}
         "stop_sequences" => json.array(|json| {
             let text = json.text();
@@ -93,7 +94,7 @@ pub(in crate::convert) fn read_request<'a>(json: &mut Reader<'a>) -> Request<'a>
     request
 }
 
-fn read_message<'a>(json: &mut Reader<'a>, owns: &mut Vec<Own<'a>>) -> Message<'a> {
+fn read_message<'a>(json: &mut Reader<'a>, owns: &mut Vec<Own>) -> Message<'a> {
     let at = json.at();
     let said = json.look("role");
     let (role, place) = match said.as_ref().map(Text::decode).as_deref() {
@@ -128,7 +129,7 @@ fn read_message<'a>(json: &mut Reader<'a>, owns: &mut Vec<Own<'a>>) -> Message<'
 }
 
 /// Takes a tool. `None`: one that the provider runs itself.
-fn read_tool<'a>(json: &mut Reader<'a>, owns: &mut Vec<Own<'a>>) -> Option<Tool<'a>> {
+fn read_tool<'a>(json: &mut Reader<'a>, owns: &mut Vec<Own>) -> Option<Tool<'a>> {
     let at = json.at();
     if let Some(kind) = json.look("type")
         && kind.decode() != "custom"
@@ -163,7 +164,7 @@ fn read_tool<'a>(json: &mut Reader<'a>, owns: &mut Vec<Own<'a>>) -> Option<Tool<
     })
 }
 
-fn read_choice<'a>(json: &mut Reader<'a>, request: &mut Request<'a>, owns: &mut Vec<Own<'a>>) {
+fn read_choice<'a>(json: &mut Reader<'a>, request: &mut Request<'a>, owns: &mut Vec<Own>) {
     let at = json.at();
     let (mut kind, mut tool) = (None, None);
     json.object(|json, name| match name {
@@ -189,16 +190,12 @@ fn read_choice<'a>(json: &mut Reader<'a>, request: &mut Request<'a>, owns: &mut 
     });
 }
 
-fn read_thinking<'a>(
-    json: &mut Reader<'a>,
-    reasoning: &mut Reasoning<'a>,
-    owns: &mut Vec<Own<'a>>,
-) {
+fn read_thinking<'a>(json: &mut Reader<'a>, reasoning: &mut Reasoning<'a>, owns: &mut Vec<Own>) {
     let at = json.at();
     let (mut kind, mut tokens, mut display) = (None, None, None);
     json.object(|json, name| match name {
         "type" => kind = Some(json.text()),
-        "budget_tokens" => tokens = json.number_or_null(),
+        "budget_tokens" => tokens = json.number_or_null(Numbers::COUNT),
         "display" => display = json.text_or_null(),
         _ => own(json, Matters, owns),
     });
@@ -215,9 +212,7 @@ fn read_thinking<'a>(
         "disabled" => Budget::Off,
         // To think between calls alone: no other dialect says when.
         "between_tools" => {
-            let value = Raw::new("", kind.at());
-            let weight = Matters;
-            owns.push(Own { value, weight });
+            owns.push(matters(kind.at()));
             Budget::Unsaid
         }
         _ => {
@@ -253,7 +248,7 @@ fn read_effort<'a>(json: &mut Reader<'a>, reasoning: &mut Reasoning<'a>) {
     reasoning.effort = Some(effort);
 }
 
-fn read_format<'a>(json: &mut Reader<'a>, output: &mut Output<'a>, owns: &mut Vec<Own<'a>>) {
+fn read_format<'a>(json: &mut Reader<'a>, output: &mut Output<'a>, owns: &mut Vec<Own>) {
     if json.null() {
         return;
     }

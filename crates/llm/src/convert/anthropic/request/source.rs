@@ -22,7 +22,7 @@ const PLAIN: &str = "text/plain";
 pub(super) fn read_source<'a>(
     json: &mut Reader<'a>,
     document: bool,
-    owns: &mut Vec<Own<'a>>,
+    owns: &mut Vec<Own>,
 ) -> Option<Media<'a>> {
     let at = json.at();
     let Some(kind) = json.look("type") else {

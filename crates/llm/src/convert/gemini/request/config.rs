@@ -1,13 +1,11 @@
-use super::read::{read_texts, read_whole};
+use super::read::read_texts;
 use crate::{
     convert::{
         error::Wrong,
-        gemini::{
-            own::{hint, matters, unknown},
-            schema::translate,
-        },
+        gemini::schema::translate,
         model::{Budget, Output, Own, Reasoning, Request},
-        read::Reader,
+        own::{hint, matters, unknown},
+        read::{Numbers, Reader},
         text::{Raw, Text},
     },
     json::Kind,
@@ -27,7 +25,7 @@ struct Form<'a> {
 pub(super) fn read_config<'a>(
     json: &mut Reader<'a>,
     request: &mut Request<'a>,
-    own: &mut Vec<Own<'a>>,
+    own: &mut Vec<Own>,
 ) {
     let mut form = Form::default();
     json.object_in_any_case(|json, name| {
@@ -36,15 +34,19 @@ pub(super) fn read_config<'a>(
             return;
         }
         match name {
-            "temperature" => request.temperature = Some(json.number()),
-            "topP" => request.top_p = Some(json.number()),
-            "topK" => request.top_k = Some(json.number()),
-            "seed" => request.seed = Some(json.number()),
-            "presencePenalty" => request.presence_penalty = unless_zero(json.number()),
-            "frequencyPenalty" => request.frequency_penalty = unless_zero(json.number()),
-            "maxOutputTokens" => request.max_tokens = Some(read_whole(json)),
+            "temperature" => request.temperature = Some(json.number(Numbers::UP_TO_2)),
+            "topP" => request.top_p = Some(json.number(Numbers::UP_TO_1)),
+            "topK" => request.top_k = Some(json.number(Numbers::COUNT)),
+            "seed" => request.seed = Some(json.number(Numbers::WHOLE)),
+            "presencePenalty" => {
+                request.presence_penalty = unless_zero(json.number(Numbers::PENALTY))
+            }
+            "frequencyPenalty" => {
+                request.frequency_penalty = unless_zero(json.number(Numbers::PENALTY))
+            }
+            "maxOutputTokens" => request.max_tokens = Some(json.number(Numbers::COUNT)),
             "candidateCount" => {
-                let count = read_whole(json);
+                let count = json.number(Numbers::SOME);
                 request.candidates = (count.written() != "1").then_some(count);
             }
             "stopSequences" => request.stop = read_texts(json),
@@ -53,7 +55,7 @@ pub(super) fn read_config<'a>(
             "responseSchema" => form.schema(json, at, |json| translate(&json.raw_object())),
             "responseJsonSchema" => form.schema(json, at, Reader::raw_object),
             "responseLogprobs" => form.told = json.bool().then_some(at),
-            "logprobs" => form.logprobs = Some(read_whole(json)),
+            "logprobs" => form.logprobs = Some(json.number(Numbers::COUNT)),
             "responseModalities" => {
                 let modalities = read_texts(json);
                 let is_text = |word: &Text<'_>| word.decode().eq_ignore_ascii_case("TEXT");
@@ -95,7 +97,7 @@ impl<'a> Form<'a> {
         }
     }
 
-    fn finish(self, json: &mut Reader<'a>, request: &mut Request<'a>, own: &mut Vec<Own<'a>>) {
+    fn finish(self, json: &mut Reader<'a>, request: &mut Request<'a>, own: &mut Vec<Own>) {
         let at = self.mime.as_ref().map(Text::at).unwrap_or_default();
         let mime = self.mime.as_ref().map(Text::decode);
         match (mime.as_deref(), self.schema) {
@@ -133,10 +135,10 @@ impl<'a> Form<'a> {
     }
 }
 
-fn read_thinking<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> Reasoning<'a> {
+fn read_thinking<'a>(json: &mut Reader<'a>, own: &mut Vec<Own>) -> Reasoning<'a> {
     let (mut budget, mut level, mut told) = (None, None, false);
     json.object_in_any_case(|json, name| match name {
-        "thinkingBudget" => budget = json.number_or_null(),
+        "thinkingBudget" => budget = json.number_or_null(Numbers::WHOLE),
         "thinkingLevel" => level = json.text_or_null(),
         "includeThoughts" => told = json.bool_or_null().unwrap_or_default(),
         _ => unknown(json, own),
@@ -154,7 +156,7 @@ fn read_thinking<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> Reasoning
             Ok(1..) => Budget::Tokens(tokens),
             _ => {
                 let expected = "a whole number of -1 or more";
-                json.fail(tokens.at(), Wrong::Value { expected });
+                json.fail(tokens.at(), Wrong::Number { expected });
                 Budget::Unsaid
             }
         },

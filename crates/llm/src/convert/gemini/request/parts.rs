@@ -3,11 +3,11 @@ use crate::{
         error::Wrong,
         gemini::{
             media::{read_file, read_inline},
-            own::{hint, matters, unknown},
             part::read_call,
             signature::{self, Signed},
         },
         model::{Content, Outcome, Own, Part, PartKind, Reasoned, Signature},
+        own::{hint, matters, unknown},
         read::{Names, Reader},
         text::{Raw, Text},
     },
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Reads a part of a turn: what it holds, and what is said of it.
-pub(super) fn read_part<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> Part<'a> {
+pub(super) fn read_part<'a>(json: &mut Reader<'a>, own: &mut Vec<Own>) -> Part<'a> {
     let at = json.at();
     let (mut held, mut thought, mut signed) = (None, false, None);
     let mut strange = false;
@@ -92,7 +92,7 @@ fn sign<'a>(
     mut kind: PartKind<'a>,
     thought: bool,
     signed: Option<Text<'a>>,
-    own: &mut Vec<Own<'a>>,
+    own: &mut Vec<Own>,
 ) -> PartKind<'a> {
     let at = signed.as_ref().map(Text::at);
     let (by, redacted): (Option<Signature<'a>>, _) = match signed.map(signature::read) {
@@ -116,7 +116,7 @@ fn sign<'a>(
     kind
 }
 
-fn read_result<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> Outcome<'a> {
+fn read_result<'a>(json: &mut Reader<'a>, own: &mut Vec<Own>) -> Outcome<'a> {
     let at = json.at();
     let (mut id, mut name, mut response, mut media) = (None, None, None, Vec::new());
     json.object_in_any_case(|json, member| match member {
@@ -156,7 +156,7 @@ fn read_result<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> Outcome<'a>
 }
 
 /// Reads a part of a result, which is bytes.
-fn read_medium<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> Part<'a> {
+fn read_medium<'a>(json: &mut Reader<'a>, own: &mut Vec<Own>) -> Part<'a> {
     let at = json.at();
     let mut held = None;
     json.object_in_any_case(|json, name| match name {

@@ -5,15 +5,12 @@ use super::{
     parts::read_part,
     tools::{Called, read_tool_config, read_tools},
 };
-use crate::{
-    convert::{
-        error::Wrong,
-        gemini::own::{hint, matters, unknown},
-        model::{Message, Own, Part, PartKind, Request, Role},
-        read::Reader,
-        text::{Raw, Text},
-    },
-    json::Kind,
+use crate::convert::{
+    error::Wrong,
+    model::{Message, Own, Part, PartKind, Request, Role},
+    own::{hint, matters, unknown},
+    read::Reader,
+    text::Text,
 };
 
 /// The calls of a request that wait for their results.
@@ -83,7 +80,7 @@ pub(in crate::convert) fn read_request<'a>(json: &mut Reader<'a>) -> Request<'a>
     request
 }
 
-fn read_contents<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> (usize, Vec<Message<'a>>) {
+fn read_contents<'a>(json: &mut Reader<'a>, own: &mut Vec<Own>) -> (usize, Vec<Message<'a>>) {
     let (at, mut messages) = (json.at(), Vec::new());
     json.array(|json| {
         let (role, mut message) = read_content(json, own);
@@ -103,10 +100,7 @@ fn read_contents<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> (usize, V
 }
 
 /// Reads one turn, and the role that it has.
-fn read_content<'a>(
-    json: &mut Reader<'a>,
-    own: &mut Vec<Own<'a>>,
-) -> (Option<Text<'a>>, Message<'a>) {
+fn read_content<'a>(json: &mut Reader<'a>, own: &mut Vec<Own>) -> (Option<Text<'a>>, Message<'a>) {
     let at = json.at();
     let (mut role, mut parts) = (None, None);
     json.object_in_any_case(|json, name| match name {
@@ -222,15 +216,4 @@ pub(super) fn read_texts<'a>(json: &mut Reader<'a>) -> Vec<Text<'a>> {
     let mut texts = Vec::new();
     json.array(|json| texts.push(json.text()));
     texts
-}
-
-/// Reads a whole number that is not below zero.
-pub(super) fn read_whole<'a>(json: &mut Reader<'a>) -> Raw<'a> {
-    let number = json.number();
-    if number.written().parse::<u64>().is_err() {
-        let expected = "a whole number of 0 or more";
-        let kind = Kind::Number;
-        json.fail(number.at(), Wrong::Type { expected, kind });
-    }
-    number
 }

@@ -2,11 +2,9 @@ use super::read::read_texts;
 use crate::{
     convert::{
         error::Wrong,
-        gemini::{
-            own::{hint, matters, unknown},
-            schema::translate,
-        },
+        gemini::schema::translate,
         model::{Choice, Own, Request, Tool},
+        own::{hint, matters, unknown},
         read::Reader,
         text::Text,
         write::Writer,
@@ -23,7 +21,7 @@ pub(super) enum Called<'a> {
     Validated,
 }
 
-pub(super) fn read_tools<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> Vec<Tool<'a>> {
+pub(super) fn read_tools<'a>(json: &mut Reader<'a>, own: &mut Vec<Own>) -> Vec<Tool<'a>> {
     let mut tools = Vec::new();
     json.array(|json| {
         json.object_in_any_case(|json, name| match name {
@@ -38,7 +36,7 @@ pub(super) fn read_tools<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> V
     tools
 }
 
-fn read_function<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> Tool<'a> {
+fn read_function<'a>(json: &mut Reader<'a>, own: &mut Vec<Own>) -> Tool<'a> {
     let at = json.at();
     let (mut name, mut description, mut parameters) = (None, None, None);
     json.object_in_any_case(|json, member| {
@@ -76,7 +74,7 @@ fn read_function<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> Tool<'a> 
     }
 }
 
-pub(super) fn read_tool_config<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> Called<'a> {
+pub(super) fn read_tool_config<'a>(json: &mut Reader<'a>, own: &mut Vec<Own>) -> Called<'a> {
     let mut called = Called::Unsaid;
     json.object_in_any_case(|json, name| match name {
         _ if json.null() => {}
@@ -92,7 +90,7 @@ pub(super) fn read_tool_config<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>
     called
 }
 
-fn read_calling<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> Called<'a> {
+fn read_calling<'a>(json: &mut Reader<'a>, own: &mut Vec<Own>) -> Called<'a> {
     let (mut mode, mut names, mut names_at) = (None, Vec::new(), 0);
     json.object_in_any_case(|json, name| {
         let at = json.at();

@@ -11,7 +11,7 @@ use crate::convert::{
 };
 
 /// Takes the array of messages.
-pub(super) fn read<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> Vec<Message<'a>> {
+pub(super) fn read<'a>(json: &mut Reader<'a>, own: &mut Vec<Own>) -> Vec<Message<'a>> {
     let mut messages = Messages {
         list: Vec::new(),
         own,
@@ -25,7 +25,7 @@ pub(super) fn read<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> Vec<Mes
 
 struct Messages<'a, 'o> {
     list: Vec<Message<'a>>,
-    own: &'o mut Vec<Own<'a>>,
+    own: &'o mut Vec<Own>,
     /// The last one holds results of tools, and another result belongs to it.
     results: bool,
     /// How many calls without an id came.

@@ -12,17 +12,18 @@ use crate::{
 /// Takes a string, or an array of parts.
 pub(in crate::convert::openai) fn read<'a>(
     json: &mut Reader<'a>,
-    own: &mut Vec<Own<'a>>,
+    own: &mut Vec<Own>,
 ) -> Vec<Part<'a>> {
     if json.kind() != Kind::Array {
         return vec![text_part(json.text())];
     }
-    let mut parts = Vec::new();
+    // Most have one, and a part is large.
+    let mut parts = Vec::with_capacity(1);
     json.array(|json| parts.extend(read_part(json, own)));
     parts
 }
 
-fn read_part<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> Option<Part<'a>> {
+fn read_part<'a>(json: &mut Reader<'a>, own: &mut Vec<Own>) -> Option<Part<'a>> {
     let at = json.at();
     let Some(tag) = json.tag("type") else {
         json.skip();
@@ -65,7 +66,7 @@ fn read_part<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> Option<Part<'
     kind.map(|kind| Part { kind, at })
 }
 
-fn read_image<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> PartKind<'a> {
+fn read_image<'a>(json: &mut Reader<'a>, own: &mut Vec<Own>) -> PartKind<'a> {
     let at = json.at();
     let (mut url, mut detail) = (None, None);
     members(json, |json, name| match name {
@@ -95,7 +96,7 @@ fn read_image<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> PartKind<'a>
     PartKind::Image(Media { source, detail })
 }
 
-fn read_audio<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> PartKind<'a> {
+fn read_audio<'a>(json: &mut Reader<'a>, own: &mut Vec<Own>) -> PartKind<'a> {
     let at = json.at();
     let (mut data, mut mime) = (None, None);
     members(json, |json, name| match name {
@@ -128,7 +129,7 @@ fn read_audio<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> PartKind<'a>
     PartKind::Audio(Media { source, detail })
 }
 
-fn read_file<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> PartKind<'a> {
+fn read_file<'a>(json: &mut Reader<'a>, own: &mut Vec<Own>) -> PartKind<'a> {
     let at = json.at();
     let (mut data, mut id, mut file_name) = (None, None, None);
     members(json, |json, name| match name {

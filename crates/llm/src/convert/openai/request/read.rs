@@ -2,7 +2,7 @@ use super::{hint, matters, members, messages, tools, unknown};
 use crate::convert::{
     error::Wrong,
     model::{Choice, Request},
-    read::Reader,
+    read::{Numbers, Reader},
     text::{Raw, Text},
 };
 use crate::json::Kind;
@@ -57,30 +57,39 @@ impl<'a> Reading<'a> {
                 request.parallel_at = at;
             }
             "response_format" => request.output = tools::read_format(json, &mut request.own),
-            "max_completion_tokens" => request.max_tokens = Some(whole(json)),
-            "max_tokens" => self.max_tokens = Some(whole(json)),
-            "temperature" => request.temperature = Some(json.number()),
-            "top_p" => request.top_p = Some(json.number()),
+            "max_completion_tokens" => request.max_tokens = Some(json.number(Numbers::COUNT)),
+            "max_tokens" => self.max_tokens = Some(json.number(Numbers::COUNT)),
+            "temperature" => request.temperature = Some(json.number(Numbers::UP_TO_2)),
+            "top_p" => request.top_p = Some(json.number(Numbers::UP_TO_1)),
             // Not OpenAI's own, but of most servers that speak its dialect.
-            "top_k" => request.top_k = Some(json.number()),
-            "seed" => request.seed = Some(json.number()),
-            "presence_penalty" => request.presence_penalty = unless_zero(json.number()),
-            "frequency_penalty" => request.frequency_penalty = unless_zero(json.number()),
+            "top_k" => request.top_k = Some(json.number(Numbers::COUNT)),
+            "seed" => request.seed = Some(json.number(Numbers::WHOLE)),
+            "presence_penalty" => {
+                request.presence_penalty = unless_zero(json.number(Numbers::PENALTY))
+            }
+            "frequency_penalty" => {
+                request.frequency_penalty = unless_zero(json.number(Numbers::PENALTY))
+            }
             "n" => {
-                let n = whole(json);
+                let n = json.number(Numbers::SOME);
                 request.candidates = (n.written() != "1").then_some(n);
             }
             "stop" if json.kind() == Kind::Array => {
                 json.array(|json| request.stop.push(json.text()));
             }
-            "stop" => request.stop.push(json.text()),
+            "stop" if json.kind() == Kind::String => request.stop.push(json.text()),
+            "stop" => {
+                let (expected, kind) = ("a string or an array of strings", json.kind());
+                json.fail(at, Wrong::Type { expected, kind });
+                json.skip();
+            }
             "reasoning_effort" => self.effort(json),
             "stream" => request.stream = json.bool(),
             "stream_options" => self.stream_options(json),
             "user" => request.user = Some(json.text()),
             "safety_identifier" => self.safety_identifier = Some(json.text()),
             "logprobs" => self.logprobs = json.bool().then_some(at),
-            "top_logprobs" => self.top_logprobs = Some(whole(json)),
+            "top_logprobs" => self.top_logprobs = Some(json.number(Numbers::COUNT)),
             _ => self.own(json, name),
         }
     }
@@ -210,20 +219,6 @@ impl<'a> Reading<'a> {
             }
         }
     }
-}
-
-/// Takes a whole number that is not below zero, as it stands.
-fn whole<'a>(json: &mut Reader<'a>) -> Raw<'a> {
-    let number = json.number();
-    let value: f64 = number.written().parse().unwrap_or_default();
-    if value < 0.0 || value.fract() != 0.0 {
-        let wrong = Wrong::Type {
-            expected: "a whole number of 0 or more",
-            kind: Kind::Number,
-        };
-        json.fail(number.at(), wrong);
-    }
-    number
 }
 
 /// A penalty of zero is none.

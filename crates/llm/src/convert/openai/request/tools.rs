@@ -22,7 +22,7 @@ pub(super) enum Chosen<'a> {
 }
 
 /// Takes the array of tools.
-pub(super) fn read<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> Vec<Tool<'a>> {
+pub(super) fn read<'a>(json: &mut Reader<'a>, own: &mut Vec<Own>) -> Vec<Tool<'a>> {
     let mut tools = Vec::new();
     json.array(|json| {
         let at = json.at();
@@ -51,7 +51,7 @@ pub(super) fn read<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> Vec<Too
     tools
 }
 
-fn read_function<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> Tool<'a> {
+fn read_function<'a>(json: &mut Reader<'a>, own: &mut Vec<Own>) -> Tool<'a> {
     let at = json.at();
     let (mut tool_name, mut description, mut parameters, mut strict) = (None, None, None, None);
     members(json, |json, name| match name {
@@ -73,7 +73,7 @@ fn read_function<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> Tool<'a> 
 }
 
 /// Takes a `tool_choice`.
-pub(super) fn read_choice<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> Option<Chosen<'a>> {
+pub(super) fn read_choice<'a>(json: &mut Reader<'a>, own: &mut Vec<Own>) -> Option<Chosen<'a>> {
     if json.kind() == Kind::String {
         let word = json.text();
         return Some(Chosen::Choice(match &*word.decode() {
@@ -116,7 +116,7 @@ pub(super) fn read_choice<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> 
     }
 }
 
-fn read_allowed<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> Option<Chosen<'a>> {
+fn read_allowed<'a>(json: &mut Reader<'a>, own: &mut Vec<Own>) -> Option<Chosen<'a>> {
     let at = json.at();
     let (mut required, mut names) = (None, None);
     members(json, |json, name| match name {
@@ -155,7 +155,7 @@ fn read_allowed<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> Option<Cho
 }
 
 /// Takes `{"type": "function", "function": {"name": …}}`.
-fn read_name<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> Option<Text<'a>> {
+fn read_name<'a>(json: &mut Reader<'a>, own: &mut Vec<Own>) -> Option<Text<'a>> {
     let (at, mut found) = (json.at(), None);
     members(json, |json, name| match name {
         "type" => json.skip(),
@@ -173,7 +173,7 @@ fn read_name<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> Option<Text<'
 }
 
 /// Takes a `response_format`.
-pub(super) fn read_format<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> Output<'a> {
+pub(super) fn read_format<'a>(json: &mut Reader<'a>, own: &mut Vec<Own>) -> Output<'a> {
     let at = json.at();
     let Some(kind) = json.tag("type") else {
         json.skip();
@@ -202,7 +202,7 @@ pub(super) fn read_format<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> 
     output.unwrap_or_default()
 }
 
-fn read_schema<'a>(json: &mut Reader<'a>, own: &mut Vec<Own<'a>>) -> Output<'a> {
+fn read_schema<'a>(json: &mut Reader<'a>, own: &mut Vec<Own>) -> Output<'a> {
     let at = json.at();
     let (mut title, mut description, mut strict) = (None, None, None);
     let mut schema: Option<Raw<'a>> = None;

@@ -145,7 +145,7 @@ fn s4_what_is_held_of_mixed_calls_is_bounded() {
     let written = write(events.into_iter().chain([piece(0, "{}"), Event::End]));
     assert_eq!(
         frames(&written).last().unwrap(),
-        &json!({"type": "error", "error": {"type": "api_error",
+        &json!({"type": "error", "request_id": null, "error": {"type": "api_error",
             "message": "the endpoint mixes calls of tools, of which 4 MiB are held at most"}})
     );
     assert!(written.len() < 2048);

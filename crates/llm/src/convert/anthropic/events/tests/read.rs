@@ -277,7 +277,11 @@ fn nothing_is_told_after_the_end_or_an_error_and_none_is_made_up() {
         [format!("error anthropic {error}")]
     );
     let stop = json!({"type": "message_stop"});
-    assert_eq!(lines(&[stop.clone(), text.clone(), stop], 1 << 20), ["end"]);
+    let start = json!({"type": "message_start", "message": {}});
+    let reason = json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"}});
+    let after = lines(&[start, reason, stop.clone(), text.clone(), stop], 1 << 20);
+    assert_eq!(after.last().unwrap(), "end");
+    assert!(!after.iter().any(|line| line == "text a"), "{after:?}");
     assert_eq!(lines(&[text], 1 << 20), ["text a"]);
 }
 

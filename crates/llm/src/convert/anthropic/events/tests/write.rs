@@ -318,7 +318,7 @@ fn an_error_ends_the_stream_in_the_callers_words() {
         assert_eq!(written.len(), 4, "{envelope}");
         assert_eq!(
             written[3],
-            json!({"type": "error", "error": {"type": kind, "message": message}})
+            json!({"type": "error", "error": {"type": kind, "message": message}, "request_id": null})
         );
     }
     let envelope =

@@ -24,7 +24,7 @@ fn every_fault_is_told_with_its_field() {
         ),
         (
             r#"{"model":"m","max_tokens":"1"}"#,
-            "`max_tokens` must be a number, but is a string",
+            "`max_tokens` must be a whole number of 0 or more, but is a string",
         ),
         (
             r#"{"messages":{}}"#,
@@ -72,7 +72,7 @@ fn every_fault_is_told_with_its_field() {
         ),
         (
             r#""temperature":"1""#,
-            "`temperature` must be a number, but is a string",
+            "`temperature` must be a number from 0 to 1, but is a string",
         ),
         (r#""tools":[{}]"#, "`tools[0]` must have `input_schema`"),
         (

@@ -11,7 +11,7 @@ fn owns(text: &str) -> Vec<(String, Weight)> {
     let request = read(text).expect(text);
     let owns = request.own.iter();
     owns.map(|own| {
-        let path = crate::convert::error::path(text, own.value.at());
+        let path = crate::convert::error::path(text, own.at);
         (path, own.weight)
     })
     .collect()

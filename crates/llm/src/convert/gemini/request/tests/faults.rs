@@ -9,8 +9,7 @@ use crate::convert::{
 fn own(text: &str) -> Vec<(String, Weight)> {
     let request = read(text).unwrap_or_else(|error| panic!("{error}: {text}"));
     let own = request.own.iter();
-    own.map(|own| (path(text, own.value.at()), own.weight))
-        .collect()
+    own.map(|own| (path(text, own.at), own.weight)).collect()
 }
 
 #[test]
@@ -142,12 +141,12 @@ fn what_is_wrong_is_told_with_its_field() {
         (
             r#""generationConfig":{"topP":"1"}"#,
             "generationConfig.topP",
-            "must be a number, but is a string",
+            "must be a number from 0 to 1, but is a string",
         ),
         (
             r#""generationConfig":{"maxOutputTokens":1.5}"#,
             "generationConfig.maxOutputTokens",
-            "must be a whole number of 0 or more, but is a number",
+            "must be a whole number of 0 or more, but is 1.5",
         ),
         (
             r#""generationConfig":{"stopSequences":"x"}"#,
@@ -177,7 +176,7 @@ fn what_is_wrong_is_told_with_its_field() {
         (
             r#""generationConfig":{"thinkingConfig":{"thinkingBudget":-2}}"#,
             "generationConfig.thinkingConfig.thinkingBudget",
-            "must be a whole number of -1 or more",
+            "must be a whole number of -1 or more, but is -2",
         ),
         (
             r#""generationConfig":{"thinkingConfig":{"thinkingLevel":"MUCH"}}"#,

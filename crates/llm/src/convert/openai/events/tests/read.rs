@@ -337,7 +337,7 @@ fn a_chunk_of_the_wrong_shape_is_named_and_no_panic() {
         ),
         (
             r#"{"choices":[{"index":-1}]}"#,
-            "`choices[0].index` must be a whole number of 0 or more, but is a number",
+            "`choices[0].index` must be a whole number of 0 or more, but is -1",
         ),
         (
             r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"a"}]},"finish_reason":"stop"}]}"#,

@@ -326,7 +326,7 @@ fn an_error_is_told_in_these_words_and_nothing_after_it() {
         (
             Dialect::Gemini,
             r#"{"error":{"code":400,"message":"Bad","status":"INVALID_ARGUMENT"}}"#,
-            json!({"message": "Bad", "type": "invalid_request_error", "param": null, "code": "400"}),
+            json!({"message": "Bad", "type": "invalid_request_error", "param": null, "code": "INVALID_ARGUMENT"}),
         ),
         (
             Dialect::Gemini,

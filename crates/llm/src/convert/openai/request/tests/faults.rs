@@ -30,15 +30,15 @@ fn what_is_wrong_is_named_with_its_place() {
         (with(r#""model":"m""#), "`model` comes a second time"),
         (
             with(r#""temperature":"1""#),
-            "`temperature` must be a number, but is a string",
+            "`temperature` must be a number from 0 to 2, but is a string",
         ),
         (
             with(r#""max_tokens":1.5"#),
-            "`max_tokens` must be a whole number of 0 or more, but is a number",
+            "`max_tokens` must be a whole number of 0 or more, but is 1.5",
         ),
         (
             with(r#""n":-1"#),
-            "`n` must be a whole number of 0 or more, but is a number",
+            "`n` must be a whole number of 1 or more, but is -1",
         ),
         (
             with(r#""max_tokens":1,"max_completion_tokens":2"#),
@@ -62,7 +62,7 @@ fn what_is_wrong_is_named_with_its_place() {
         ),
         (
             with(r#""stop":{}"#),
-            "`stop` must be a string, but is an object",
+            "`stop` must be a string or an array of strings, but is an object",
         ),
         (
             with(r#""reasoning_effort":"much""#),

@@ -1,0 +1,68 @@
+//! What one call went through: its attempts, what it waited, what took too long, how it ended.
+
+use std::{
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use buttress_core::{Class, Outcome, Reason, Report};
+
+tokio::task_local! {
+    // The layers' observers run in the task that makes the call, and find it there.
+    static STORY: Story;
+}
+
+/// The story of one call.
+///
+/// It is a [`Report`]: attached to the reply's body, it is told when that has ended, failed, or been
+/// dropped.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Story(Arc<Mutex<Steps>>);
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Steps {
+    /// Which endpoints were asked, in order.
+    pub(crate) endpoints: Vec<Arc<str>>,
+    /// The attempts that were given up, in order.
+    pub(crate) failed: Vec<Class>,
+    /// What was waited between attempts, all together.
+    pub(crate) waited: Duration,
+    /// What took too long, the last time that something did.
+    pub(crate) timed_out: Option<Reason>,
+    /// How it ended. Who hears nothing was dropped before there was anything to hear.
+    pub(crate) outcome: Option<Outcome>,
+}
+
+// ===== impl Story =====
+
+impl Story {
+    /// Makes a call whose observers find this story.
+    pub(crate) fn follow<F: Future>(&self, call: F) -> impl Future<Output = F::Output> + use<F> {
+        STORY.scope(self.clone(), call)
+    }
+
+    /// Adds to the story of the call that is being made, if one is.
+    pub(crate) fn of_this_call(add: impl FnOnce(&mut Steps)) {
+        // No call: what a body meets after its head is told by its error.
+        let _ = STORY.try_with(|story| add(&mut story.steps()));
+    }
+
+    pub(crate) fn steps(&self) -> MutexGuard<'_, Steps> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Report for Story {
+    fn report(&mut self, outcome: &Outcome) {
+        self.steps().outcome = Some(*outcome);
+    }
+}
+
+// ===== impl Steps =====
+
+impl Steps {
+    pub(crate) fn attempts(&self) -> usize {
+        self.failed.len() + 1
+    }
+}
