@@ -9,18 +9,20 @@ use std::{
 
 use buttress_core::{Class, Completion, Money, Outcome, Reason, Refused, Report, Usage, check};
 use buttress_http::{Body, Http, TrackLayer, Tracked};
+use buttress_rate_limit::Cost;
 use buttress_timeout::TimeoutLayer;
 use bytes::Bytes;
 use http_body_util::Full;
 use tokio::sync::mpsc;
 use tower::{Service, ServiceBuilder, ServiceExt};
 use toys::{
+    Tokens,
     breaker::BreakerLayer,
+    charged,
     failover::Failover,
     metrics::MetricsLayer,
     permit::PermitLayer,
-    retry,
-    tokens::TokensLayer,
+    retry, tokens,
     upstream::{Act, Lines, Req, Stream, Upstream, read, request},
 };
 
@@ -29,7 +31,7 @@ struct Handles {
     requests: MetricsLayer<Http>,
     attempts: MetricsLayer<Http>,
     breaker: BreakerLayer<Http>,
-    tokens: TokensLayer<Http>,
+    tokens: Tokens<Http, Req>,
     permits: PermitLayer<Http>,
     judge: Lines,
 }
@@ -40,7 +42,7 @@ impl Handles {
             requests: MetricsLayer::request(Http),
             attempts: MetricsLayer::attempt(Http),
             breaker: BreakerLayer::new(Http),
-            tokens: TokensLayer::new(Http, 1000, 100),
+            tokens: tokens(Http, 1000, |_| Cost::tokens(100, 0)),
             permits: PermitLayer::new(Http, 1),
             judge: Lines::default(),
         }
@@ -103,7 +105,7 @@ async fn t5_four_chunks_are_parsed_once_and_their_usage_reaches_every_layer() {
         assert_eq!(seen.outcomes, [outcome]);
         assert_eq!((seen.chunks, seen.first_contents), (4, 1));
     }
-    assert_eq!((handles.tokens.charged(), handles.permits.free()), (12, 1));
+    assert_eq!((charged(&handles.tokens), handles.permits.free()), (12, 1));
 }
 
 #[tokio::test]
@@ -225,7 +227,7 @@ async fn an_inner_refusal_is_not_retried_and_is_found_in_a_boxed_error() {
     assert_eq!(Refused::find(&*error).unwrap().reason(), Reason::QueueFull);
     assert_eq!(handles.requests.classes(), [Class::Refused]);
     assert_eq!(
-        handles.tokens.charged(),
+        charged(&handles.tokens),
         0,
         "what was refused is not charged"
     );

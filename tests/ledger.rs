@@ -7,16 +7,18 @@ use std::time::Duration;
 
 use buttress_core::{Class, Money, Outcome, Usage};
 use buttress_http::{Body, BoxError, Http, TrackLayer};
+use buttress_rate_limit::Cost;
 use buttress_timeout::TimeoutLayer;
 use tokio::sync::mpsc;
 use tower::{Service, ServiceBuilder, ServiceExt};
 use toys::{
+    Tokens,
     cache::Cache,
+    charged,
     hedge::Hedge,
     metrics::MetricsLayer,
     resume::Resume,
-    retry,
-    tokens::TokensLayer,
+    retry, tokens,
     upstream::{Act, Lines, Req, Stream, Upstream, read, request},
 };
 
@@ -26,7 +28,7 @@ const COST: Money = Money::from_pico(60);
 
 struct Handles {
     attempts: MetricsLayer<Http>,
-    tokens: TokensLayer<Http>,
+    tokens: Tokens<Http, Req>,
     endpoints: MetricsLayer<Http>,
     requests: MetricsLayer<Http>,
 }
@@ -41,7 +43,7 @@ fn stack(
 ) {
     let handles = Handles {
         attempts: MetricsLayer::attempt(Http),
-        tokens: TokensLayer::new(Http, 1000, 100),
+        tokens: tokens(Http, 1000, |_| Cost::tokens(100, 0)),
         endpoints: MetricsLayer::request(Http),
         requests: MetricsLayer::request(Http),
     };
@@ -107,7 +109,7 @@ async fn h5_h8_a_failed_attempt_a_hedges_loser_and_a_resumed_stream_are_all_paid
     assert_eq!(sum(&handles.endpoints.seen().outcomes), (4 * 12, 4 * 60));
     // Around attempts the two losers had no response yet: their reservations stand.
     assert_eq!(sum(&handles.attempts.seen().outcomes), (3 * 12, 3 * 60));
-    assert_eq!(handles.tokens.charged(), 3 * 12 + 2 * 100);
+    assert_eq!(charged(&handles.tokens), 3 * 12 + 2 * 100);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ mod http;
 mod llm;
 mod parts;
 mod plain;
+mod rate_limit;
 mod sse;
 mod timeout;
 #[path = "../../tests/toys/mod.rs"]
@@ -25,6 +26,7 @@ pub(crate) fn groups(only: &str) -> Vec<Group> {
     let groups = [
         parts::group(),
         plain::group(),
+        rate_limit::group(),
         http::group(),
         body::group(),
         timeout::plain(),

@@ -10,6 +10,7 @@ use std::{
 
 use buttress_core::{Completion, Outcome, Report};
 use buttress_http::{BoxError, Http, TrackLayer, Tracked};
+use buttress_rate_limit::RateLimitLayer;
 use buttress_retry::RetryLayer;
 use buttress_timeout::TimeoutLayer;
 use bytes::Bytes;
@@ -20,10 +21,10 @@ use tower_service::Service;
 
 use super::{
     call, now,
-    plain::{Never, QUOTA},
+    plain::{Never, quotas},
     toys::{
         breaker::BreakerLayer, cache::Cache, failover::Failover, hedge::Hedge,
-        metrics::MetricsLayer, permit::PermitLayer, resume::Resume, tokens::TokensLayer,
+        metrics::MetricsLayer, permit::PermitLayer, resume::Resume,
     },
 };
 use crate::row::{Group, Row};
@@ -84,9 +85,9 @@ pub(crate) fn group() -> Group {
                 .service(Hello)
         })
         .at_most(1),
-        row("track, token limit", move || {
+        row("track, rate limit", move || {
             ServiceBuilder::new()
-                .layer(TokensLayer::new(Http, QUOTA, 1))
+                .layer(RateLimitLayer::new(Http, quotas()))
                 .layer(track())
                 .service(Hello)
         })
@@ -142,7 +143,7 @@ pub(crate) fn group() -> Group {
             let endpoint = ServiceBuilder::new()
                 .layer(RetryLayer::new(Http))
                 .layer(BreakerLayer::new(Http))
-                .layer(TokensLayer::new(Http, QUOTA, 1))
+                .layer(RateLimitLayer::new(Http, quotas()))
                 .layer(PermitLayer::new(Http, 5))
                 .layer(MetricsLayer::attempt(Http))
                 .layer(TimeoutLayer::new(Http).idle(SECOND))

@@ -5,12 +5,14 @@ use std::{
     fmt,
     future::{Ready, ready},
     hint::black_box,
+    num::NonZeroU32,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use buttress_core::{Fault, Plain, Refused};
+use buttress_rate_limit::{Quotas, Rate, RateLimitLayer};
 use buttress_retry::{RetryLayer, Unlimited};
 use buttress_timeout::TimeoutLayer;
 use tower::{
@@ -27,7 +29,7 @@ use super::{
     call,
     toys::{
         breaker::BreakerLayer, cache::Cache, failover::Failover, metrics::MetricsLayer,
-        permit::PermitLayer, tokens::TokensLayer,
+        permit::PermitLayer,
     },
 };
 use crate::row::{Group, Row};
@@ -51,7 +53,9 @@ pub(super) struct Never;
 struct Budgeted(Arc<TpsBudget>);
 
 /// More than will ever be used.
-pub(super) const QUOTA: u64 = u64::MAX / 2;
+pub(super) fn quotas() -> Quotas {
+    Quotas::requests(Rate::per_second(NonZeroU32::MAX))
+}
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -70,9 +74,9 @@ pub(crate) fn group() -> Group {
                 .service(Echo)
         })
         .at_most(0),
-        row("token limit", || {
+        row("rate limit", || {
             ServiceBuilder::new()
-                .layer(TokensLayer::new(Plain, QUOTA, 1))
+                .layer(RateLimitLayer::new(Plain, quotas()))
                 .service(Echo)
         })
         .at_most(0),
@@ -127,7 +131,7 @@ pub(crate) fn group() -> Group {
             let endpoint = ServiceBuilder::new()
                 .layer(RetryLayer::new(Plain))
                 .layer(BreakerLayer::new(Plain))
-                .layer(TokensLayer::new(Plain, QUOTA, 1))
+                .layer(RateLimitLayer::new(Plain, quotas()))
                 .layer(PermitLayer::new(Plain, 5))
                 .layer(MetricsLayer::attempt(Plain))
                 .layer(TimeoutLayer::new(Plain).attempt(SECOND))
