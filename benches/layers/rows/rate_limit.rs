@@ -41,7 +41,7 @@ struct Rival {
     thread: Option<JoinHandle<()>>,
 }
 
-const KEYS: u32 = 1024;
+const KEYS: u32 = 512;
 
 pub(crate) fn group() -> Group {
     let rows = vec![

@@ -84,7 +84,10 @@ impl Proxies {
         let mut caller = peer.to_canonical();
         let lines = headers.get_all(X_FORWARDED_FOR);
         let lines: Vec<&[u8]> = lines.iter().map(http::HeaderValue::as_bytes).collect();
-        let hops = lines.iter().rev().flat_map(|line| line.rsplit(|byte| *byte == b','));
+        let hops = lines
+            .iter()
+            .rev()
+            .flat_map(|line| line.rsplit(|byte| *byte == b','));
         for hop in hops {
             if !self.trusts(caller) {
                 break;
@@ -199,7 +202,11 @@ mod tests {
             ("192.0.2.1", &["198.51.100.7"][..], "192.0.2.1"),
             ("10.0.0.1", &[], "10.0.0.1"),
             ("10.0.0.1", &["198.51.100.7"], "198.51.100.7"),
-            ("10.0.0.1", &["6.6.6.6", "198.51.100.7, 10.0.0.2"], "198.51.100.7"),
+            (
+                "10.0.0.1",
+                &["6.6.6.6", "198.51.100.7, 10.0.0.2"],
+                "198.51.100.7",
+            ),
             ("::1", &["198.51.100.7:4711,\t[::1]:80"], "198.51.100.7"),
             ("::ffff:10.0.0.1", &["::ffff:198.51.100.7"], "198.51.100.7"),
             ("10.0.0.1", &["10.0.0.3, 10.0.0.2"], "10.0.0.3"),

@@ -157,7 +157,7 @@ where
                     waited: self.waited(),
                 });
             }
-            Phase::Held { mut hold, called } => {
+            Phase::Held { hold, called } => {
                 let reserved = self.cost;
                 let used = self.used(reserved, called, outcome);
                 let store = &self.config.store;
@@ -166,7 +166,7 @@ where
                 {
                     store.pause(&hold, hint);
                 }
-                if used != reserved && store.settle(&mut hold, used) {
+                if used != reserved && store.settle(&hold, reserved, used) {
                     self.config.queues.call(&self.key);
                 }
                 self.tell(|| RateLimitEvent::Settled {

@@ -39,8 +39,9 @@ pin_project! {
         Taking { #[pin] take: T },
         // Asks how long it would be, behind so many others.
         Peeking { #[pin] peek: E },
-        // In line, until it is its turn, the quota allows it, or its time is up.
-        Waiting { #[pin] sleep: Sleep, end: Option<Instant> },
+        // In line, until it is its turn, the quota allows it, or its time is up. Boxed, so that
+        // those who need not wait do not carry a timer about.
+        Waiting { sleep: Pin<Box<Sleep>>, end: Option<Instant> },
         // In line when its time is up: asks how long it would still be.
         Leaving { #[pin] peek: E },
         // In line, and its turn.
@@ -112,17 +113,27 @@ where
             let course = slot.as_mut().expect("polled after completion").get_mut();
             let answer = match this.state.as_mut().project() {
                 StateProj::Start => {
-                    let line = course.config().queues.ahead(&course.key);
-                    if let Some(ahead) = line
-                        && course.config().settings.longest.is_some()
-                    {
+                    let config = course.config();
+                    let waits = config.settings.longest.is_some();
+                    let line = waits.then(|| config.queues.ahead(&course.key)).flatten();
+                    if let Some(ahead) = line {
                         let peek = course.config().store.peek(&course.key, course.cost, ahead);
                         this.state.set(State::Peeking { peek });
-                    } else {
-                        let take = course.config().store.take(&course.key, course.cost);
-                        this.state.set(State::Taking { take });
+                        continue;
                     }
-                    continue;
+                    match config.store.take_now(&course.key, course.cost) {
+                        Some(Ok(hold)) => {
+                            this.state.set(State::Readying);
+                            course.admitted(hold);
+                            continue;
+                        }
+                        Some(Err(limited)) => join(course, this.request.as_ref(), limited),
+                        None => {
+                            let take = config.store.take(&course.key, course.cost);
+                            this.state.set(State::Taking { take });
+                            continue;
+                        }
+                    }
                 }
                 StateProj::Taking { take } => match ready!(take.poll(cx)) {
                     Ok(hold) => {
@@ -140,7 +151,7 @@ where
                     };
                     join(course, this.request.as_ref(), limited)
                 }
-                StateProj::Waiting { mut sleep, end } => {
+                StateProj::Waiting { sleep, end } => {
                     let place = course.place().expect("who waits has a place");
                     let turn = course.config().queues.look(&course.key, place, cx);
                     let rung = sleep.as_mut().poll(cx).is_ready();
@@ -204,7 +215,7 @@ where
                     return Poll::Ready(refused);
                 }
                 Answer::Wait { until, end } => {
-                    let sleep = sleep_until(until);
+                    let sleep = Box::pin(sleep_until(until));
                     this.state.set(State::Waiting { sleep, end });
                 }
             }

@@ -72,6 +72,7 @@ pub struct Hold<K, A: Algorithm = Gcra> {
 #[must_use = "dropped, it goes back"]
 pub struct Reservation<K = (), A: Algorithm = Gcra> {
     limiter: Limiter<K, A>,
+    cost: Cost,
     hold: Option<Hold<K, A>>,
 }
 
@@ -224,9 +225,10 @@ impl<K: Key, A: Algorithm> Limiter<K, A> {
     ///
     /// [`Limited`], with when to come back.
     pub fn reserve(&self, key: &K, cost: Cost) -> Result<Reservation<K, A>, Limited> {
-        let hold = self.take_now(key, cost)?;
+        let hold = self.try_take(key, cost)?;
         Ok(Reservation {
             limiter: self.clone(),
+            cost,
             hold: Some(hold),
         })
     }
@@ -365,7 +367,7 @@ impl<K: Key, A: Algorithm> Limiter<K, A> {
         }
     }
 
-    fn take_now(&self, key: &K, cost: Cost) -> Result<Hold<K, A>, Limited> {
+    fn try_take(&self, key: &K, cost: Cost) -> Result<Hold<K, A>, Limited> {
         let shared = &*self.shared;
         let now = shared.now();
         let hold = |taken, state| Hold { taken, state };
@@ -444,8 +446,12 @@ impl<K: Key, A: Algorithm> Store<K> for Limiter<K, A> {
     type Take = Ready<Result<Hold<K, A>, Limited>>;
     type Peek = Ready<Result<(), Limited>>;
 
+    fn take_now(&self, key: &K, cost: Cost) -> Option<Result<Hold<K, A>, Limited>> {
+        Some(self.try_take(key, cost))
+    }
+
     fn take(&self, key: &K, cost: Cost) -> Self::Take {
-        ready(self.take_now(key, cost))
+        ready(self.try_take(key, cost))
     }
 
     fn peek(&self, key: &K, cost: Cost, ahead: Cost) -> Self::Peek {
@@ -456,17 +462,10 @@ impl<K: Key, A: Algorithm> Store<K> for Limiter<K, A> {
         &self.held(hold).key
     }
 
-    fn cost(&self, hold: &Hold<K, A>) -> Cost {
-        hold.taken.cost
-    }
-
-    fn settle(&self, hold: &mut Hold<K, A>, used: Cost) -> bool {
-        let freed = self
-            .held(hold)
-            .settle(&hold.taken, &used, &|| self.shared.now());
-        // A second time would change nothing.
-        hold.taken.cost = used;
-        freed
+    fn settle(&self, hold: &Hold<K, A>, reserved: Cost, used: Cost) -> bool {
+        let clock = || self.shared.now();
+        self.held(hold)
+            .settle(&hold.taken, &reserved, &used, &clock)
     }
 
     fn pause(&self, hold: &Hold<K, A>, time: Duration) {
@@ -521,10 +520,8 @@ impl<K, A: Algorithm> fmt::Debug for Hold<K, A> {
 impl<K: Key, A: Algorithm> Reservation<K, A> {
     /// What was taken.
     #[must_use]
-    pub fn cost(&self) -> Cost {
-        self.hold
-            .as_ref()
-            .map_or(Cost::NONE, |hold| hold.taken.cost)
+    pub const fn cost(&self) -> Cost {
+        self.cost
     }
 
     /// Charges what was taken.
@@ -544,7 +541,7 @@ impl<K, A: Algorithm> Reservation<K, A> {
         if let Some(hold) = self.hold.take() {
             let shared = &self.limiter.shared;
             let held = self.limiter.held(&hold);
-            held.settle(&hold.taken, &used, &|| shared.now());
+            held.settle(&hold.taken, &self.cost, &used, &|| shared.now());
         }
     }
 }

@@ -43,7 +43,6 @@ struct Slow<K, A: Algorithm> {
 /// What a call took.
 #[derive(Debug)]
 pub(crate) struct Taken {
-    pub(crate) cost: Cost,
     at: u64,
     marks: Marks,
 }
@@ -89,11 +88,7 @@ impl<K, A: Algorithm> State<K, A> {
         }
         self.fits(&cost)?;
         let marks = self.take_cells(now, &cost, clock, None)?;
-        Ok(Taken {
-            cost,
-            at: now,
-            marks,
-        })
+        Ok(Taken { at: now, marks })
     }
 
     #[cold]
@@ -104,11 +99,7 @@ impl<K, A: Algorithm> State<K, A> {
         self.look(slow, now, &cost)?;
         let marks = self.take_cells(now, &cost, clock, Some(slow))?;
         slow.guards.take(now, &cost);
-        Ok(Taken {
-            cost,
-            at: now,
-            marks,
-        })
+        Ok(Taken { at: now, marks })
     }
 
     /// Whether the cost would be taken, after so much else.
@@ -125,18 +116,24 @@ impl<K, A: Algorithm> State<K, A> {
     }
 
     /// Settles what was taken to what was used. Whether anything went back.
-    pub(crate) fn settle(&self, taken: &Taken, used: &Cost, clock: &dyn Fn() -> u64) -> bool {
+    pub(crate) fn settle(
+        &self,
+        taken: &Taken,
+        cost: &Cost,
+        used: &Cost,
+        clock: &dyn Fn() -> u64,
+    ) -> bool {
         let quotas = &self.plan.quotas;
         if quotas
             .iter()
-            .all(|(unit, _)| used.of(*unit) == taken.cost.of(*unit))
+            .all(|(unit, _)| used.of(*unit) == cost.of(*unit))
         {
             return false;
         }
         let mut freed = false;
         let mut lock = self.lock();
         for (index, (unit, ticks)) in self.plan.quotas.iter().enumerate() {
-            let (reserved, used) = (taken.cost.of(*unit), used.of(*unit));
+            let (reserved, used) = (cost.of(*unit), used.of(*unit));
             let cell = &self.cells[index];
             if used < reserved {
                 let notes = &mut self.slow(&mut lock).notes[index];
@@ -150,7 +147,7 @@ impl<K, A: Algorithm> State<K, A> {
             }
         }
         if let Some(slow) = &mut *lock {
-            freed |= slow.guards.settle(taken.at, &taken.cost, used);
+            freed |= slow.guards.settle(taken.at, cost, used);
         }
         freed
     }

@@ -8,7 +8,7 @@ use crate::{Cost, Limited};
 ///
 /// A layer asks for one thing at a time, and each is one atomic step: for a remote store one
 /// script, one round trip. What a call took is a [`Hold`](Store::Hold), which the layer settles
-/// exactly once, also when the call is dropped.
+/// when the call has ended, also by being dropped.
 ///
 /// Waiting and its order are the layer's, for each process: a store only says how long.
 ///
@@ -42,12 +42,8 @@ use crate::{Cost, Limited};
 ///         self.0.key(hold)
 ///     }
 ///
-///     fn cost(&self, hold: &S::Hold) -> Cost {
-///         self.0.cost(hold)
-///     }
-///
-///     fn settle(&self, hold: &mut S::Hold, used: Cost) -> bool {
-///         self.0.settle(hold, used)
+///     fn settle(&self, hold: &S::Hold, reserved: Cost, used: Cost) -> bool {
+///         self.0.settle(hold, reserved, used)
 ///     }
 ///
 ///     fn pause(&self, hold: &S::Hold, time: Duration) {
@@ -74,6 +70,13 @@ pub trait Store<K> {
     /// The answer to [`peek`](Store::peek).
     type Peek: Future<Output = Result<(), Limited>>;
 
+    /// Takes the cost at once, if that is possible without waiting for an answer: then the layer
+    /// does not [`take`](Store::take). `None`, the default: it is not.
+    fn take_now(&self, key: &K, cost: Cost) -> Option<Result<Self::Hold, Limited>> {
+        let _ = (key, cost);
+        None
+    }
+
     /// Takes the cost from all quotas of the key, or from none.
     ///
     /// # Errors
@@ -87,13 +90,11 @@ pub trait Store<K> {
     /// The key that was taken from.
     fn key<'a>(&'a self, hold: &'a Self::Hold) -> &'a K;
 
-    /// What was taken.
-    fn cost(&self, hold: &Self::Hold) -> Cost;
-
-    /// Settles what was taken to what was used; called once. Does not wait: a remote store sends
+    /// Settles what was reserved to what was used; called at most once, and not where the two are
+    /// the same. Does not wait: a remote store sends
     /// it on its own time. Whether others may have been waiting for it: `true` where that is not
     /// known.
-    fn settle(&self, hold: &mut Self::Hold, used: Cost) -> bool;
+    fn settle(&self, hold: &Self::Hold, reserved: Cost, used: Cost) -> bool;
 
     /// Admits nothing more of this key for so long.
     fn pause(&self, hold: &Self::Hold, time: Duration);
