@@ -19,7 +19,7 @@ use crate::rate::Ticks;
 ///
 /// const TEN: NonZeroU32 = NonZeroU32::new(10).unwrap();
 /// // At most ten in any minute, and not ten and what comes meanwhile.
-/// let limiter = Limiter::<(), SlidingLog>::new(Quotas::requests(Quota::per_minute(TEN)));
+/// let limiter = Limiter::new(Quotas::requests(Quota::per_minute(TEN))).counting::<SlidingLog>();
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no way to count",
