@@ -70,6 +70,7 @@ where
         }
     }
 
+    #[inline]
     pub(crate) fn admitted(&mut self, hold: St::Hold) {
         self.leave();
         let called = false;
@@ -144,14 +145,12 @@ where
     St: Store<K>,
     K: Key,
 {
+    #[inline]
     fn report(&mut self, outcome: &Outcome) {
-        let phase = std::mem::replace(&mut self.phase, Phase::Over);
-        match phase {
+        match &self.phase {
             Phase::Over => {}
             Phase::Before | Phase::Waiting(_) => {
-                if let Phase::Waiting(place) = phase {
-                    self.config.queues.leave(&self.key, place);
-                }
+                self.leave();
                 self.tell(|| RateLimitEvent::Left {
                     cost: self.cost,
                     waited: self.waited(),
@@ -159,14 +158,14 @@ where
             }
             Phase::Held { hold, called } => {
                 let reserved = self.cost;
-                let used = self.used(reserved, called, outcome);
+                let used = self.used(reserved, *called, outcome);
                 let store = &self.config.store;
                 if outcome.class == Class::Throttled
                     && let Some(hint) = outcome.retry_after
                 {
-                    store.pause(&hold, hint);
+                    store.pause(hold, hint);
                 }
-                if used != reserved && store.settle(&hold, reserved, used) {
+                if used != reserved && store.settle(hold, reserved, used) {
                     self.config.queues.call(&self.key);
                 }
                 self.tell(|| RateLimitEvent::Settled {

@@ -105,6 +105,7 @@ impl Cell for Gcra {
         }
     }
 
+    #[inline]
     fn take(&self, ticks: &Ticks, now: u64, units: u64) -> Result<Mark, No> {
         let drained = ticks.by(now);
         // Before the end is read: what is returned meanwhile makes the place look earlier.
@@ -208,11 +209,13 @@ impl Cell for Gcra {
 }
 
 /// The end of the queue after so many more units.
+#[inline]
 fn after(ticks: &Ticks, end: u64, drained: u64, units: u64) -> u64 {
     // A sum that is cut is a debt of years.
     (end.max(drained) + ticks.of(units)).min(drained + DEEPEST)
 }
 
+#[cold]
 fn wait(ticks: &Ticks, needed: u64, now: u64) -> No {
     No::Wait(
         ticks

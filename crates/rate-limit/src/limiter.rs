@@ -367,9 +367,21 @@ impl<K: Key, A: Algorithm> Limiter<K, A> {
         }
     }
 
+    #[inline]
     fn try_take(&self, key: &K, cost: Cost) -> Result<Hold<K, A>, Limited> {
         let shared = &*self.shared;
         let now = shared.now();
+        let hold = |taken, state| Hold { taken, state };
+        if let Keys::One(one) = &shared.keys
+            && let Some(taken) = one.first.take_one(now, &cost)
+        {
+            return Ok(hold(taken, None));
+        }
+        self.try_take_any(key, cost, now)
+    }
+
+    fn try_take_any(&self, key: &K, cost: Cost, now: u64) -> Result<Hold<K, A>, Limited> {
+        let shared = &*self.shared;
         let hold = |taken, state| Hold { taken, state };
         let mut state = match &shared.keys {
             Keys::One(one) => match one.first.take(now, cost, &|| shared.now()) {
@@ -571,6 +583,7 @@ enum Found<'a, K, A: Algorithm> {
 
 impl<K, A: Algorithm> Shared<K, A> {
     /// Nanoseconds since the beginning; a clock that goes back stands still.
+    #[inline]
     fn now(&self) -> u64 {
         let since = Instant::now().saturating_duration_since(self.base);
         since.as_nanos() as u64

@@ -333,6 +333,7 @@ impl Ticks {
     }
 
     /// How many ticks have come after so many nanoseconds.
+    #[inline]
     pub(crate) const fn by(&self, ns: u64) -> u64 {
         let ns = if ns < HORIZON { ns } else { HORIZON } as u128;
         let product = ns * self.high as u128 + ((ns * self.low as u128) >> 64);
@@ -347,11 +348,13 @@ impl Ticks {
     }
 
     /// Ticks for so many units. More than fits is a year-long debt.
+    #[inline]
     pub(crate) const fn of(&self, units: u64) -> u64 {
         let ticks = units.saturating_mul(self.unit);
         if ticks < WIDEST { ticks } else { WIDEST }
     }
 
+    #[inline]
     pub(crate) const fn burst(&self) -> u64 {
         self.rate.burst * self.unit
     }

@@ -76,6 +76,25 @@ impl<K, A: Algorithm> State<K, A> {
         &self.plan
     }
 
+    /// Takes from the one cell of a key that has no more, if nothing else is to be looked at.
+    /// `None`: [`take`](Self::take) it is.
+    #[inline]
+    pub(crate) fn take_one(&self, now: u64, cost: &Cost) -> Option<Taken> {
+        let ([(unit, ticks)], [cell]) = (&*self.plan.quotas, &*self.cells) else {
+            return None;
+        };
+        let units = cost.of(*unit);
+        let plain = now >= self.attention.load(Acquire) && units <= ticks.rate().burst();
+        if !plain || units == 0 {
+            return None;
+        }
+        let mark = cell.take(ticks, now, units).ok()?;
+        Some(Taken {
+            at: now,
+            marks: Marks::Few([mark, 0, 0, 0]),
+        })
+    }
+
     /// Takes from all cells or from none.
     pub(crate) fn take(
         &self,
