@@ -141,6 +141,9 @@ struct Plans {
 /// So many different quotas are shared by keys that have the same; more are kept by each key.
 const SHARED_PLANS: usize = 64;
 
+/// So many nanoseconds later, a clock that was read is read again before a refusal.
+const HELD_UP: u64 = 1_000;
+
 /// What a key has to be: anything that can be hashed, compared and kept.
 ///
 /// Implemented by all such types. One that allocates when it is cloned, such as a `String`, does so
@@ -377,7 +380,17 @@ impl<K: Key, A: Algorithm> Limiter<K, A> {
         {
             return Ok(hold(taken, None));
         }
-        self.try_take_any(key, cost, now)
+        let answer = self.try_take_any(key, cost, now);
+        if let Err(limited) = &answer
+            && limited.wait().is_some()
+        {
+            // A thread that was held up after it had read the clock is not refused for that.
+            let again = shared.now();
+            if again - now.min(again) > HELD_UP {
+                return self.try_take_any(key, cost, again);
+            }
+        }
+        answer
     }
 
     fn try_take_any(&self, key: &K, cost: Cost, now: u64) -> Result<Hold<K, A>, Limited> {
