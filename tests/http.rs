@@ -8,6 +8,7 @@ use std::{
 };
 
 use buttress_core::{Class, Completion, Money, Outcome, Reason, Refused, Report, Usage, check};
+use buttress_failover::Failover;
 use buttress_http::{Body, Http, TrackLayer, Tracked};
 use buttress_rate_limit::Cost;
 use buttress_timeout::TimeoutLayer;
@@ -19,7 +20,6 @@ use toys::{
     Tokens,
     breaker::BreakerLayer,
     charged,
-    failover::Failover,
     metrics::MetricsLayer,
     permit::PermitLayer,
     retry, tokens,

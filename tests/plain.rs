@@ -16,11 +16,12 @@ use std::{
 use buttress_core::{
     CallInfo, Class, Fault, Money, Outcome, Plain, ProtocolExt, Reason, Refused, Usage, check,
 };
+use buttress_failover::Failover;
 use buttress_rate_limit::Cost;
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 use toys::{
-    breaker::BreakerLayer, cache::Cache, charged, failover::Failover, metrics::MetricsLayer,
-    permit::PermitLayer, retry, tokens,
+    breaker::BreakerLayer, cache::Cache, charged, metrics::MetricsLayer, permit::PermitLayer,
+    retry, tokens,
 };
 
 #[derive(Debug, PartialEq)]

@@ -1,6 +1,7 @@
 //! Everything that is measured.
 
 mod body;
+mod failover;
 mod http;
 mod llm;
 mod parts;
@@ -27,6 +28,7 @@ pub(crate) fn groups(only: &str) -> Vec<Group> {
         parts::group(),
         plain::group(),
         rate_limit::group(),
+        failover::group(),
         http::group(),
         body::group(),
         timeout::plain(),

@@ -11,7 +11,6 @@
 
 pub mod breaker;
 pub mod cache;
-pub mod failover;
 pub mod hedge;
 pub mod metrics;
 pub mod permit;

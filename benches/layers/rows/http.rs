@@ -9,6 +9,7 @@ use std::{
 };
 
 use buttress_core::{Completion, Outcome, Report};
+use buttress_failover::Failover;
 use buttress_http::{BoxError, Http, TrackLayer, Tracked};
 use buttress_rate_limit::RateLimitLayer;
 use buttress_retry::RetryLayer;
@@ -23,8 +24,8 @@ use super::{
     call, now,
     plain::{Never, quotas},
     toys::{
-        breaker::BreakerLayer, cache::Cache, failover::Failover, hedge::Hedge,
-        metrics::MetricsLayer, permit::PermitLayer, resume::Resume,
+        breaker::BreakerLayer, cache::Cache, hedge::Hedge, metrics::MetricsLayer,
+        permit::PermitLayer, resume::Resume,
     },
 };
 use crate::row::{Group, Row};

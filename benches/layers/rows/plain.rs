@@ -12,6 +12,7 @@ use std::{
 };
 
 use buttress_core::{Fault, Plain, Refused};
+use buttress_failover::Failover;
 use buttress_rate_limit::{Quotas, Rate, RateLimitLayer};
 use buttress_retry::{RetryLayer, Unlimited};
 use buttress_timeout::TimeoutLayer;
@@ -27,10 +28,7 @@ use tower_service::Service;
 
 use super::{
     call,
-    toys::{
-        breaker::BreakerLayer, cache::Cache, failover::Failover, metrics::MetricsLayer,
-        permit::PermitLayer,
-    },
+    toys::{breaker::BreakerLayer, cache::Cache, metrics::MetricsLayer, permit::PermitLayer},
 };
 use crate::row::{Group, Row};
 

@@ -3,7 +3,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
-use crate::{Money, Outcome, Usage};
+use crate::{Money, Outcome, Tried, Usage};
 
 /// What the attempts of a call used that were given up, and how many attempts there were.
 ///
@@ -45,6 +45,7 @@ struct Page {
     // Attempts after the first.
     more: AtomicU32,
     spent: Mutex<Spent>,
+    trail: Mutex<Vec<Tried>>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -60,6 +61,9 @@ struct Spent {
 // ===== impl Ledger =====
 
 impl Ledger {
+    /// How many endpoints that were [tried](Ledger::tried) it keeps.
+    pub const MAX_TRAIL: usize = 64;
+
     /// An empty ledger.
     #[must_use]
     pub fn new() -> Self {
@@ -103,10 +107,46 @@ impl Ledger {
         self.page.more.load(Ordering::Relaxed).saturating_add(1)
     }
 
+    /// An endpoint was tried for the call: whoever chooses among endpoints says so when it goes on to
+    /// another, and when one was delivered after others had failed. Beyond
+    /// [`MAX_TRAIL`](Ledger::MAX_TRAIL) nothing more is kept.
+    pub fn tried(&self, tried: &Tried) {
+        let mut next = Some(self);
+        while let Some(Self { page }) = next {
+            let mut trail = page.trail.lock().unwrap_or_else(PoisonError::into_inner);
+            if trail.len() < Self::MAX_TRAIL {
+                trail.push(tried.clone());
+            }
+            drop(trail);
+            next = page.under.as_ref();
+        }
+    }
+
+    /// Which endpoints were tried, in their order. Empty where none was chosen, or where the first
+    /// choice served.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use buttress_core::{Class, Ledger, Outcome, Tried};
+    ///
+    /// let mine = Ledger::new();
+    /// let failed = Tried::new("east", Outcome::new(Class::Unavailable), Duration::ZERO);
+    /// Ledger::under(Some(&mine)).tried(&failed); // a failover, below a layer with its own ledger
+    /// assert_eq!(mine.trail(), [failed]);
+    /// ```
+    #[must_use]
+    pub fn trail(&self) -> Vec<Tried> {
+        let trail = &self.page.trail;
+        trail.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Takes over what was written into another ledger: that of a call that several callers
     /// shared, for which this one pays.
     pub fn absorb(&self, shared: &Self) {
         self.more(shared.page.more.load(Ordering::Relaxed));
+        for tried in shared.trail() {
+            self.tried(&tried);
+        }
         if shared.page.written.load(Ordering::Acquire) {
             self.write(shared.read());
         }
@@ -194,8 +234,10 @@ impl Spent {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::Ledger;
-    use crate::{Class, Money, Outcome, Usage};
+    use crate::{Class, Money, Outcome, Tried, Usage};
 
     fn used(class: Class, tokens: u64) -> Outcome {
         let cost = Money::from_pico(u128::from(tokens) * 3);
@@ -229,6 +271,22 @@ mod tests {
             (inner.attempts(), outer.attempts(), payer.attempts()),
             (3, 3, 3)
         );
+    }
+
+    #[test]
+    fn endpoints_tried_are_kept_in_every_ledger_above_and_no_more_than_the_bound() {
+        let outer = Ledger::new();
+        let inner = Ledger::under(Some(&outer));
+        let tried = |name: String| Tried::new(name, Outcome::SUCCESS, Duration::ZERO);
+        for i in 0..2 * Ledger::MAX_TRAIL {
+            inner.tried(&tried(i.to_string()));
+        }
+        assert_eq!(outer.trail(), inner.trail());
+        assert_eq!(outer.trail().len(), Ledger::MAX_TRAIL);
+        assert_eq!(outer.trail()[1], tried("1".into()));
+        let payer = Ledger::new();
+        payer.absorb(&inner);
+        assert_eq!(payer.trail(), inner.trail());
     }
 
     #[test]

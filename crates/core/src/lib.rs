@@ -14,7 +14,8 @@
 //!   the layer asks. [`Plain`] is the one for services whose work ends with their future;
 //!   `buttress-http` has those for HTTP.
 //! - How a layer says no: [`Refused`], found in any error that is a [`Fault`].
-//! - What travels with a request: [`CallInfo`], with a [`Ledger`] of what was used on the way.
+//! - What travels with a request: [`CallInfo`], with a [`Ledger`] of what was used on the way, and
+//!   where it went: [`Tried`], in a [`Trail`].
 //! - Where layers meet without knowing each other: [`RetryBudget`], [`Limits`], [`Event`].
 //!
 //! # When to use it
@@ -121,6 +122,7 @@ mod plain;
 mod protocol;
 mod refused;
 mod report;
+mod trail;
 mod usage;
 
 pub use self::{
@@ -138,6 +140,7 @@ pub use self::{
     protocol::{Carry, Classify, Refuse, Replay, Share, Track, settle},
     refused::{Reason, Refusal, Refused},
     report::{Completion, Progress, Report},
+    trail::{Trail, Tried},
     usage::Usage,
 };
 

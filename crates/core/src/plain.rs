@@ -1,8 +1,8 @@
-use std::{any::type_name, fmt};
+use std::{any::type_name, borrow::Cow, fmt};
 
 use crate::{
     CallInfo, Carry, Classify, Completion, Fault, Outcome, Refuse, Refused, Replay, Report, Share,
-    Track, outcome_of,
+    Track, Trail, outcome_of,
 };
 
 /// The protocol of services whose work ends with their future.
@@ -119,6 +119,14 @@ impl<Res, E: Fault> Classify<Res, E> for Plain {
             Err(error) => outcome_of(error),
         }
     }
+
+    fn describe(&self, result: Result<&Res, &E>) -> Option<Cow<'static, str>> {
+        let refused = result
+            .err()
+            .and_then(Fault::cause)
+            .and_then(Refused::find)?;
+        Some(refused.reason().as_str().into())
+    }
 }
 
 impl<Res> Track<Res> for Plain {
@@ -181,6 +189,10 @@ macro_rules! pass_on {
             fn classify(&self, result: Result<&Res, &E>) -> Outcome {
                 self.inner.classify(result)
             }
+
+            fn describe(&self, result: Result<&Res, &E>) -> Option<Cow<'static, str>> {
+                self.inner.describe(result)
+            }
         }
     )*};
     (replay: $([$($g:ident),*] $t:ty;)*) => {$(
@@ -220,6 +232,14 @@ macro_rules! pass_on {
 
             fn set_attempts(&self, response: &mut Res, attempts: u32) {
                 self.inner.set_attempts(response, attempts);
+            }
+
+            fn set_trail(&self, response: &mut Res, trail: Trail) {
+                self.inner.set_trail(response, trail);
+            }
+
+            fn let_go(&self, response: &mut Res) {
+                self.inner.let_go(response);
             }
         }
 
@@ -269,6 +289,10 @@ where
 {
     fn classify(&self, result: Result<&Res, &E>) -> Outcome {
         (self.classify)(result).unwrap_or_else(|| self.inner.classify(result))
+    }
+
+    fn describe(&self, result: Result<&Res, &E>) -> Option<Cow<'static, str>> {
+        self.inner.describe(result)
     }
 }
 

@@ -1,4 +1,6 @@
-use crate::{CallInfo, Completion, Outcome, Refused, Report};
+use std::borrow::Cow;
+
+use crate::{CallInfo, Completion, Outcome, Refused, Report, Trail};
 
 /// How a layer reads a result.
 ///
@@ -21,6 +23,14 @@ pub trait Classify<Res, E> {
     /// What is known of the call now that its result is here. Of a response that goes on, such as
     /// a stream, [`Success`](crate::Class::Success) says: well so far.
     fn classify(&self, result: Result<&Res, &E>) -> Outcome;
+
+    /// What a failed result says, in few words and free of secrets, for the evidence of attempts: a
+    /// status, the reason of a refusal, the kind of an error. Never what somebody else wrote, such as
+    /// the text of an unknown error or of a reply. `None` by default.
+    fn describe(&self, result: Result<&Res, &E>) -> Option<Cow<'static, str>> {
+        let _ = result;
+        None
+    }
 }
 
 /// How a layer follows a response to its end.
@@ -54,6 +64,19 @@ pub trait Track<Res> {
     /// default.
     fn set_attempts(&self, response: &mut Res, attempts: u32) {
         let _ = (response, attempts);
+    }
+
+    /// Says on the response which endpoints were tried for it, if there is a place for it. Does
+    /// nothing by default.
+    fn set_trail(&self, response: &mut Res, trail: Trail) {
+        let _ = (response, trail);
+    }
+
+    /// A failed response is kept while another endpoint is tried, to be the answer if nothing else is:
+    /// if all of it is there, its call is over, and whoever waits for that is told now. Does nothing by
+    /// default.
+    fn let_go(&self, response: &mut Res) {
+        let _ = response;
     }
 }
 

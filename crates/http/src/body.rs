@@ -79,6 +79,10 @@ pub trait Tracked {
     /// far.
     fn seen(&self) -> Outcome;
 
+    /// If all of the body was read while the response was held back, the call is over, though nothing of
+    /// it was delivered yet: what is attached is done now. Does nothing by default.
+    fn let_go(&mut self) {}
+
     /// Says in the server's place that the same endpoint may be asked again, and at once: the next
     /// attempt will not be made with what this one failed for, such as its credential. It changes
     /// that answer and the hint alone, here and in what is reported in the end; class and health
@@ -302,6 +306,15 @@ where
 
     fn seen(&self) -> Outcome {
         self.tail.seen()
+    }
+
+    fn let_go(&mut self) {
+        if let Content::Held { held } = &self.content
+            && held.is_read()
+        {
+            // How it ended, peek has said.
+            self.tail.end(&End::Clean);
+        }
     }
 
     fn retry_at_once(&mut self) {

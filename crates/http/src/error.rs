@@ -29,3 +29,16 @@ pub fn outcome_of_error<E: Fault + ?Sized>(error: &E) -> Outcome {
     let outcome = Outcome::new(Class::Unavailable);
     outcome
 }
+
+/// The reason of a refusal, or the kind of a client's error: nothing that somebody else wrote.
+pub(crate) fn describe<E: Fault + ?Sized>(error: &E) -> Option<&'static str> {
+    let cause = error.cause()?;
+    if let Some(refused) = Refused::find(cause) {
+        return Some(refused.reason().as_str());
+    }
+    #[cfg(feature = "client")]
+    let kind = Some(crate::client::Kind::of(cause).as_str());
+    #[cfg(not(feature = "client"))]
+    let kind = None;
+    kind
+}

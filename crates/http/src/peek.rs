@@ -146,6 +146,11 @@ where
         self.frames.is_empty()
     }
 
+    /// Whether all there is was read, and the body inside is gone.
+    pub(crate) const fn is_read(&self) -> bool {
+        !matches!(self.rest, Rest::Live { .. })
+    }
+
     /// The next chunk that was read while the response was held back, and what was said of it.
     pub(crate) fn next(self: Pin<&mut Self>) -> Option<(Bytes, Option<Progress>)> {
         self.project().frames.pop_front()

@@ -1,11 +1,15 @@
+use std::borrow::Cow;
+
 use buttress_core::{
     CallInfo, Carry, Class, Classify, Completion, Fault, Outcome, Reason, Refuse, Refused, Replay,
-    Report, Track,
+    Report, Track, Trail,
 };
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 
-use crate::{Body, GrpcServer, Replayable, Tracked, outcome_of_error, retry_after};
+use crate::{
+    Body, GrpcServer, Replayable, Tracked, error::describe, outcome_of_error, retry_after,
+};
 
 /// The protocol of HTTP clients: refusals are errors.
 ///
@@ -162,6 +166,16 @@ macro_rules! over_http {
                     Err(error) => outcome_of_error(error),
                 }
             }
+
+            fn describe(&self, result: Result<&Response<B>, &E>) -> Option<Cow<'static, str>> {
+                match result {
+                    Ok(response) => match response.extensions().get::<Refused>() {
+                        Some(refused) => Some(refused.reason().as_str().into()),
+                        None => Some(response.status().to_string().into()),
+                    },
+                    Err(error) => describe(error).map(Into::into),
+                }
+            }
         }
 
         impl<B: Tracked> Track<Response<B>> for $protocol {
@@ -181,6 +195,14 @@ macro_rules! over_http {
 
             fn set_attempts(&self, response: &mut Response<B>, attempts: u32) {
                 response.extensions_mut().insert(Attempts(attempts));
+            }
+
+            fn set_trail(&self, response: &mut Response<B>, trail: Trail) {
+                response.extensions_mut().insert(trail);
+            }
+
+            fn let_go(&self, response: &mut Response<B>) {
+                response.body_mut().let_go();
             }
         }
 

@@ -34,7 +34,8 @@ pub enum RetryEvent<'a> {
         delay: Duration,
     },
     /// The call is over, or its response has begun. Seen exactly once for each call, also if its
-    /// caller went away or something panicked.
+    /// caller went away or something panicked; but for the observer itself, which is told nothing
+    /// more of a call in which it panicked.
     #[non_exhaustive]
     Done {
         /// How many attempts were made.

@@ -134,7 +134,8 @@ impl<P, R> TimeoutLayer<P, R> {
     /// not set, this one is, from the first time that the body is waited for.
     ///
     /// A pause is cut after the limit, and before an eighth more, or a millisecond where that is
-    /// more: a chunk only leaves a mark, and no clock is read for it. Refused as
+    /// more: a chunk only leaves a mark, and no clock is read for it. For whom the timer wakes late, see
+    /// [what is delivered](crate#what-is-there-is-delivered). Refused as
     /// [`IdleTimeout`](buttress_core::Reason::IdleTimeout).
     #[must_use]
     pub fn idle(mut self, limit: Duration) -> Self {
@@ -158,8 +159,9 @@ impl<P, R> TimeoutLayer<P, R> {
     /// How fast content must come, once it has begun. Default: however slowly.
     ///
     /// Time in which nobody waited for the body does not count, unless nothing at all had come in
-    /// it. Refused as [`TooSlow`](buttress_core::Reason::TooSlow), within an eighth of the grace
-    /// after one that was too slow.
+    /// it, nor comes in an eighth of the grace after it. Refused as
+    /// [`TooSlow`](buttress_core::Reason::TooSlow), within an eighth of the grace after one that was
+    /// too slow.
     #[must_use]
     pub fn throughput(mut self, floor: Throughput) -> Self {
         self.settings.throughput = Some(floor);

@@ -118,7 +118,8 @@
 //! A reader who takes his time is no stall, however slow, and what has arrived is his. When he
 //! comes back and finds only pings, the time that he was away does not count, and content has an
 //! eighth of the limit more to come through: it may be on its way behind them. Where nothing at all
-//! has arrived, all of the time counts.
+//! has arrived, all of the time counts; but that eighth is waited for then, too, once. Somebody who was
+//! stopped, or whose threads were busy, hears of the time before he hears of what his sockets hold.
 //!
 //! So the time limits of a body say when it is cut if nothing comes, and no limit ends a body that
 //! always has something.
@@ -141,7 +142,7 @@
 //! | limits | none, but the deadline of the request is kept |
 //! | a limit of zero | what is there at once is delivered; nothing is waited for |
 //! | a limit of 30 years or more | none |
-//! | how exact `idle` and `silence` are | from the limit to an eighth more |
+//! | how exact `idle` and `silence` are | from the limit to an eighth more, and another eighth for a reader who comes late |
 //! | pings | restart `silence` alone |
 //! | shortest time that says something of an endpoint | 1 s |
 //! | grace of a [`Throughput`] | 10 s |

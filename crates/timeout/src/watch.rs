@@ -15,8 +15,8 @@ use crate::{
     span::Span,
 };
 
-/// A reader who comes so much later than the timer was not waiting. Timers are late by themselves,
-/// but less.
+/// A reader who comes so much later than the timer was not waiting, or could not: the process was
+/// stopped, or its threads were busy. Timers are late by themselves, but less.
 const AWAY: Span = Span::new(Duration::from_millis(5));
 
 /// Timers are no finer.
@@ -49,6 +49,18 @@ struct Quiet {
     since: Span,
     /// What it was given beside its limit, once.
     more: Span,
+    /// Whether it was let off because the look at it was late.
+    excused: bool,
+}
+
+/// How the time went until a look.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    now: Span,
+    /// How long nobody waited for what came.
+    away: Span,
+    /// It comes too late to say that nothing has arrived: what carries it here may have had no turn.
+    late: bool,
 }
 
 /// What is to be done.
@@ -108,13 +120,14 @@ impl Watch {
         let now = self.plan.since(now);
         let heard = mem::take(&mut self.heard);
         // What came while nobody read may have more behind it that nobody fetched. Where nothing
-        // came, all of the time was the upstream's.
+        // came, all of the time was the upstream's, as far as one can tell from a look that is late.
         let mut away = now.since(self.due);
-        if away <= AWAY || heard.chunks == 0 {
+        let late = away > AWAY;
+        if !late || heard.chunks == 0 {
             away = Span::ZERO;
         }
         self.new = false;
-        match self.phases(now, heard, away) {
+        match self.phases(Look { now, away, late }, heard) {
             Ok(due) => {
                 self.due = due;
                 self.plan.at(due).map_or(Wake::Never, Wake::At)
@@ -124,7 +137,8 @@ impl Watch {
     }
 
     /// When to look again, or what has run out.
-    fn phases(&mut self, now: Span, heard: Heard, away: Span) -> Result<Span, Phase> {
+    fn phases(&mut self, look: Look, heard: Heard) -> Result<Span, Phase> {
+        let now = look.now;
         let limits = self.plan.limits;
         let (mut due, phase) = self.plan.end();
         if due <= now {
@@ -133,27 +147,29 @@ impl Watch {
         if limits.first_content.ends() && !self.begun {
             // If it is over at the first look, nobody asked the body for anything before.
             let away = if self.due.is_set() {
-                away
+                look.away
             } else {
                 now.since(limits.first_content)
             };
-            let next = self.first.look(limits.first_content, now, false, away);
+            let look = Look { away, ..look };
+            let next = self.first.look(limits.first_content, look, false);
             due = due.min(next.ok_or(Phase::FirstContent)?);
         }
         if limits.idle.ends() && (self.begun || !limits.first_content.is_set()) {
             let broken = heard.pieces > 0 || (self.plan.pings && heard.chunks > 0);
-            let next = self.idle.look(limits.idle, now, broken, away);
+            let next = self.idle.look(limits.idle, look, broken);
             due = due.min(next.ok_or(Phase::Idle)?);
         }
         if limits.silence.ends() {
             let broken = heard.chunks > 0;
-            let next = self.silence.look(limits.silence, now, broken, away);
+            let next = self.silence.look(limits.silence, look, broken);
             due = due.min(next.ok_or(Phase::Silence)?);
         }
         if let Some(floor) = self.plan.throughput
             && self.begun
         {
-            let next = self.pace.look(floor, now, heard.pieces, !away.is_zero());
+            let (pieces, any) = (heard.pieces, heard.chunks > 0);
+            let next = self.pace.look(floor, now, pieces, any, look.late);
             due = due.min(next.ok_or(Phase::Throughput)?);
         }
         Ok(due)
@@ -167,18 +183,26 @@ impl Quiet {
         Self {
             since,
             more: Span::ZERO,
+            excused: false,
         }
     }
 
     /// When to look again, or `None` if it lasted too long and was not `broken` meanwhile.
-    fn look(&mut self, limit: Span, now: Span, broken: bool, away: Span) -> Option<Span> {
+    fn look(&mut self, limit: Span, look: Look, broken: bool) -> Option<Span> {
+        let Look { now, away, late } = look;
         if broken || !self.since.is_set() {
             *self = Self::new(now);
         } else if !away.is_zero() {
             self.since = self.since.plus(away);
             self.more = limit.eighth();
         }
-        let over = self.since.plus(limit).plus(self.more);
+        let mut over = self.since.plus(limit).plus(self.more);
+        if over <= now && late && !self.excused {
+            self.excused = true;
+            let more = limit.eighth().max(TICK);
+            self.more = self.more.plus(now.since(over)).plus(more);
+            over = now.plus(more);
+        }
         // What comes before the next look is known only then, and counts from then: that is why
         // a pause may last an eighth longer.
         let next = now.plus(limit.eighth().max(TICK));

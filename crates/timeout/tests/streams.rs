@@ -279,8 +279,32 @@ async fn d3_a_reader_who_comes_late_to_nothing_is_told_so() {
     let waited = tokio::time::timeout(secs(1), body.frame()).await;
     assert!(waited.is_err(), "nothing has come by then");
     sleep(secs(60)).await;
+    // What has arrived may be on its way to him; and then it is over, however late he comes.
     let late = read(body).await;
-    assert_eq!((late.cut(), late.ended), (Some(STALL), secs(0)));
+    assert_eq!((late.cut(), late.ended), (Some(STALL), secs(5) / 8));
+}
+
+#[tokio::test(start_paused = true)]
+async fn d3_what_arrived_while_nothing_ran_is_delivered() {
+    // Whoever was stopped, or kept a thread busy, is told of his timers before what the sockets hold
+    // has come through.
+    for layer in [
+        timeout().idle(secs(5)),
+        timeout().silence(secs(5)),
+        timeout().throughput(per_second(2)),
+    ] {
+        let seen = Seen::default();
+        let script = vec![(0, "a"), (61_100, "b"), (61_101, ".")];
+        let response = call(layer, seen.upstream(script), &seen).await;
+        let mut body = response.unwrap().into_body();
+        body.frame().await.unwrap().unwrap();
+        let waited = tokio::time::timeout(secs(1), body.frame()).await;
+        assert!(waited.is_err(), "nothing has come by then");
+        sleep(secs(60)).await;
+        let late = read(body).await;
+        assert_eq!((late.text().as_str(), late.cut), ("b", None));
+        assert_eq!(seen.classes(), [Class::Success]);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -280,12 +280,15 @@ pub(crate) fn worthless(reply: &Reply) -> Option<Worthless> {
 // ===== impl Worthless =====
 
 impl Worthless {
-    pub(crate) const fn outcome(self) -> Outcome {
-        let outcome = Outcome::new(Class::Unavailable);
+    pub(crate) fn outcome(self) -> Outcome {
         match self {
-            // It would be the same again.
-            Self::Redirect => outcome.with_should_retry(false),
-            Self::Empty => outcome,
+            // It did nothing, and would do the same again.
+            Self::Redirect => {
+                let mut outcome = Outcome::new(Class::Unfit);
+                outcome.sent = Sent::No;
+                outcome
+            }
+            Self::Empty => Outcome::new(Class::Unavailable),
         }
     }
 }

@@ -158,7 +158,7 @@ impl Drop for Call {
         let outcome = self.outcome(&steps);
         self.line.log.line(|out| {
             self.line.write(out);
-            if let Some(endpoint) = steps.endpoints.last() {
+            if let Some(endpoint) = steps.answered.as_ref().or(steps.endpoints.last()) {
                 word(out, " endpoint=", endpoint);
             }
             if let Some((status, _)) = &self.answered {
@@ -183,15 +183,15 @@ impl Drop for Call {
 impl Steps {
     /// What did not go well at once.
     fn write(&self, out: &mut String) {
-        if let [before @ .., _] = &*self.endpoints
-            && !before.is_empty()
-        {
-            for (place, endpoint) in before.iter().enumerate() {
+        if self.endpoints.len() > 1 {
+            for (place, endpoint) in self.endpoints.iter().enumerate() {
                 word(out, if place == 0 { " tried=" } else { "," }, endpoint);
             }
         }
-        if !self.failed.is_empty() {
+        if self.attempts() > 1 {
             number(out, " attempts=", self.attempts());
+        }
+        if !self.failed.is_empty() {
             number(out, " waited_ms=", self.waited.as_millis());
             for (place, class) in self.failed.iter().enumerate() {
                 word(

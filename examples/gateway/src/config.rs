@@ -16,6 +16,7 @@ use std::{
     time::Duration,
 };
 
+use buttress_failover::Next;
 use buttress_http::client::Client;
 use buttress_llm::{Dialect, keys::Keys};
 use buttress_retry::{Budget, Exponential};
@@ -35,6 +36,7 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     /// For a call with all of its attempts and waits.
     pub(crate) total: Duration,
+    pub(crate) failover: Failover,
     pub(crate) endpoints: Vec<Endpoint>,
     pub(crate) routes: Vec<Route>,
     /// What is right, but perhaps not meant.
@@ -61,9 +63,32 @@ pub(crate) struct Endpoint {
     pub(crate) client: Client,
     pub(crate) base_url: String,
     pub(crate) keys: Option<Keys>,
+    /// Which credential it uses, as far as it may be shown.
+    pub(crate) credential: String,
+    /// How many tokens its models take.
+    pub(crate) context: Option<u64>,
     pub(crate) models: Vec<String>,
     pub(crate) retry: Retry,
     pub(crate) timeouts: Timeouts,
+}
+
+/// How one of a route's endpoints is chosen.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Strategy {
+    Ordered,
+    Weighted,
+    LeastLoaded,
+    ByCaller,
+}
+
+/// How calls go on to another endpoint.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Failover {
+    /// How many endpoints are asked for one call at most.
+    pub(crate) attempts: NonZeroU32,
+    /// How long one is left alone after a failure, and at most after several in a row.
+    pub(crate) cool_down: Duration,
+    pub(crate) longest_cool_down: Duration,
 }
 
 /// How often an endpoint is asked for one call, and when.
@@ -94,8 +119,11 @@ pub(crate) struct Timeouts {
 #[derive(Debug)]
 pub(crate) struct Route {
     pub(crate) model: Pattern,
-    /// Places in [`Config::endpoints`], the preferred one first.
-    pub(crate) endpoints: Vec<usize>,
+    /// Places in [`Config::endpoints`], the preferred one first, and their shares.
+    pub(crate) endpoints: Vec<(usize, u32)>,
+    pub(crate) strategy: Strategy,
+    /// Where a call goes that an endpoint cannot serve.
+    pub(crate) unfit: Next,
     /// What the model is called there, if not as it is called here.
     pub(crate) rename: Option<String>,
 }
@@ -138,6 +166,19 @@ impl Default for Limits {
             read: Duration::from_secs(30),
             drain: Duration::from_secs(30),
             connections: 8192,
+        }
+    }
+}
+
+// ===== impl Failover =====
+
+impl Default for Failover {
+    fn default() -> Self {
+        const FIVE: NonZeroU32 = NonZeroU32::new(5).unwrap();
+        Self {
+            attempts: FIVE,
+            cool_down: Duration::from_secs(5),
+            longest_cool_down: Duration::from_secs(120),
         }
     }
 }

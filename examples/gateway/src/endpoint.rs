@@ -30,6 +30,10 @@ pub(crate) struct Endpoint {
     pub(crate) dialect: Dialect,
     pub(crate) base_url: String,
     pub(crate) models: Vec<String>,
+    /// Which credential it uses, as far as it may be shown.
+    pub(crate) credential: Arc<str>,
+    /// How many tokens its models take.
+    pub(crate) context: Option<u64>,
     pub(crate) counters: Arc<Counters>,
     targets: Targets,
     pub(crate) chat: Chat,
@@ -55,6 +59,8 @@ impl Endpoint {
             client,
             base_url,
             keys,
+            credential,
+            context,
             models,
             retry,
             timeouts,
@@ -87,6 +93,8 @@ impl Endpoint {
                 other(&timeouts),
                 TrackLayer::new(AnyPath(dialect)).peek_bytes(0),
             )),
+            credential: credential.into(),
+            context,
             counters,
             name,
             dialect,

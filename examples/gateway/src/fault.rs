@@ -20,7 +20,6 @@ use crate::{
     callers::KeyFault,
     config::Limits,
     gateway::Id,
-    headers::ATTEMPTS,
     web::Foreign,
 };
 
@@ -188,10 +187,7 @@ impl Fault {
                 let scheme = HeaderValue::from_static("Bearer");
                 headers.insert(header::WWW_AUTHENTICATE, scheme);
             }
-            Self::Endpoint(_, error, attempts) => {
-                if *attempts > 1 {
-                    headers.insert(ATTEMPTS, (*attempts).into());
-                }
+            Self::Endpoint(_, error, _) => {
                 tell_retry(headers, &outcome_of_error(error));
             }
             Self::Worthless(_, why, _) => tell_retry(headers, &why.outcome()),

@@ -3,7 +3,7 @@
 use std::{future::poll_fn, pin::Pin, sync::Arc};
 
 use axum::{body::Body, extract::State};
-use buttress_core::{Class, Completion, settle};
+use buttress_core::{Completion, settle};
 use buttress_http::{BoxError, sse::is_event_stream};
 use buttress_llm::{Dialect, request::Peek};
 use bytes::Bytes;
@@ -23,7 +23,7 @@ use crate::{
     face::{self, Asks, Face},
     fault::{self, Fault},
     gateway::{Gateway, Id},
-    headers::{ATTEMPTS, is_endpoints, take_out},
+    headers::{ATTEMPTS, ENDPOINTS, is_endpoints, take_out},
     route::Model,
     web,
     written::Written,
@@ -59,21 +59,18 @@ where
         }
         Err(fault) => Err(fault),
     };
-    let reply = match asked {
-        Ok(asked) => ask(asked, face, id, line).await,
+    match asked {
+        Ok(asking) => ask(asking, face, id, line).await,
         Err(fault) => {
             gateway.turned_away.count(&fault);
             line.turned_away(&fault, id);
-            Err(fault)
+            let mut answer = fault.answer(face.dialect, id);
+            if unread {
+                close(&mut answer, version);
+            }
+            answer.map(Either::Right)
         }
-    };
-    reply.unwrap_or_else(|fault| {
-        let mut answer = fault.answer(face.dialect, id);
-        if unread {
-            close(&mut answer, version);
-        }
-        answer.map(Either::Right)
-    })
+    }
 }
 
 /// Tells the caller that the connection ends with this answer, where one request stands in the way
@@ -189,7 +186,7 @@ fn understand(
 }
 
 /// Asks, and follows the reply to its end.
-async fn ask(asking: Asking, face: Face, id: Id, line: Line) -> Result<Answer, Fault> {
+async fn ask(asking: Asking, face: Face, id: Id, line: Line) -> Answer {
     let Asking {
         service,
         endpoint,
@@ -203,10 +200,15 @@ async fn ask(asking: Asking, face: Face, id: Id, line: Line) -> Result<Answer, F
         Either::Left(model) => call.story().follow(send(model, request)).await,
         Either::Right(other) => call.story().follow(send(other, request)).await,
     };
-    let (endpoint, attempts) = {
+    let (endpoint, attempts, tried) = {
         let steps = call.story().steps();
-        let last = steps.endpoints.last().cloned();
-        (last.unwrap_or(endpoint), steps.attempts())
+        let answered = steps.answered.as_ref().or(steps.endpoints.last());
+        let tried = (steps.endpoints.len() > 1).then(|| steps.endpoints.join(", "));
+        (
+            answered.cloned().unwrap_or(endpoint),
+            steps.attempts(),
+            tried,
+        )
     };
     let worthless = match &result {
         Ok(reply) => worthless(reply).filter(|why| {
@@ -221,20 +223,34 @@ async fn ask(asking: Asking, face: Face, id: Id, line: Line) -> Result<Answer, F
             let status = reply.status();
             let name = clean(reply.headers_mut(), face.dialect, id);
             call.answered(status, || name.clone());
-            if attempts > 1 {
-                reply.headers_mut().insert(ATTEMPTS, attempts.into());
-            }
+            tell_way(reply.headers_mut(), attempts, tried.as_deref());
         }
         Err(error) => call.answered(fault::status_of(error), || id.header()),
     }
-    if worthless.is_some() {
-        call.failed(Class::Unavailable);
+    if let Some(why) = worthless {
+        call.failed(why.outcome().class);
     }
     settle(&judged(), &mut result, heard);
-    match (result, worthless) {
-        (Ok(reply), Some(why)) => Err(Fault::Worthless(endpoint, why, reply.status())),
-        (Ok(reply), None) => Ok(reply.map(|body| Either::Left(Box::pin(Written::new(body, call))))),
-        (Err(error), _) => Err(Fault::of(endpoint, error, attempts)),
+    let fault = match (result, worthless) {
+        (Ok(reply), None) => {
+            return reply.map(|body| Either::Left(Box::pin(Written::new(body, call))));
+        }
+        (Ok(reply), Some(why)) => Fault::Worthless(endpoint, why, reply.status()),
+        (Err(error), _) => Fault::of(endpoint, error, attempts),
+    };
+    let mut answer = fault.answer(face.dialect, id);
+    tell_way(answer.headers_mut(), attempts, tried.as_deref());
+    answer.map(Either::Right)
+}
+
+/// Says of a reply that was not had at once what it took.
+fn tell_way(headers: &mut HeaderMap, attempts: usize, tried: Option<&str>) {
+    if attempts > 1 {
+        headers.insert(ATTEMPTS, attempts.into());
+    }
+    // The names of endpoints are fit for it.
+    if let Some(Ok(tried)) = tried.map(HeaderValue::from_str) {
+        headers.insert(ENDPOINTS, tried);
     }
 }
 

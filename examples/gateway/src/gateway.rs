@@ -68,7 +68,13 @@ impl Gateway {
             .into_iter()
             .map(|endpoint| Arc::new(Endpoint::new(endpoint, &journal)))
             .collect();
-        let routes = Routes::new(config.routes, &endpoints, config.total, &journal);
+        let routes = Routes::new(
+            config.routes,
+            &endpoints,
+            config.total,
+            &config.failover,
+            &journal,
+        );
         Self {
             models: Model::all(&routes, &endpoints),
             routes,

@@ -5,6 +5,9 @@ use http::{HeaderMap, HeaderName, header};
 /// Set on a reply for which it took more than one attempt: how many.
 pub(crate) const ATTEMPTS: HeaderName = HeaderName::from_static("x-gateway-attempts");
 
+/// Set on a reply for which more than one endpoint was asked: which, in their order.
+pub(crate) const ENDPOINTS: HeaderName = HeaderName::from_static("x-gateway-endpoints");
+
 /// Takes out what concerns one connection alone (RFC 9110, 7.6.1), what `Connection` names beside
 /// it, and what is unwanted besides.
 pub(crate) fn take_out(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
@@ -75,6 +78,8 @@ pub(crate) fn is_endpoints(name: &str) -> bool {
             | "nel"
             | "report-to"
             | "reporting-endpoints"
+            // How often we asked it, only we can tell.
+            | "x-gateway-attempts"
     ) || name.starts_with("access-control-")
 }
 

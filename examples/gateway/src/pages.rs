@@ -11,11 +11,11 @@ use axum::{
     extract::State,
     response::{Html, IntoResponse},
 };
-use buttress_core::Class;
+use buttress_core::{Class, Reason};
 use http::{Request, Response, header};
 use serde_json::{Value, json};
 
-use crate::{endpoint::Endpoint, fault::Fault, front, gateway::Gateway};
+use crate::{endpoint::Endpoint, fault::Fault, front, gateway::Gateway, route::Route};
 
 /// `/`: one page that streams a chat, and shows what the gateway does meanwhile.
 pub(crate) async fn index() -> impl IntoResponse {
@@ -53,10 +53,16 @@ pub(crate) async fn status(State(gateway): State<Arc<Gateway>>) -> impl IntoResp
             json!({ "seconds_ago": ago.as_secs(), "endpoint": *endpoint, "what": what })
         })
         .collect();
+    let routes: Vec<Value> = gateway
+        .routes
+        .all()
+        .map(|(model, route)| going(model, route))
+        .collect();
     let status = json!({
         "simulated": gateway.simulated,
         "asks_for_key": !gateway.callers.is_empty(),
         "endpoints": endpoints,
+        "routes": routes,
         "events": events,
     });
     ([(header::CACHE_CONTROL, "no-store")], Json(status))
@@ -77,6 +83,21 @@ fn shown(endpoint: &Endpoint) -> Value {
         "timed_out": counted(counters.timed_out()),
         "tokens": { "input": input, "output": output },
     })
+}
+
+/// Where calls for a model go at the moment.
+fn going(model: &str, route: &Route) -> Value {
+    let endpoints: Vec<Value> = (route.states().iter())
+        .map(|state| {
+            json!({
+                "name": state.name(),
+                "weight": state.weight(),
+                "cooling_ms": state.cooling().map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
+                "recovering": state.recovering(),
+            })
+        })
+        .collect();
+    json!({ "model": model, "endpoints": endpoints })
 }
 
 /// What has happened at all, and how often.
@@ -160,7 +181,9 @@ fn write_metrics(out: &mut String, gateway: &Gateway) -> fmt::Result {
     )?;
     for (endpoint, counters) in endpoints() {
         for (class, count) in counters.retried() {
-            if class.again() {
+            // By its class, or because it was asked for all the same: another key, or a reply that
+            // says so.
+            if class.again() || count > 0 {
                 writeln!(
                     out,
                     "{name}{{endpoint=\"{endpoint}\",class=\"{class}\"}} {count}"
@@ -180,7 +203,8 @@ fn write_metrics(out: &mut String, gateway: &Gateway) -> fmt::Result {
     head(out, name, "counter", "What took too long, and was ended.")?;
     for (endpoint, counters) in endpoints() {
         for (reason, count) in counters.timed_out() {
-            if reason.class() == Class::Unavailable {
+            // What another call did is no timeout.
+            if reason.class() == Class::Unavailable && reason != Reason::Coalesced {
                 writeln!(
                     out,
                     "{name}{{endpoint=\"{endpoint}\",reason=\"{reason}\"}} {count}"

@@ -2,13 +2,22 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use buttress_core::{Class, Outcome, Sent};
+use buttress_failover::{
+    ByKey, Candidates, Endpoint as Choice, Failover, FailoverEvent, Handle, Info, LeastLoaded,
+    Next, Ordered, State, Strategy, Weighted, hash,
+};
 use buttress_http::Http;
 use buttress_llm::Dialect;
 use buttress_timeout::{Timeout, TimeoutEvent, TimeoutLayer};
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
 use tower::Layer;
 
 use crate::{
-    adapt::Adapt,
+    adapt::{Adapt, Judged, judged},
+    callers::Caller,
     config,
     endpoint::{Chat, Endpoint, Other},
     journal::Journal,
@@ -28,15 +37,28 @@ pub(crate) struct Routes {
 /// Where calls for a model go.
 #[derive(Debug)]
 pub(crate) struct Route {
-    // In order of preference; never none. Until there is failover, the first serves, and the others
-    // wait for it.
+    // In order of preference; never none.
     endpoints: Vec<Arc<Endpoint>>,
     model: Model,
+    handle: Handle<Adapt<Chat>>,
     rename: Option<Arc<str>>,
 }
 
 /// What answers calls for a model.
-pub(crate) type Model = Timeout<Http, Adapt<Chat>>;
+pub(crate) type Model = Timeout<Http, Failover<Judged, Adapt<Chat>, Spread, Decide>>;
+
+type Decide = fn(&Request<Full<Bytes>>, &Outcome, &Info) -> Option<Next>;
+
+/// How one of the endpoints is chosen, as the configuration says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Spread {
+    Ordered(Ordered),
+    Weighted(Weighted),
+    LeastLoaded(LeastLoaded),
+    ByCaller(ByKey<Key>),
+}
+
+type Key = fn(&Request<Full<Bytes>>) -> Option<u64>;
 
 // ===== impl Routes =====
 
@@ -45,23 +67,13 @@ impl Routes {
         routes: Vec<config::Route>,
         endpoints: &[Arc<Endpoint>],
         total: Duration,
+        failover: &config::Failover,
         journal: &Journal,
     ) -> Self {
         let (mut exact, mut names, mut patterns) = (HashMap::new(), Vec::new(), Vec::new());
-        for config::Route {
-            model,
-            endpoints: places,
-            rename,
-        } in routes
-        {
-            let endpoints: Vec<_> = (places.iter())
-                .map(|place| endpoints[*place].clone())
-                .collect();
-            let route = Route {
-                model: stack(model.as_str(), &endpoints, total, journal),
-                endpoints,
-                rename: rename.map(Arc::from),
-            };
+        for route in routes {
+            let model = route.model.clone();
+            let route = Route::new(route, endpoints, total, failover, journal);
             if model.is_exact() {
                 names.push(model.as_str().into());
                 exact.insert(model.as_str().into(), route);
@@ -81,6 +93,16 @@ impl Routes {
         self.names.iter().map(|name| &**name)
     }
 
+    /// Every route, with the name or pattern of its models.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&str, &Route)> {
+        let exact = self
+            .names
+            .iter()
+            .filter_map(|name| Some((&**name, self.exact.get(name)?)));
+        let patterns = self.patterns.iter();
+        exact.chain(patterns.map(|(pattern, route)| (pattern.as_str(), route)))
+    }
+
     pub(crate) fn find(&self, model: &str) -> Option<&Route> {
         self.exact.get(model).or_else(|| {
             let mut patterns = self.patterns.iter();
@@ -94,6 +116,66 @@ impl Routes {
 // ===== impl Route =====
 
 impl Route {
+    /// Puts together what stands outside of the endpoints, outermost layer first: the total timeout,
+    /// and the choice among them.
+    fn new(
+        route: config::Route,
+        endpoints: &[Arc<Endpoint>],
+        total: Duration,
+        failover: &config::Failover,
+        journal: &Journal,
+    ) -> Self {
+        let name: Arc<str> = route.model.as_str().into();
+        let among = route.endpoints.iter().map(|(place, weight)| {
+            let endpoint = &endpoints[*place];
+            let adapt = Adapt::new(endpoint.clone(), endpoint.chat.clone());
+            let choice = Choice::new(endpoint.name.clone(), adapt)
+                .weight(*weight)
+                .credential(endpoint.credential.clone());
+            match endpoint.context {
+                Some(tokens) => choice.context(tokens),
+                None => choice,
+            }
+        });
+        let chosen = Failover::over(judged(), among)
+            .expect("the configuration was checked")
+            .strategy(Spread::of(route.strategy))
+            .decide_with(decide as Decide)
+            .max_attempts(failover.attempts)
+            .cool_down(failover.cool_down, failover.longest_cool_down)
+            .on_unfit(route.unfit)
+            .on_event({
+                let (name, journal) = (name.clone(), journal.clone());
+                move |event| follow(event, &name, &journal)
+            });
+        let handle = chosen.handle();
+        let journal = journal.clone();
+        let model = TimeoutLayer::new(Http)
+            .total(total)
+            .on_event(move |event| {
+                if let TimeoutEvent::Elapsed { refused, .. }
+                | TimeoutEvent::Expired { refused, .. } = event
+                {
+                    Story::of_this_call(|steps| steps.timed_out = Some(refused.reason()));
+                }
+                journal.note(&name, event);
+            })
+            .layer(chosen);
+        Self {
+            endpoints: (route.endpoints.iter())
+                .map(|(place, _)| endpoints[*place].clone())
+                .collect(),
+            model,
+            handle,
+            rename: route.rename.map(Arc::from),
+        }
+    }
+
+    /// How each of its endpoints stands.
+    pub(crate) fn states(&self) -> Vec<State> {
+        self.handle.states()
+    }
+
     /// The endpoint that is preferred.
     pub(crate) fn first(&self) -> &Arc<Endpoint> {
         &self.endpoints[0]
@@ -117,18 +199,68 @@ impl Route {
     }
 }
 
-/// Puts together what stands outside of the endpoints, outermost layer first.
-fn stack(name: &str, endpoints: &[Arc<Endpoint>], total: Duration, journal: &Journal) -> Model {
-    let (name, journal) = (Arc::from(name), journal.clone());
-    TimeoutLayer::new(Http)
-        .total(total)
-        .on_event(move |event| {
-            if let TimeoutEvent::Elapsed { refused, .. } | TimeoutEvent::Expired { refused, .. } =
-                event
-            {
-                Story::of_this_call(|steps| steps.timed_out = Some(refused.reason()));
-            }
-            journal.note(&name, event);
-        })
-        .layer(Adapt::new(endpoints[0].clone(), endpoints[0].chat.clone()))
+// ===== impl Spread =====
+
+impl Spread {
+    fn of(strategy: config::Strategy) -> Self {
+        match strategy {
+            config::Strategy::Ordered => Self::Ordered(Ordered),
+            config::Strategy::Weighted => Self::Weighted(Weighted),
+            config::Strategy::LeastLoaded => Self::LeastLoaded(LeastLoaded),
+            config::Strategy::ByCaller => Self::ByCaller(ByKey::new(caller as Key)),
+        }
+    }
+
+    fn inner(&self) -> &dyn Strategy<Request<Full<Bytes>>> {
+        match self {
+            Self::Ordered(inner) => inner,
+            Self::Weighted(inner) => inner,
+            Self::LeastLoaded(inner) => inner,
+            Self::ByCaller(inner) => inner,
+        }
+    }
+}
+
+impl Strategy<Request<Full<Bytes>>> for Spread {
+    fn choose(
+        &self,
+        request: &Request<Full<Bytes>>,
+        candidates: Candidates<'_>,
+    ) -> Option<buttress_failover::Choice> {
+        self.inner().choose(request, candidates)
+    }
+
+    fn follows(&self) -> bool {
+        self.inner().follows()
+    }
+}
+
+/// Who calls, as a key: the calls of one caller find their prompts in one endpoint's cache.
+fn caller(request: &Request<Full<Bytes>>) -> Option<u64> {
+    let caller: &Caller = request.extensions().get()?;
+    Some(hash(caller.name().as_bytes()))
+}
+
+/// What one endpoint cannot even be asked, in its dialect, another one may be.
+fn decide(_: &Request<Full<Bytes>>, outcome: &Outcome, _: &Info) -> Option<Next> {
+    (outcome.class == Class::Unfit && outcome.sent == Sent::No).then_some(Next::Any)
+}
+
+fn follow(event: &FailoverEvent<'_>, route: &Arc<str>, journal: &Journal) {
+    if let FailoverEvent::Done {
+        endpoint: Some(endpoint),
+        attempts,
+        ..
+    } = event
+    {
+        Story::of_this_call(|steps| {
+            let mut asked = steps.endpoints.iter();
+            steps.answered = asked.find(|asked| &***asked == *endpoint).cloned();
+        });
+        // Nothing to tell: the first one answered.
+        if *attempts <= 1 {
+            return;
+        }
+    }
+    journal.note(route, event);
 }

@@ -25,7 +25,9 @@ const PACE: Duration = Duration::from_millis(25);
 pub(crate) async fn start(
     listen: Option<SocketAddr>,
 ) -> Result<(Config, Simulated), Box<dyn Error>> {
-    let openai = Provider::openai().on(Match::model("sim-flaky"), flaky());
+    let openai = Provider::openai()
+        .on(Match::model("sim-flaky"), flaky())
+        .on(Match::model("sim-any"), flaky());
     let openai = talkative(openai).start().await?;
     let anthropic = talkative(Provider::anthropic()).start().await?;
     let gemini = talkative(Provider::gemini()).start().await?;

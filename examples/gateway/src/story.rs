@@ -24,7 +24,9 @@ pub(crate) struct Story(Arc<Mutex<Steps>>);
 pub(crate) struct Steps {
     /// Which endpoints were asked, in order.
     pub(crate) endpoints: Vec<Arc<str>>,
-    /// The attempts that were given up, in order.
+    /// Whose reply is delivered, or whose failure.
+    pub(crate) answered: Option<Arc<str>>,
+    /// The attempts that were given up for another one at the same endpoint, in order.
     pub(crate) failed: Vec<Class>,
     /// What was waited between attempts, all together.
     pub(crate) waited: Duration,
@@ -63,6 +65,6 @@ impl Report for Story {
 
 impl Steps {
     pub(crate) fn attempts(&self) -> usize {
-        self.failed.len() + 1
+        self.failed.len() + self.endpoints.len().max(1)
     }
 }

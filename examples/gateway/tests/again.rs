@@ -120,6 +120,25 @@ async fn a_failure_that_stays_is_told_as_it_came_with_the_number_of_attempts() {
 }
 
 #[tokio::test]
+async fn an_endpoint_does_not_say_how_often_it_was_asked() {
+    let mut upstream = Upstream::start().await;
+    let gateway = Gateway::start(&config("openai", &upstream.origin(), QUICK));
+    let mut caller = Caller::connect(gateway.address).await;
+    let headers = format!("{JSON}x-gateway-attempts: 77\r\n");
+    caller.start(CHAT, "", ASK).await;
+    upstream.request().await;
+    upstream.reply("400 Bad", &headers, "{}").await;
+    assert_eq!(caller.answer().await.header("x-gateway-attempts"), None);
+    caller.start(CHAT, "", ASK).await;
+    upstream.request().await;
+    upstream.reply("503 Down", &headers, "{}").await;
+    upstream.request().await;
+    upstream.reply("400 Bad", &headers, "{}").await;
+    let answer = caller.answer().await;
+    assert_eq!(answer.header("x-gateway-attempts").as_deref(), Some("2"));
+}
+
+#[tokio::test]
 async fn what_another_attempt_would_not_mend_is_told_at_once() {
     let mut upstream = Upstream::start().await;
     let gateway = Gateway::start(&config("openai", &upstream.origin(), QUICK));
@@ -318,6 +337,9 @@ async fn a_key_that_is_denied_gives_way_to_the_next_at_once() {
         status.text().contains("credentials.benched key=UP_KEY"),
         "{status:?}"
     );
+    let metrics = caller.get("/metrics", "").await;
+    let counted = "gateway_retries_total{endpoint=\"up\",class=\"denied\"} 1\n";
+    assert!(metrics.text().contains(counted), "{}", metrics.text());
     let log = gateway.log();
     assert!(!(log + status.text()).contains("canary"));
 }

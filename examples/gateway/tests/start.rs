@@ -111,7 +111,16 @@ async fn without_a_configuration_simulated_endpoints_answer_and_one_of_them_misb
         .iter()
         .map(|model| model["id"].as_str().unwrap().to_owned())
         .collect();
-    assert_eq!(models, ["sim-gpt", "sim-claude", "sim-gemini", "sim-flaky"]);
+    assert_eq!(
+        models,
+        [
+            "sim-gpt",
+            "sim-claude",
+            "sim-gemini",
+            "sim-flaky",
+            "sim-any"
+        ]
+    );
     let ask = |model: &str| {
         json!({ "model": model, "max_tokens": 9, "messages": [{ "role": "user", "content": "Hello!" }] }).to_string()
     };

@@ -13,6 +13,7 @@ use crate::{
     pattern::Pattern,
     web::Web,
 };
+use buttress_failover::MAX_ENDPOINTS;
 use buttress_http::client::{Client, Proxies};
 use buttress_llm::{
     Secret,
@@ -60,6 +61,7 @@ impl<'a> Check<'a> {
             checked.into_iter().collect()
         };
         let routes = self.routes(file, &names);
+        let failover = self.failover(&file.failover);
         let total = (file.timeouts.total.as_ref())
             .map_or(Timeouts::default().total, |time| time.get_ref().0);
         if let Some(endpoints) = &endpoints {
@@ -73,6 +75,7 @@ impl<'a> Check<'a> {
             callers: Callers::new(callers),
             limits,
             total,
+            failover,
             endpoints,
             routes,
             notes,
@@ -234,6 +237,12 @@ impl<'a> Check<'a> {
         Some(Endpoint {
             name: name.clone(),
             dialect,
+            // Endpoints without a key have nothing in common that could be refused.
+            credential: keys.as_ref().map_or_else(
+                || format!("none of {name}"),
+                |keys| keys.ids().collect::<Vec<_>>().join(","),
+            ),
+            context: entry.context,
             client: client?,
             base_url: entry.base_url.as_ref()?.get_ref().clone(),
             keys,
@@ -349,9 +358,13 @@ impl<'a> Check<'a> {
                 );
                 self.faults.add(&text.span(), found);
             }
+            let strategy = self.strategy(entry);
+            let weights = self.weights(entry, strategy);
             routes.push(Route {
                 model,
-                endpoints,
+                endpoints: endpoints.into_iter().zip(weights).collect(),
+                strategy,
+                unfit: self.unfit(entry),
                 rename,
             });
         }
@@ -395,25 +408,24 @@ impl<'a> Check<'a> {
             self.faults
                 .add(&listed.span(), "found no endpoint, expected at least one");
         }
+        if targets.len() > MAX_ENDPOINTS {
+            let found = format!(
+                "found {} endpoints, expected at most {MAX_ENDPOINTS}",
+                targets.len()
+            );
+            self.faults.add(&listed.span(), found);
+        }
         targets
     }
 
     /// What is written and has no effect.
     fn unused(&mut self, endpoints: &[Endpoint], routes: &[Route]) {
-        for route in routes {
-            if let [first, _, ..] = route.endpoints[..] {
-                self.notes.push(format!(
-                    "route `{}`: only `{}` serves, there is no failover yet",
-                    route.model.as_str(),
-                    endpoints[first].name
-                ));
-            }
-        }
         for (place, endpoint) in endpoints.iter().enumerate() {
             let name = &endpoint.name;
+            self.unused_layers(endpoint);
             let led: Vec<_> = routes
                 .iter()
-                .filter(|route| route.endpoints.contains(&place))
+                .filter(|route| route.endpoints.iter().any(|(led, _)| *led == place))
                 .collect();
             if led.is_empty() {
                 self.notes
@@ -426,6 +438,36 @@ impl<'a> Check<'a> {
                         "endpoint `{name}`: no route leads to its model {model:?}"
                     ));
                 }
+            }
+        }
+    }
+
+    /// What an endpoint's layers are told and never do.
+    fn unused_layers(&mut self, endpoint: &Endpoint) {
+        let Endpoint {
+            name,
+            retry,
+            timeouts,
+            ..
+        } = endpoint;
+        // It begins full.
+        if retry.attempts.get() > 1 && retry.budget.balance() == 0 {
+            self.notes.push(format!(
+                "endpoint `{name}`: a `reserve` of 0 has room for no retry, and so none is made"
+            ));
+        }
+        let default = Timeouts::default().idle;
+        for (limit, time) in [
+            ("attempt", timeouts.attempt),
+            ("first_content", timeouts.first_content),
+            ("idle", timeouts.idle.filter(|_| timeouts.idle != default)),
+            ("silence", timeouts.silence),
+        ] {
+            if time.is_some_and(|time| time >= timeouts.total) {
+                self.notes.push(format!(
+                    "endpoint `{name}`: its `{limit}` is not shorter than the `total` of {:?}",
+                    timeouts.total
+                ));
             }
         }
     }

@@ -25,6 +25,7 @@ pub(super) struct File {
     pub(super) limits: LimitsSection,
     pub(super) pages: PagesSection,
     pub(super) web: WebSection,
+    pub(super) failover: FailoverSection,
     pub(super) retry: RetrySection,
     pub(super) timeouts: TimeoutsSection,
     pub(super) callers: Vec<CallerEntry>,
@@ -51,6 +52,13 @@ pub(super) struct PagesSection {
 pub(super) struct WebSection {
     pub(super) hosts: Vec<Text>,
     pub(super) origins: Vec<Text>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct FailoverSection {
+    pub(super) attempts: Option<Spanned<u32>>,
+    pub(super) cool_down: Option<Spanned<Time>>,
+    pub(super) longest_cool_down: Option<Spanned<Time>>,
 }
 
 /// What is not said here is as the file says for all endpoints, or else the default.
@@ -88,6 +96,7 @@ pub(super) struct EndpointEntry {
     pub(super) base_url: Option<Text>,
     pub(super) key_env: Option<Texts>,
     pub(super) models: Vec<Text>,
+    pub(super) context: Option<u64>,
     pub(super) retry: RetrySection,
     pub(super) timeouts: TimeoutsSection,
 }
@@ -96,6 +105,9 @@ pub(super) struct EndpointEntry {
 pub(super) struct RouteEntry {
     pub(super) model: Option<Text>,
     pub(super) endpoints: Option<Texts>,
+    pub(super) weights: Option<Spanned<Vec<u32>>>,
+    pub(super) strategy: Option<Text>,
+    pub(super) unfit: Option<Text>,
     pub(super) rename: Option<Text>,
 }
 
@@ -126,6 +138,7 @@ impl File {
                 "limits" => file.limits = section("limits", &value, faults),
                 "pages" => file.pages = section("pages", &value, faults),
                 "web" => file.web = section("web", &value, faults),
+                "failover" => file.failover = section("failover", &value, faults),
                 "retry" => file.retry = section("retry", &value, faults),
                 "timeouts" => file.timeouts = section("timeouts", &value, faults),
                 "callers" => file.callers = file.entries("callers", &value, faults),
@@ -134,7 +147,7 @@ impl File {
                 other => faults.add(
                     &key.span(),
                     format!(
-                        "found key `{}`, expected one of `listen`, `limits`, `pages`, `web`, `retry`, `timeouts`, `callers`, `endpoint`, `route`",
+                        "found key `{}`, expected one of `listen`, `limits`, `pages`, `web`, `failover`, `retry`, `timeouts`, `callers`, `endpoint`, `route`",
                         other.escape_debug()
                     ),
                 ),
@@ -256,6 +269,16 @@ impl Section for WebSection {
     }
 }
 
+impl Section for FailoverSection {
+    fn read(fields: &mut Fields<'_, '_>) -> Self {
+        Self {
+            attempts: fields.optional("attempts"),
+            cool_down: fields.optional("cool_down"),
+            longest_cool_down: fields.optional("longest_cool_down"),
+        }
+    }
+}
+
 impl Section for RetrySection {
     fn read(fields: &mut Fields<'_, '_>) -> Self {
         Self {
@@ -305,6 +328,7 @@ impl Section for EndpointEntry {
             base_url: fields.required("base_url"),
             key_env: fields.text_or_texts("key_env"),
             models: fields.listed("models"),
+            context: fields.optional("context"),
             retry: within("retry", fields),
             timeouts: within("timeouts", fields),
         }
@@ -322,6 +346,9 @@ impl Section for RouteEntry {
         Self {
             model: fields.required("model"),
             endpoints: fields.required_texts("endpoints"),
+            weights: fields.optional("weights"),
+            strategy: fields.optional("strategy"),
+            unfit: fields.optional("unfit"),
             rename: fields.optional("rename"),
         }
     }

@@ -2,18 +2,123 @@
 
 use std::num::NonZeroU32;
 
+use buttress_failover::{MAX_ENDPOINTS, Next};
 use buttress_retry::{Backoff, Budget, Exponential, Ratio};
 
 use super::{
-    Retry, Timeouts,
+    Failover, Retry, Strategy, Timeouts,
     check::Check,
-    file::{RetrySection, TimeoutsSection},
+    fields::Text,
+    file::{FailoverSection, RetrySection, RouteEntry, TimeoutsSection},
 };
 
 /// More of them on one endpoint help nobody.
 const MOST_ATTEMPTS: u32 = 10;
 
 impl Check<'_> {
+    pub(super) fn failover(&mut self, section: &FailoverSection) -> Failover {
+        let default = Failover::default();
+        let attempts = section.attempts.as_ref().and_then(|attempts| {
+            let found = *attempts.get_ref();
+            let most = MAX_ENDPOINTS as u32;
+            let read = NonZeroU32::new(found).filter(|found| found.get() <= most);
+            if read.is_none() {
+                let what = format!("found {found} attempts, expected 1 to {most}");
+                self.fault(&attempts.span(), what);
+            }
+            read
+        });
+        let time = |time: &Option<toml::Spanned<super::units::Time>>| {
+            time.as_ref().map(|time| time.get_ref().0)
+        };
+        let cool_down = time(&section.cool_down);
+        let longest = time(&section.longest_cool_down);
+        if let (Some(place), Some(cool_down)) = (&section.cool_down, cool_down)
+            && let longest = longest.unwrap_or(default.longest_cool_down)
+            && cool_down > longest
+        {
+            let what = format!(
+                "found a cool_down of {cool_down:?}, expected at most longest_cool_down, which is {longest:?}"
+            );
+            self.fault(&place.span(), what);
+        }
+        let cool_down = cool_down.unwrap_or(default.cool_down);
+        Failover {
+            attempts: attempts.unwrap_or(default.attempts),
+            cool_down,
+            longest_cool_down: longest.unwrap_or(default.longest_cool_down).max(cool_down),
+        }
+    }
+
+    /// How a route chooses among its endpoints.
+    pub(super) fn strategy(&mut self, entry: &RouteEntry) -> Strategy {
+        let strategies = [
+            ("ordered", Strategy::Ordered),
+            ("weighted", Strategy::Weighted),
+            ("least-loaded", Strategy::LeastLoaded),
+            ("by-caller", Strategy::ByCaller),
+        ];
+        self.one_of("strategy", entry.strategy.as_ref(), &strategies)
+    }
+
+    /// Where a route goes on with what an endpoint cannot serve.
+    pub(super) fn unfit(&mut self, entry: &RouteEntry) -> Next {
+        let nexts = [
+            ("nowhere", Next::Nowhere),
+            ("any", Next::Any),
+            ("larger-context", Next::LargerContext),
+        ];
+        self.one_of("unfit", entry.unfit.as_ref(), &nexts)
+    }
+
+    /// One of these words; without one, the first.
+    fn one_of<T: Copy>(&mut self, key: &str, found: Option<&Text>, known: &[(&str, T)]) -> T {
+        if let Some(text) = found {
+            let found = text.get_ref();
+            if let Some((_, value)) = known.iter().find(|(name, _)| name == found) {
+                return *value;
+            }
+            let names: Vec<_> = known
+                .iter()
+                .map(|(name, _)| format!("\"{name}\""))
+                .collect();
+            let what = format!(
+                "found {key} {found:?}, expected one of {}",
+                names.join(", ")
+            );
+            self.fault(&text.span(), what);
+        }
+        known[0].1
+    }
+
+    /// The share of each of a route's endpoints.
+    pub(super) fn weights(&mut self, entry: &RouteEntry, strategy: Strategy) -> Vec<u32> {
+        let count = entry
+            .endpoints
+            .as_ref()
+            .map_or(0, |listed| listed.get_ref().len());
+        let Some(weights) = &entry.weights else {
+            return vec![1; count];
+        };
+        let found = weights.get_ref();
+        if found.len() != count {
+            let what = format!(
+                "found {} weights, expected {count}: one for each endpoint",
+                found.len()
+            );
+            self.fault(&weights.span(), what);
+        }
+        if found.iter().all(|weight| *weight == 0) {
+            let what = "found no weight above 0, expected at least one".to_owned();
+            self.fault(&weights.span(), what);
+        }
+        if strategy == Strategy::Ordered {
+            let what = "found weights, expected none where endpoints are asked in their order; or a strategy such as \"weighted\"".to_owned();
+            self.fault(&weights.span(), what);
+        }
+        found.clone()
+    }
+
     /// What an endpoint says of its retries, over what the file says for all.
     pub(super) fn retry(&mut self, own: &RetrySection, all: &RetrySection) -> Retry {
         Retry {

@@ -1,8 +1,9 @@
 mod wrong;
 
-use std::{path::Path, time::Duration};
+use std::{num::NonZeroU32, path::Path, time::Duration};
 
-use super::{Config, Faults, Limits};
+use super::{Config, Failover, Faults, Limits, Strategy, Timeouts};
+use buttress_failover::Next;
 use buttress_llm::Dialect;
 
 const GOOD: &str = r#"
@@ -110,11 +111,8 @@ fn a_file_says_everything_that_can_be_said() {
         (route.model.as_str(), route.rename.as_deref()),
         ("fast", Some("gpt-4o-mini"))
     );
-    assert_eq!(config.routes[2].endpoints, [1, 0]);
-    assert_eq!(
-        config.notes,
-        ["route `*`: only `anthropic` serves, there is no failover yet"]
-    );
+    assert_eq!(config.routes[2].endpoints, [(1, 1), (0, 1)]);
+    assert_eq!(config.notes, Vec::<String>::new());
 }
 
 #[test]
@@ -139,6 +137,8 @@ fn what_is_not_said_has_a_default() {
     let config = parse(BASE).unwrap();
     assert_eq!(config.listen, "127.0.0.1:8080".parse().unwrap());
     assert_eq!(config.limits, Limits::default());
+    assert_eq!(config.failover, Failover::default());
+    assert_eq!(config.total, Timeouts::default().total);
     assert!(!config.public_pages && config.endpoints[0].keys.is_none());
 }
 
@@ -188,22 +188,56 @@ endpoints = ["c"]
 }
 
 #[test]
-fn a_second_endpoint_is_noted() {
+fn limits_that_can_never_be_reached_are_noted() {
     let text = format!(
-        "{BASE}{}",
-        r#"[[endpoint]]
-name = "b"
-dialect = "openai"
-base_url = "http://b"
-[[route]]
-model = "n-*"
-endpoints = ["a", "b"]
-"#
+        "[retry]\nreserve = 0\n[timeouts]\ntotal = \"10 s\"\nattempt = \"10 s\"\nfirst_content = \"9 s\"\nsilence = \"1 min\"\n{BASE}"
     );
     assert_eq!(
         parse(&text).unwrap().notes,
-        ["route `n-*`: only `a` serves, there is no failover yet"]
+        [
+            "endpoint `a`: a `reserve` of 0 has room for no retry, and so none is made",
+            "endpoint `a`: its `attempt` is not shorter than the `total` of 10s",
+            "endpoint `a`: its `silence` is not shorter than the `total` of 10s",
+        ]
     );
+    let once = format!("[retry]\nreserve = 0\nattempts = 1\n{BASE}");
+    assert_eq!(parse(&once).unwrap().notes, [] as [&str; 0]);
+}
+
+#[test]
+fn a_route_says_how_it_chooses_and_where_it_goes_on() {
+    let text = format!(
+        "{BASE}{}",
+        r#"[failover]
+attempts = 2
+cool_down = "1 s"
+[[endpoint]]
+name = "b"
+dialect = "openai"
+base_url = "http://b"
+context = 200000
+[[route]]
+model = "n-*"
+endpoints = ["a", "b"]
+weights = [3, 0]
+strategy = "weighted"
+unfit = "larger-context"
+"#
+    );
+    let config = parse(&text).unwrap();
+    let route = &config.routes[1];
+    assert_eq!(route.endpoints, [(0, 3), (1, 0)]);
+    assert_eq!(
+        (route.strategy, route.unfit),
+        (Strategy::Weighted, Next::LargerContext)
+    );
+    assert_eq!(config.endpoints[1].context, Some(200_000));
+    let failover = Failover {
+        attempts: NonZeroU32::new(2).unwrap(),
+        cool_down: Duration::from_secs(1),
+        ..Failover::default()
+    };
+    assert_eq!(config.failover, failover);
 }
 
 #[test]
@@ -216,6 +250,8 @@ fn the_sample_of_the_readme_is_right_and_says_the_defaults() {
     })
     .unwrap();
     assert_eq!(config.limits, Limits::default());
+    assert_eq!(config.failover, Failover::default());
+    assert_eq!(config.total, Timeouts::default().total);
     assert_eq!(config.notes, [] as [&str; 0]);
     assert_eq!(config.routes.len(), 3);
 }

@@ -29,7 +29,7 @@ fn what_is_wrong_is_told_with_file_and_line_found_and_expected() {
         ),
         (
             first("listne = \"127.0.0.1:1\""),
-            "1: found key `listne`, expected one of `listen`, `limits`, `pages`, `web`, `retry`, `timeouts`, `callers`, `endpoint`, `route`",
+            "1: found key `listne`, expected one of `listen`, `limits`, `pages`, `web`, `failover`, `retry`, `timeouts`, `callers`, `endpoint`, `route`",
         ),
         (
             first("listen = "),
@@ -111,7 +111,35 @@ fn what_is_wrong_is_told_with_file_and_line_found_and_expected() {
         ),
         (
             with("[endpoint.x]"),
-            "8: found key `x`, expected one of `name`, `dialect`, `base_url`, `key_env`, `models`, `retry`, `timeouts`",
+            "8: found key `x`, expected one of `name`, `dialect`, `base_url`, `key_env`, `models`, `context`, `retry`, `timeouts`",
+        ),
+        (
+            with("[failover]\nattempts = 0"),
+            "9: found 0 attempts, expected 1 to 128",
+        ),
+        (
+            with("[failover]\ncool_down = \"3 min\""),
+            "9: found a cool_down of 180s, expected at most longest_cool_down, which is 120s",
+        ),
+        (
+            route("model = \"n\"\nendpoints = [\"a\"]\nstrategy = \"random\""),
+            "11: found strategy \"random\", expected one of \"ordered\", \"weighted\", \"least-loaded\", \"by-caller\"",
+        ),
+        (
+            route("model = \"n\"\nendpoints = [\"a\"]\nunfit = \"b\""),
+            "11: found unfit \"b\", expected one of \"nowhere\", \"any\", \"larger-context\"",
+        ),
+        (
+            route("model = \"n\"\nendpoints = [\"a\"]\nstrategy = \"weighted\"\nweights = [1, 2]"),
+            "12: found 2 weights, expected 1: one for each endpoint",
+        ),
+        (
+            route("model = \"n\"\nendpoints = [\"a\"]\nstrategy = \"weighted\"\nweights = [0]"),
+            "12: found no weight above 0, expected at least one",
+        ),
+        (
+            route("model = \"n\"\nendpoints = [\"a\"]\nweights = [1]"),
+            "11: found weights, expected none where endpoints are asked in their order",
         ),
         (
             with("[retry]\nattempts = 0"),
@@ -209,7 +237,7 @@ fn what_is_wrong_is_told_with_file_and_line_found_and_expected() {
         ),
         (
             endpoint("name = \"b\"\ndialect = \"openai\"\nbase_url = \"http://b\"\nmodel = \"m\""),
-            "12: found key `model`, expected one of `name`, `dialect`, `base_url`, `key_env`, `models`, `retry`, `timeouts`",
+            "12: found key `model`, expected one of `name`, `dialect`, `base_url`, `key_env`, `models`, `context`, `retry`, `timeouts`",
         ),
         (
             endpoint("name = \"b\"\ndialect = \"openai\"\nbase_url = \"http://b\"\nmodels = \"m\""),

@@ -1,0 +1,209 @@
+//! How long an endpoint is left alone, and how it comes back: no clock and no timer.
+
+use std::{
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// The settings of all cool-downs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CoolDown {
+    pub(crate) base: Duration,
+    pub(crate) cap: Duration,
+    pub(crate) longest_hint: Duration,
+    pub(crate) ramp: Duration,
+}
+
+/// Whether an endpoint may be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Open,
+    /// So much of what it would get: a fraction of 2^64.
+    Recovering(u64),
+    Cooling {
+        until: Instant,
+        /// The server asked for it.
+        asked: bool,
+    },
+}
+
+/// The cool-downs of one endpoint.
+#[derive(Debug, Default)]
+pub(crate) struct Cool {
+    // So that nobody asks for the time, or locks, while all is well.
+    troubled: AtomicBool,
+    episode: AtomicU32,
+    course: Mutex<Course>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Course {
+    /// In a row.
+    failures: u32,
+    /// By failures, and by the server's word.
+    until: Option<Instant>,
+    asked: Option<Instant>,
+}
+
+// ===== impl CoolDown =====
+
+impl CoolDown {
+    /// After so many failures in a row.
+    pub(crate) fn after(&self, failures: u32) -> Duration {
+        self.base.saturating_mul(failures).min(self.cap)
+    }
+}
+
+impl Default for CoolDown {
+    fn default() -> Self {
+        Self {
+            base: Duration::from_secs(5),
+            cap: Duration::from_secs(120),
+            longest_hint: Duration::from_secs(600),
+            ramp: Duration::from_secs(10),
+        }
+    }
+}
+
+// ===== impl Course =====
+
+impl Course {
+    /// A failure. One that is not `new` was under way when the last one was counted: it is part of
+    /// that one, and of nothing if that is over.
+    pub(crate) fn fail(&mut self, now: Instant, cool: &CoolDown, new: bool) {
+        if new {
+            self.failures = self.failures.saturating_add(1);
+        } else if self.until.is_none_or(|until| until <= now) {
+            return;
+        }
+        let time = cool.after(self.failures);
+        if !time.is_zero() {
+            self.until = self.until.max(later(now, time));
+        }
+    }
+
+    /// The server asked to be left alone so long.
+    pub(crate) fn pause(&mut self, now: Instant, cool: &CoolDown, hint: Duration) {
+        let time = hint.min(cool.longest_hint);
+        if !time.is_zero() {
+            self.asked = self.asked.max(later(now, time));
+        }
+    }
+
+    /// A success of what began after the last failure. What the server asked for stands.
+    pub(crate) fn succeed(&mut self, now: Instant) {
+        self.failures = 0;
+        if self.until.is_some_and(|until| until > now) {
+            self.until = Some(now);
+        }
+    }
+
+    pub(crate) fn standing(&self, now: Instant, ramp: Duration) -> Standing {
+        let Some(until) = self.until.max(self.asked) else {
+            return Standing::Open;
+        };
+        if now < until {
+            let asked = self.asked.is_some_and(|asked| now < asked);
+            return Standing::Cooling { until, asked };
+        }
+        let since = now.duration_since(until);
+        if since >= ramp {
+            return Standing::Open;
+        }
+        // Never nothing: somebody has to find out.
+        let share = since.as_secs_f64() / ramp.as_secs_f64();
+        Standing::Recovering((share.max(1.0 / 16.0) * 2_f64.powi(64)) as u64)
+    }
+
+    const fn is_over(&self) -> bool {
+        self.failures == 0
+    }
+}
+
+/// The end of a time that no clock can count is so far off that it is never.
+fn later(now: Instant, time: Duration) -> Option<Instant> {
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    now.checked_add(time).or_else(|| now.checked_add(CENTURY))
+}
+
+// ===== impl Cool =====
+
+impl Cool {
+    /// What an attempt that begins now gives back when it is over.
+    pub(crate) fn episode(&self) -> u32 {
+        self.episode.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_troubled(&self) -> bool {
+        self.troubled.load(Ordering::Relaxed)
+    }
+
+    /// Only for one that is troubled; one that no longer is, is not asked again.
+    pub(crate) fn standing(&self, now: Instant, ramp: Duration) -> Standing {
+        let course = self.lock();
+        let standing = course.standing(now, ramp);
+        if standing == Standing::Open && course.is_over() {
+            self.troubled.store(false, Ordering::Relaxed);
+        }
+        standing
+    }
+
+    /// A failure of an attempt that began in `episode`, and until when it now cools down.
+    pub(crate) fn fail(&self, now: Instant, cool: &CoolDown, episode: u32) -> Change {
+        self.change(now, cool, |course| {
+            let new = episode == self.episode();
+            course.fail(now, cool, new);
+            self.episode.fetch_add(new.into(), Ordering::Relaxed);
+        })
+    }
+
+    pub(crate) fn pause(&self, now: Instant, cool: &CoolDown, hint: Duration) -> Change {
+        self.change(now, cool, |course| course.pause(now, cool, hint))
+    }
+
+    pub(crate) fn succeed(&self, now: Instant, episode: u32) {
+        if episode == self.episode() {
+            self.lock().succeed(now);
+        }
+    }
+
+    fn change(&self, now: Instant, cool: &CoolDown, change: impl FnOnce(&mut Course)) -> Change {
+        let mut course = self.lock();
+        let before = course.standing(now, cool.ramp);
+        change(&mut course);
+        self.troubled.store(true, Ordering::Relaxed);
+        let after = course.standing(now, cool.ramp);
+        match (before, after) {
+            (Standing::Cooling { until: before, .. }, Standing::Cooling { until, .. })
+                if until == before =>
+            {
+                Change::None
+            }
+            (before, Standing::Cooling { until, .. }) => Change::Until {
+                time: until.duration_since(now),
+                failures: course.failures,
+                begins: !matches!(before, Standing::Cooling { .. }),
+            },
+            _ => Change::None,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Course> {
+        self.course.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a failure changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    None,
+    Until {
+        time: Duration,
+        failures: u32,
+        /// It was not cooling down before.
+        begins: bool,
+    },
+}

@@ -1,0 +1,333 @@
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use buttress_core::{Carry, Class, Classify, Outcome, Refuse, Replay, Track, Trail};
+use pin_project_lite::pin_project;
+use tokio::time::{Sleep, sleep};
+use tower_service::Service;
+
+use crate::{
+    ByClass, Decide, Fallback, NoFallback, Ordered, Stop, Strategy,
+    account::{Account, Whose},
+    service::Snapshot,
+};
+
+pin_project! {
+    /// The future of [`Failover`](crate::Failover).
+    ///
+    /// # Panics
+    ///
+    /// When the chosen endpoint is not ready, and there is no tokio runtime with its time enabled; and
+    /// when it is polled after its end.
+    pub struct ResponseFuture<P, S, Req, C = Ordered, D = ByClass, F = NoFallback>
+    where
+        S: Service<Req>,
+        F: Fallback<Req, S::Response, S::Error>,
+    {
+        #[pin]
+        state: State<S, S::Future, F::Answer>,
+        // The request, until an endpoint takes it.
+        kept: Option<Req>,
+        // The first real failure, which is the answer if nothing else is.
+        first: Option<Failure<S::Response, S::Error>>,
+        // After the call: field order is drop order.
+        account: Account<P, S, C, D, F>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<S, A, B> {
+        Choosing,
+        Readying { service: S, timer: Option<Pin<Box<Sleep>>> },
+        Called { #[pin] call: A },
+        FallingBack { #[pin] answer: B, stop: Stop },
+        Done,
+    }
+}
+
+struct Failure<Res, E> {
+    result: Result<Res, E>,
+    outcome: Outcome,
+    name: Arc<str>,
+}
+
+// ===== impl ResponseFuture =====
+
+impl<P, S, Req, C, D, F> ResponseFuture<P, S, Req, C, D, F>
+where
+    S: Service<Req>,
+    F: Fallback<Req, S::Response, S::Error>,
+    P: Carry<Req>,
+{
+    #[inline]
+    pub(crate) fn new(snapshot: Arc<Snapshot<P, S, C, D, F>>, request: Req) -> Self {
+        Self {
+            state: State::Choosing,
+            account: Account::open(snapshot, &request),
+            kept: Some(request),
+            first: None,
+        }
+    }
+}
+
+impl<P, S, Req, C, D, F> Future for ResponseFuture<P, S, Req, C, D, F>
+where
+    S: Service<Req> + Clone,
+    P: Classify<S::Response, S::Error>
+        + Track<S::Response>
+        + Refuse<S::Response, S::Error>
+        + Replay<Req>
+        + Carry<Req>,
+    C: Strategy<Req>,
+    D: Decide<Req>,
+    F: Fallback<Req, S::Response, S::Error>,
+{
+    type Output = Result<S::Response, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let account = this.account;
+        loop {
+            let stop = match this.state.as_mut().project() {
+                StateProj::Choosing => {
+                    let chosen = match this.kept.as_ref() {
+                        Some(request) => account.choose(request),
+                        None => Err(Stop::NotCopied),
+                    };
+                    match chosen {
+                        Ok(service) => {
+                            let (service, timer) = (service.clone(), None);
+                            this.state.set(State::Readying { service, timer });
+                            continue;
+                        }
+                        Err(stop) => stop,
+                    }
+                }
+                StateProj::Readying { service, timer } => match service.poll_ready(cx) {
+                    Poll::Ready(Ok(())) => {
+                        let request = account.take(this.kept, F::EXISTS);
+                        let request = request.expect("kept until an endpoint takes it");
+                        account.begin(account.follows());
+                        let call = service.call(request);
+                        this.state.set(State::Called { call });
+                        continue;
+                    }
+                    Poll::Ready(Err(error)) => {
+                        this.state.set(State::Choosing);
+                        account.broke();
+                        match fail(account, this.kept.as_ref(), this.first, Err(error)) {
+                            Ok(()) => continue,
+                            Err(Ended::Answer(result)) => {
+                                this.state.set(State::Done);
+                                return Poll::Ready(result);
+                            }
+                            Err(Ended::Stop(stop)) => stop,
+                        }
+                    }
+                    Poll::Pending => {
+                        let timer =
+                            timer.get_or_insert_with(|| Box::pin(sleep(account.patience())));
+                        ready!(timer.as_mut().poll(cx));
+                        this.state.set(State::Choosing);
+                        match account.pass() {
+                            Ok(()) => continue,
+                            Err(stop) => stop,
+                        }
+                    }
+                },
+                StateProj::Called { call } => {
+                    let Poll::Ready(mut result) = call.poll(cx) else {
+                        account.waits();
+                        return Poll::Pending;
+                    };
+                    // Gone before anybody hears of its result.
+                    this.state.set(State::Choosing);
+                    let outcome = account.protocol().classify(result.as_ref());
+                    if outcome.class == Class::Success {
+                        account.succeeded();
+                        if let Some(watch) = account.watch() {
+                            match &mut result {
+                                Ok(response) => {
+                                    account.protocol().track(response, &outcome, watch);
+                                }
+                                Err(_) => {
+                                    let mut watch = watch;
+                                    watch.complete(&outcome);
+                                }
+                            }
+                        }
+                        drop(this.first.take());
+                        this.state.set(State::Done);
+                        return Poll::Ready(deliver(
+                            account,
+                            result,
+                            outcome,
+                            &Whose::Current,
+                            Stop::Settled,
+                        ));
+                    }
+                    match fail(account, this.kept.as_ref(), this.first, result) {
+                        Ok(()) => continue,
+                        Err(Ended::Answer(result)) => {
+                            this.state.set(State::Done);
+                            return Poll::Ready(result);
+                        }
+                        Err(Ended::Stop(stop)) => stop,
+                    }
+                }
+                StateProj::FallingBack { answer, stop } => {
+                    let (mut result, stop) = (ready!(answer.poll(cx)), *stop);
+                    this.state.set(State::Done);
+                    let outcome = account.protocol().classify(result.as_ref());
+                    if outcome.failed()
+                        && let Some(first) = this.first.take()
+                    {
+                        return Poll::Ready(first.deliver(account, stop));
+                    }
+                    if let Ok(response) = &mut result {
+                        let trail = account.trail(None).unwrap_or_default();
+                        let trail = Trail::new(trail).with_fallback();
+                        account.protocol().set_trail(response, trail);
+                    }
+                    drop(this.first.take());
+                    account.close(&outcome, &Whose::Nobodys, Stop::Fallback);
+                    return Poll::Ready(result);
+                }
+                StateProj::Done => panic!("polled after completion"),
+            };
+            // No further endpoint is tried.
+            if F::EXISTS
+                && matches!(stop, Stop::Spent | Stop::Attempts)
+                && let Some(request) = this.kept.take()
+                && let Some(answer) = account.fall_back(request)
+            {
+                this.state.set(State::FallingBack { answer, stop });
+                continue;
+            }
+            this.state.set(State::Done);
+            return Poll::Ready(match this.first.take() {
+                Some(first) => first.deliver(account, stop),
+                None => {
+                    let refused = account.refusal();
+                    let result = account.protocol().refuse(refused);
+                    deliver(account, result, refused.outcome(), &Whose::Nobodys, stop)
+                }
+            });
+        }
+    }
+}
+
+/// Why no further endpoint is tried: this is the answer, or whatever is left.
+enum Ended<Res, E> {
+    Answer(Result<Res, E>),
+    Stop(Stop),
+}
+
+/// An attempt failed. Unless its result is the answer, the first real failure is kept.
+#[cold]
+fn fail<P, S, Req, C, D, F>(
+    account: &mut Account<P, S, C, D, F>,
+    kept: Option<&Req>,
+    first: &mut Option<Failure<S::Response, S::Error>>,
+    result: Result<S::Response, S::Error>,
+) -> Result<(), Ended<S::Response, S::Error>>
+where
+    S: Service<Req>,
+    P: Classify<S::Response, S::Error> + Track<S::Response> + Replay<Req>,
+    D: Decide<Req>,
+{
+    let outcome = account.protocol().classify(result.as_ref());
+    let name = account.name();
+    let next = account.failed(kept, result.as_ref(), &outcome);
+    if next == Err(Stop::Settled) {
+        drop(first.take());
+        let answer = deliver(account, result, outcome, &Whose::Current, Stop::Settled);
+        return Err(Ended::Answer(answer));
+    }
+    match first {
+        // A refusal of ours is no word of an upstream.
+        Some(before)
+            if before.outcome.class != Class::Refused || outcome.class == Class::Refused =>
+        {
+            account.give_up(&outcome);
+        }
+        _ => {
+            let mut result = result;
+            if let Ok(response) = &mut result {
+                // Its permits are free for others while this call is elsewhere.
+                account.protocol().let_go(response);
+            }
+            account.hold(outcome);
+            *first = Some(Failure {
+                result,
+                outcome,
+                name,
+            });
+        }
+    }
+    next.map_err(Ended::Stop)
+}
+
+fn deliver<P, S, C, D, F, Res, E>(
+    account: &mut Account<P, S, C, D, F>,
+    mut result: Result<Res, E>,
+    outcome: Outcome,
+    whose: &Whose,
+    stop: Stop,
+) -> Result<Res, E>
+where
+    P: Track<Res>,
+{
+    let served = (outcome.class == Class::Success).then_some(&outcome);
+    let trail = account.trail(served);
+    if let Ok(response) = &mut result {
+        let attempts = account.attempts();
+        if attempts > 1 {
+            account.protocol().set_attempts(response, attempts);
+        }
+        if let Some(trail) = trail {
+            account.protocol().set_trail(response, Trail::new(trail));
+        }
+    }
+    account.close(&outcome, whose, stop);
+    result
+}
+
+// ===== impl Failure =====
+
+impl<Res, E> Failure<Res, E> {
+    /// It is the answer.
+    fn deliver<P, S, C, D, F>(
+        self,
+        account: &mut Account<P, S, C, D, F>,
+        stop: Stop,
+    ) -> Result<Res, E>
+    where
+        P: Track<Res>,
+    {
+        account.release();
+        deliver(
+            account,
+            self.result,
+            self.outcome,
+            &Whose::Earlier(self.name),
+            stop,
+        )
+    }
+}
+
+impl<P, S, Req, C, D, F> fmt::Debug for ResponseFuture<P, S, Req, C, D, F>
+where
+    S: Service<Req>,
+    F: Fallback<Req, S::Response, S::Error>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,168 @@
+//! Asks endpoints that are cooling down whether they work again.
+
+use std::{
+    future::poll_fn,
+    sync::{Arc, Weak, atomic::Ordering},
+    time::Duration,
+};
+
+use buttress_core::{Class, Classify, Outcome};
+use tokio::{
+    runtime,
+    time::{sleep, timeout},
+};
+use tower_service::Service;
+
+use crate::{
+    FailoverEvent, Info,
+    cool::Standing,
+    set::{Member, Shared, now},
+    settings::Settings,
+};
+
+/// A [`Probe`] whose request has no name any more.
+pub(crate) trait Check<S>: Send + Sync {
+    /// An endpoint begins to cool down.
+    fn begin(
+        &self,
+        member: Arc<Member>,
+        service: &S,
+        shared: &Arc<Shared<S>>,
+        settings: &Arc<Settings>,
+    );
+}
+
+/// How endpoints are asked.
+pub(crate) struct Probe<P, T> {
+    asks: Arc<Asks<P, T>>,
+}
+
+struct Asks<P, T> {
+    protocol: P,
+    every: Duration,
+    request: T,
+}
+
+/// One endpoint that is asked. Dropped, it is no longer.
+struct Checked(Arc<Member>);
+
+// ===== impl Probe =====
+
+impl<P, T> Probe<P, T> {
+    pub(crate) fn new(protocol: P, every: Duration, request: T) -> Self {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        Self {
+            asks: Arc::new(Asks {
+                protocol,
+                every: every.min(DAY),
+                request,
+            }),
+        }
+    }
+}
+
+impl<P, T, S, Req> Check<S> for Probe<P, T>
+where
+    T: Fn(&Info) -> Req + Send + Sync + 'static,
+    P: Classify<S::Response, S::Error> + Send + Sync + 'static,
+    S: Service<Req> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+    Req: Send + 'static,
+{
+    fn begin(
+        &self,
+        member: Arc<Member>,
+        service: &S,
+        shared: &Arc<Shared<S>>,
+        settings: &Arc<Settings>,
+    ) {
+        if member.checked.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let checked = Checked(member);
+        // Without a runtime, the cool-down is as long as it is.
+        let Ok(runtime) = runtime::Handle::try_current() else {
+            return;
+        };
+        let asks = Arc::clone(&self.asks);
+        let (service, settings) = (service.clone(), Arc::clone(settings));
+        let shared = Arc::downgrade(shared);
+        runtime.spawn(async move { asks.check(checked, service, shared, settings).await });
+    }
+}
+
+// ===== impl Asks =====
+
+impl<P, T> Asks<P, T> {
+    async fn check<S, Req>(
+        &self,
+        checked: Checked,
+        service: S,
+        shared: Weak<Shared<S>>,
+        settings: Arc<Settings>,
+    ) where
+        T: Fn(&Info) -> Req,
+        P: Classify<S::Response, S::Error>,
+        S: Service<Req> + Clone,
+    {
+        let member = &*checked.0;
+        loop {
+            let Some(drawn) = shared.upgrade().map(|shared| shared.draws.chance()) else {
+                return;
+            };
+            let wait = match member.cool.standing(now(), settings.cool.ramp) {
+                Standing::Cooling { until, asked: true } => until.duration_since(now()),
+                Standing::Cooling { .. } => {
+                    let half = drawn as f64 / 2_f64.powi(64);
+                    (self.every / 2).saturating_add(self.every.mul_f64(half))
+                }
+                _ => return,
+            };
+            sleep(wait).await;
+            match member.cool.standing(now(), settings.cool.ramp) {
+                Standing::Cooling { asked: false, .. } if member.weight() > 0 => {}
+                Standing::Cooling { asked: true, .. } => continue,
+                _ => return,
+            }
+            if shared.strong_count() == 0 {
+                return;
+            }
+            let episode = member.cool.episode();
+            let patience = self.every.max(Duration::from_secs(1));
+            let outcome = timeout(patience, self.ask(service.clone(), &member.info))
+                .await
+                .unwrap_or(Outcome::new(Class::Unavailable));
+            settings.tell(&FailoverEvent::Checked {
+                endpoint: &member.info.name,
+                class: outcome.class,
+            });
+            match outcome.class {
+                Class::Success => member.cool.succeed(now(), episode),
+                _ => {
+                    settings.cool_down(member, &outcome, episode);
+                }
+            }
+        }
+    }
+
+    async fn ask<S, Req>(&self, mut service: S, info: &Info) -> Outcome
+    where
+        T: Fn(&Info) -> Req,
+        P: Classify<S::Response, S::Error>,
+        S: Service<Req>,
+    {
+        if let Err(error) = poll_fn(|cx| service.poll_ready(cx)).await {
+            return self.protocol.classify(Err(&error));
+        }
+        let result = service.call((self.request)(info)).await;
+        self.protocol.classify(result.as_ref())
+    }
+}
+
+// ===== impl Checked =====
+
+impl Drop for Checked {
+    fn drop(&mut self) {
+        self.0.checked.store(false, Ordering::Release);
+    }
+}

@@ -1,0 +1,75 @@
+//! What a first attempt that goes well allocates: nothing; with a type-erased endpoint, one box.
+
+use std::{
+    alloc::System,
+    future::{Ready, poll_fn, ready},
+    io,
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+
+use buttress_core::{Fault, Plain, Refused};
+use buttress_failover::{AnyService, Failover, Weighted};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use tower::Service;
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+#[derive(Clone)]
+struct Echo;
+
+#[derive(Debug)]
+struct Failed(io::Error);
+
+impl From<Refused> for Failed {
+    fn from(refused: Refused) -> Self {
+        Self(io::Error::other(refused))
+    }
+}
+
+impl Fault for Failed {
+    fn cause(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+impl Service<u32> for Echo {
+    type Response = u32;
+    type Error = Failed;
+    type Future = Ready<Result<u32, Failed>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failed>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: u32) -> Self::Future {
+        ready(Ok(request))
+    }
+}
+
+fn allocations(mut service: impl Service<u32, Response = u32, Error = Failed>) -> usize {
+    let mut cx = Context::from_waker(Waker::noop());
+    let region = Region::new(ALLOCATOR);
+    for request in 0..1000 {
+        let ready = pin!(poll_fn(|cx| service.poll_ready(cx))).poll(&mut cx);
+        assert!(ready.is_ready());
+        let Poll::Ready(Ok(reply)) = pin!(service.call(request)).poll(&mut cx) else {
+            panic!("a reply at once")
+        };
+        assert_eq!(reply, request);
+    }
+    let change = region.change();
+    change.allocations + change.reallocations
+}
+
+// Alone in its file: other tests would allocate meanwhile.
+#[test]
+fn a_first_attempt_that_goes_well_allocates_nothing_and_asks_no_runtime() {
+    let ordered = Failover::new(Plain, [Echo, Echo]).on_event(|_| {});
+    assert_eq!(allocations(ordered), 0);
+    let weighted = Failover::new(Plain, [Echo, Echo]).strategy(Weighted);
+    assert_eq!(allocations(weighted), 0);
+    let erased = Failover::new(Plain, [AnyService::new(Echo), AnyService::new(Echo)]);
+    assert_eq!(allocations(erased), 1000);
+}
