@@ -47,23 +47,63 @@ fn http() -> Probe {
     Probe::http(layer, request)
 }
 
-macro_rules! promise {
-    ($($name:ident: $check:ident in $($probe:ident),*;)*) => {$(
-        #[tokio::test(start_paused = true)]
-        async fn $name() {
-            $($probe().$check().await;)*
-        }
-    )*};
+#[tokio::test(start_paused = true)]
+async fn t1_the_instance_that_was_readied_is_called() {
+    refusing().t1().await;
+    waiting().t1().await;
+    http().t1().await;
 }
 
-promise! {
-    t1_the_instance_that_was_readied_is_called: t1 in refusing, waiting, http;
-    t2_an_error_of_readiness_comes_back_unchanged: t2 in refusing, waiting, http;
-    t3_nothing_is_reserved_by_being_ready: t3 in refusing, waiting, http;
-    t4_a_dropped_call_leaves_nothing_behind: t4 in refusing, waiting, http;
-    t6_every_pending_has_a_waker: t6 in refusing, waiting, http;
-    t7_clones_and_services_of_one_layer_share_their_levels: t7 in refusing, waiting, http;
-    t8_a_refusal_leaves_the_inner_service_alone: t8 in refusing;
-    t9_a_panic_below_poisons_nothing: t9 in refusing, waiting, http;
-    t10_the_same_calls_give_the_same_result: t10 in refusing, waiting, http;
+#[tokio::test(start_paused = true)]
+async fn t2_an_error_of_readiness_comes_back_unchanged() {
+    refusing().t2().await;
+    waiting().t2().await;
+    http().t2().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn t3_nothing_is_reserved_by_being_ready() {
+    refusing().t3().await;
+    waiting().t3().await;
+    http().t3().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn t4_a_dropped_call_leaves_nothing_behind() {
+    refusing().t4().await;
+    waiting().t4().await;
+    http().t4().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn t6_every_pending_has_a_waker() {
+    refusing().t6().await;
+    waiting().t6().await;
+    http().t6().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn t7_clones_and_services_of_one_layer_share_their_levels() {
+    refusing().t7().await;
+    waiting().t7().await;
+    http().t7().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn t8_a_refusal_leaves_the_inner_service_alone() {
+    refusing().t8().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn t9_a_panic_below_poisons_nothing() {
+    refusing().t9().await;
+    waiting().t9().await;
+    http().t9().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn t10_the_same_calls_give_the_same_result() {
+    refusing().t10().await;
+    waiting().t10().await;
+    http().t10().await;
 }
