@@ -11,17 +11,17 @@ use buttress_circuit_breaker::CircuitBreakerLayer;
 use buttress_core::{Class, Completion, Money, Outcome, Reason, Refused, Report, Usage, check};
 use buttress_failover::Failover;
 use buttress_http::{Body, Http, TrackLayer, Tracked};
+use buttress_rate_limit::Cost;
 use buttress_timeout::TimeoutLayer;
 use bytes::Bytes;
 use http_body_util::Full;
 use tokio::sync::mpsc;
 use tower::{Service, ServiceBuilder, ServiceExt};
 use toys::{
-    breaker, failures,
+    Tokens, breaker, charged, failures,
     metrics::MetricsLayer,
     permit::PermitLayer,
-    retry,
-    tokens::TokensLayer,
+    retry, tokens,
     upstream::{Act, Lines, Req, Stream, Upstream, read, request},
 };
 
@@ -30,7 +30,7 @@ struct Handles {
     requests: MetricsLayer<Http>,
     attempts: MetricsLayer<Http>,
     breaker: CircuitBreakerLayer<Http>,
-    tokens: TokensLayer<Http>,
+    tokens: Tokens<Http, Req>,
     permits: PermitLayer<Http>,
     judge: Lines,
 }
@@ -41,7 +41,7 @@ impl Handles {
             requests: MetricsLayer::request(Http),
             attempts: MetricsLayer::attempt(Http),
             breaker: breaker(Http),
-            tokens: TokensLayer::new(Http, 1000, 100),
+            tokens: tokens(Http, 1000, |_| Cost::tokens(100, 0)),
             permits: PermitLayer::new(Http, 1),
             judge: Lines::default(),
         }
@@ -104,7 +104,7 @@ async fn t5_four_chunks_are_parsed_once_and_their_usage_reaches_every_layer() {
         assert_eq!(seen.outcomes, [outcome]);
         assert_eq!((seen.chunks, seen.first_contents), (4, 1));
     }
-    assert_eq!((handles.tokens.charged(), handles.permits.free()), (12, 1));
+    assert_eq!((charged(&handles.tokens), handles.permits.free()), (12, 1));
 }
 
 #[tokio::test]
@@ -226,7 +226,7 @@ async fn an_inner_refusal_is_not_retried_and_is_found_in_a_boxed_error() {
     assert_eq!(Refused::find(&*error).unwrap().reason(), Reason::QueueFull);
     assert_eq!(handles.requests.classes(), [Class::Refused]);
     assert_eq!(
-        handles.tokens.charged(),
+        charged(&handles.tokens),
         0,
         "what was refused is not charged"
     );

@@ -17,9 +17,10 @@ use buttress_core::{
     CallInfo, Class, Fault, Money, Outcome, Plain, ProtocolExt, Reason, Refused, Usage, check,
 };
 use buttress_failover::Failover;
+use buttress_rate_limit::Cost;
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 use toys::{
-    breaker, cache::Cache, metrics::MetricsLayer, permit::PermitLayer, retry, tokens::TokensLayer,
+    breaker, cache::Cache, charged, metrics::MetricsLayer, permit::PermitLayer, retry, tokens,
 };
 
 #[derive(Debug, PartialEq)]
@@ -134,8 +135,8 @@ impl Service<Ask> for Upstream {
 async fn every_layer_sees_the_usage_and_the_caller_gets_its_own_types() {
     let calls = Arc::default();
     let protocol = protocol!();
-    let (tokens, attempts, requests) = (
-        TokensLayer::new(protocol, 100, 50),
+    let (limit, attempts, requests) = (
+        tokens(protocol, 100, |_: &Ask| Cost::tokens(50, 0)),
         MetricsLayer::attempt(protocol),
         MetricsLayer::request(protocol),
     );
@@ -143,7 +144,7 @@ async fn every_layer_sees_the_usage_and_the_caller_gets_its_own_types() {
         .layer(requests.clone())
         .layer(retry(protocol))
         .layer(breaker(protocol))
-        .layer(tokens.clone())
+        .layer(limit.clone())
         .layer(PermitLayer::new(protocol, 1))
         .layer(attempts.clone())
         .service(upstream(1, &calls));
@@ -157,7 +158,7 @@ async fn every_layer_sees_the_usage_and_the_caller_gets_its_own_types() {
     assert_eq!(seen[0].usage, Some(Usage::new(0, 7).estimated()));
     assert_eq!(seen[0].cost, Some(Money::from_pico(14)));
     // Its reservation stands; the second was settled.
-    assert_eq!(tokens.charged(), 57);
+    assert_eq!(charged(&limit), 57);
 }
 
 #[tokio::test]
@@ -168,11 +169,11 @@ async fn an_inner_refusal_is_not_retried_and_comes_out_as_the_users_own_error() 
     let stack = ServiceBuilder::new()
         .layer(retry(protocol))
         .layer(attempts.clone())
-        .layer(TokensLayer::new(protocol, 10, 50))
+        .layer(tokens(protocol, 10, |_: &Ask| Cost::tokens(50, 0)))
         .service(upstream(0, &calls));
     let error = stack.oneshot(ask("hi")).await.unwrap_err();
 
-    assert_eq!(error, ApiError::Refused(Refused::new(Reason::Limited)));
+    assert_eq!(error, ApiError::Refused(Refused::new(Reason::Oversized)));
     assert_eq!(attempts.classes(), [Class::Refused]);
     assert_eq!(calls.load(Ordering::Relaxed), 0);
 }

@@ -7,6 +7,7 @@ mod http;
 mod llm;
 mod parts;
 mod plain;
+mod rate_limit;
 mod sse;
 mod timeout;
 #[path = "../../tests/toys/mod.rs"]
@@ -29,6 +30,7 @@ pub(crate) fn groups(only: &str) -> Vec<Group> {
         plain::group(),
         breaker::group(),
         breaker::threads(),
+        rate_limit::group(),
         failover::group(),
         http::group(),
         body::group(),

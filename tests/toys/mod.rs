@@ -14,7 +14,6 @@ pub mod hedge;
 pub mod metrics;
 pub mod permit;
 pub mod resume;
-pub mod tokens;
 pub mod upstream;
 
 use std::{
@@ -26,6 +25,7 @@ use std::{
 
 use buttress_circuit_breaker::{CircuitBreakerLayer, Policy, Wait};
 use buttress_core::{Classify, Completion, Report, Track, settle};
+use buttress_rate_limit::{AllCalls, Cost, Limiter, Quotas, Rate, RateLimitLayer, Unit};
 use buttress_retry::{Constant, RetryLayer};
 use pin_project_lite::pin_project;
 
@@ -44,6 +44,27 @@ pub fn breaker<P>(protocol: P) -> CircuitBreakerLayer<P> {
 /// How many bad calls in a row it has counted.
 pub fn failures<P>(breaker: &CircuitBreakerLayer<P>) -> u32 {
     breaker.handle().snapshot().consecutive_failures
+}
+
+/// So many tokens a day and as many at once, of which each call takes an estimate.
+pub type Tokens<P, Req> = RateLimitLayer<P, Limiter, AllCalls, fn(&Req) -> Cost>;
+
+/// Limits calls, each estimated at `cost`, to so many tokens that come back too slowly to matter.
+pub fn tokens<P, Req>(protocol: P, quota: u64, cost: fn(&Req) -> Cost) -> Tokens<P, Req> {
+    let rate = Rate::per_day(NonZeroU32::MIN);
+    let rate = rate.allow_burst(quota.try_into().expect("some tokens"));
+    RateLimitLayer::new(protocol, Quotas::tokens(rate))
+        .cost(cost)
+        .charge_delivered()
+}
+
+/// What calls are charged for so far.
+pub fn charged<P, Req>(layer: &Tokens<P, Req>) -> u64 {
+    let standing = layer.store().standing(&());
+    let tokens = standing
+        .iter()
+        .find(|standing| standing.unit == Unit::Tokens);
+    tokens.map_or(0, |tokens| tokens.rate.burst() - tokens.remaining)
 }
 
 pin_project! {

@@ -12,6 +12,7 @@ use buttress_circuit_breaker::CircuitBreakerLayer;
 use buttress_core::{Completion, Outcome, Report};
 use buttress_failover::Failover;
 use buttress_http::{BoxError, Http, TrackLayer, Tracked};
+use buttress_rate_limit::RateLimitLayer;
 use buttress_retry::RetryLayer;
 use buttress_timeout::TimeoutLayer;
 use bytes::Bytes;
@@ -22,10 +23,9 @@ use tower_service::Service;
 
 use super::{
     call, now,
-    plain::{Never, QUOTA},
+    plain::{Never, quotas},
     toys::{
         cache::Cache, hedge::Hedge, metrics::MetricsLayer, permit::PermitLayer, resume::Resume,
-        tokens::TokensLayer,
     },
 };
 use crate::row::{Group, Row};
@@ -86,9 +86,9 @@ pub(crate) fn group() -> Group {
                 .service(Hello)
         })
         .at_most(1),
-        row("track, token limit", move || {
+        row("track, rate limit", move || {
             ServiceBuilder::new()
-                .layer(TokensLayer::new(Http, QUOTA, 1))
+                .layer(RateLimitLayer::new(Http, quotas()))
                 .layer(track())
                 .service(Hello)
         })
@@ -144,7 +144,7 @@ pub(crate) fn group() -> Group {
             let endpoint = ServiceBuilder::new()
                 .layer(RetryLayer::new(Http))
                 .layer(CircuitBreakerLayer::new(Http))
-                .layer(TokensLayer::new(Http, QUOTA, 1))
+                .layer(RateLimitLayer::new(Http, quotas()))
                 .layer(PermitLayer::new(Http, 5))
                 .layer(MetricsLayer::attempt(Http))
                 .layer(TimeoutLayer::new(Http).idle(SECOND))

@@ -5,6 +5,7 @@ use std::{
     fmt,
     future::{Ready, ready},
     hint::black_box,
+    num::NonZeroU32,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -13,6 +14,7 @@ use std::{
 use buttress_circuit_breaker::CircuitBreakerLayer;
 use buttress_core::{Fault, Plain, Refused};
 use buttress_failover::Failover;
+use buttress_rate_limit::{Quotas, Rate, RateLimitLayer};
 use buttress_retry::{RetryLayer, Unlimited};
 use buttress_timeout::TimeoutLayer;
 use tower::{
@@ -27,7 +29,7 @@ use tower_service::Service;
 
 use super::{
     call,
-    toys::{cache::Cache, metrics::MetricsLayer, permit::PermitLayer, tokens::TokensLayer},
+    toys::{cache::Cache, metrics::MetricsLayer, permit::PermitLayer},
 };
 use crate::row::{Group, Row};
 
@@ -50,7 +52,9 @@ pub(super) struct Never;
 struct Budgeted(Arc<TpsBudget>);
 
 /// More than will ever be used.
-pub(super) const QUOTA: u64 = u64::MAX / 2;
+pub(super) fn quotas() -> Quotas {
+    Quotas::requests(Rate::per_second(NonZeroU32::MAX))
+}
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -69,9 +73,9 @@ pub(crate) fn group() -> Group {
                 .service(Echo)
         })
         .at_most(0),
-        row("token limit", || {
+        row("rate limit", || {
             ServiceBuilder::new()
-                .layer(TokensLayer::new(Plain, QUOTA, 1))
+                .layer(RateLimitLayer::new(Plain, quotas()))
                 .service(Echo)
         })
         .at_most(0),
@@ -126,7 +130,7 @@ pub(crate) fn group() -> Group {
             let endpoint = ServiceBuilder::new()
                 .layer(RetryLayer::new(Plain))
                 .layer(CircuitBreakerLayer::new(Plain))
-                .layer(TokensLayer::new(Plain, QUOTA, 1))
+                .layer(RateLimitLayer::new(Plain, quotas()))
                 .layer(PermitLayer::new(Plain, 5))
                 .layer(MetricsLayer::attempt(Plain))
                 .layer(TimeoutLayer::new(Plain).attempt(SECOND))

@@ -94,6 +94,7 @@
 
 mod body;
 mod boxed;
+pub mod caller;
 #[cfg(feature = "client")]
 pub mod client;
 mod duties;
@@ -108,6 +109,7 @@ mod replay;
 pub mod retry_after;
 mod share;
 pub mod sse;
+pub mod standing;
 mod tail;
 mod tape;
 mod track;

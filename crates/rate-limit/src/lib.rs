@@ -1,0 +1,170 @@
+//! A tower layer that limits by requests and tokens, by key.
+//!
+//! [`RateLimitLayer`] reserves what a call is estimated to cost before it asks the inner service,
+//! and settles it when the response has ended: what was not used goes back, what was learned is
+//! charged exactly, and what was used beyond the estimate is a debt that later calls wait for.
+//! Several quotas are kept at once: so many requests a minute, so many tokens, so many a day.
+//!
+//! # When to use it
+//!
+//! - In front of a provider that limits requests and tokens: its 429 is then a thing that happens
+//!   to others. Inside of the retry, so that each attempt is charged; outside of what measures and
+//!   times attempts.
+//! - In a server, for each of its callers, with refusals as responses (`HttpServer`).
+//!
+//! # When not
+//!
+//! - To bound how many calls run *at once*: that is a concurrency limit's.
+//! - To bound money: that is a budget's.
+//! - Where a plain check without a service is enough, [`governor`] is that; so is [`Limiter`], with
+//!   refunds.
+//!
+//! # Examples
+//!
+//! Ten calls a minute, for each tenant, around a closure:
+//!
+//! ```
+//! use std::num::NonZeroU32;
+//! use buttress_core::{Plain, Refused};
+//! use buttress_rate_limit::{Quota, Quotas, RateLimitLayer};
+//! use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() {
+//! let quotas = Quotas::requests(Quota::per_minute(NonZeroU32::new(10).unwrap()));
+//! let layer = RateLimitLayer::new(Plain, quotas).key(|(tenant, _): &(u32, &str)| *tenant);
+//! let service = ServiceBuilder::new()
+//!     .layer(layer)
+//!     .service(service_fn(|(_, name)| async move { Ok::<_, BoxError>(format!("hello {name}")) }));
+//!
+//! for _ in 0..10 {
+//!     assert_eq!(service.clone().oneshot((1, "you")).await.unwrap(), "hello you");
+//! }
+//! let refused = service.clone().oneshot((1, "you")).await.unwrap_err();
+//! let refused = refused.downcast::<Refused>().unwrap();
+//! assert_eq!(refused.retry_after().unwrap().as_secs(), 6);
+//! assert!(service.oneshot((2, "you")).await.is_ok());
+//! # }
+//! ```
+//!
+//! Around an HTTP client, to stay within a provider's limits:
+//!
+//! ```
+//! use std::time::Duration;
+//! use buttress_core::check;
+//! use buttress_http::{BoxError, Http, TrackLayer};
+//! use buttress_rate_limit::{Cost, Quotas, Rate, RateLimitLayer, Unit};
+//! use bytes::Bytes;
+//! use http::{Request, Response};
+//! use http_body_util::Full;
+//! use tower::{ServiceBuilder, service_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), buttress_rate_limit::RateError> {
+//! let quotas = Quotas::requests(Rate::mirroring(60)?).and_tokens(Rate::mirroring(100_000)?);
+//! let limit = RateLimitLayer::new(Http, quotas)
+//!     // With `buttress-llm`: from the prompt and `max_tokens`.
+//!     .cost(|_: &Request<Full<Bytes>>| Cost::tokens(900, 500))
+//!     .wait(Duration::from_secs(20))
+//!     .on_event(|event| println!("{event:?}"));
+//! let handle = limit.store().clone();
+//! let client = service_fn(|_: Request<Full<Bytes>>| async {
+//!     Ok::<_, BoxError>(Response::new(Full::<Bytes>::from("hello")))
+//! });
+//! let stack = ServiceBuilder::new().layer(limit).layer(TrackLayer::default()).service(client);
+//! let stack = check::<Request<Full<Bytes>>, _>(stack);
+//! assert_eq!(handle.remaining(&(), Unit::Tokens), Some(20_000));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What is charged
+//!
+//! | the call | tokens | requests |
+//! |---|---|---|
+//! | told what it used | exactly that | 1 |
+//! | told of a part, and was cut short | the estimate, and what is known beyond it; with [`charge_delivered`](RateLimitLayer::charge_delivered) what is known | 1 |
+//! | told nothing | the estimate | 1 |
+//! | its tokens were paid for by another call (a shared reply) | none | 1 |
+//! | certainly was not worked on: refused, not sent, throttled, denied, invalid, or dropped before the inner service was called | none | none |
+//!
+//! What was charged, the [events](RateLimitEvent::Settled) tell, call by call; their sum is what was
+//! used. What goes back to the *quota* is at most what of the call's reservation has not come free
+//! by itself meanwhile: the proof that this and nothing more keeps the limit is with [`Gcra`].
+//!
+//! # Waiting or not
+//!
+//! By default a call that does not fit is refused at once, and the refusal says when it would have
+//! fitted. With [`wait`](RateLimitLayer::wait) it waits in the order in which calls of its key came,
+//! in its future and without holding anything of the inner service, unless it would be for longer
+//! than allowed or than its request's deadline: that is said at once too. A large call is not
+//! overtaken by small ones. A call that is dropped leaves the line and has consumed nothing. What
+//! costs more than a quota can ever hold is refused for good
+//! ([`Oversized`](buttress_core::Reason::Oversized)).
+//!
+//! # What a provider says
+//!
+//! A call that was throttled with a hint pauses its key until then. What
+//! [`limits`](RateLimitLayer::limits) reads from a response tightens the quotas until the
+//! provider's reset, each unit for itself, and never loosens them; both for
+//! [`longest_hold`](Limiter::longest_hold) at most. In a server, where a client must not be able to
+//! pause others, nothing of it reaches the layer.
+//!
+//! # Defaults
+//!
+//! | | |
+//! |---|---|
+//! | key | none: all calls share the quotas |
+//! | keys | 100 000, forgotten only when they are as if never used |
+//! | cost | one request, no tokens |
+//! | waiting | none; once it is allowed, 1024 calls of each key |
+//! | algorithm | [`Gcra`]; [`SlidingLog`] and [`SlidingCounter`] by [`counting`](Limiter::counting) |
+//! | longest pause or reset that is believed | 5 minutes |
+//!
+//! # Cost
+//!
+//! One clock read, one atomic exchange for each quota, one clone of an `Arc` and one of the inner
+//! service; nothing is allocated, but for what a tracked body needs. A key costs a hash and a look
+//! under a lock that readers share. A settlement that gives back takes the lock of its key for an
+//! instant. Waiting needs a tokio runtime with its time enabled.
+
+mod algorithm;
+mod ask;
+mod course;
+mod event;
+mod future;
+mod gcra;
+mod guard;
+mod layer;
+mod limited;
+mod limiter;
+mod queue;
+mod quotas;
+mod rate;
+mod service;
+mod state;
+mod store;
+mod table;
+mod window;
+
+pub use governor::Quota;
+
+pub use self::{
+    algorithm::Algorithm,
+    ask::{AllCalls, CostOf, KeyOf, LimitsOf, NoLimits, OneRequest},
+    event::RateLimitEvent,
+    future::ResponseFuture,
+    gcra::Gcra,
+    layer::RateLimitLayer,
+    limited::{Limited, LimitedBy},
+    limiter::{Hold, Key, Limiter, Reservation, Standing},
+    quotas::{Cost, Quotas, Unit},
+    rate::{Rate, RateError},
+    service::RateLimit,
+    store::Store,
+    window::{SlidingCounter, SlidingLog},
+};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,0 +1,502 @@
+//! What is kept for one key.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{
+            AtomicU64,
+            Ordering::{Acquire, Release},
+        },
+    },
+    time::Duration,
+};
+
+use buttress_core::Limits;
+
+use crate::{
+    Cost, Limited, LimitedBy, Unit,
+    algorithm::{Algorithm, Closed, Mark, No},
+    guard::Guards,
+    quotas::Plan,
+};
+
+/// The cells of one key.
+pub(crate) struct State<K, A: Algorithm> {
+    pub(crate) key: K,
+    plan: Arc<Plan>,
+    cells: Box<[A]>,
+    /// Until then there is more to look at than cells, in nanoseconds. Always, once another state
+    /// has taken the place of this one.
+    attention: AtomicU64,
+    slow: Mutex<Option<Box<Slow<K, A>>>>,
+}
+
+/// What most keys do not need.
+struct Slow<K, A: Algorithm> {
+    notes: Box<[A::Notes]>,
+    paused: u64,
+    guards: Guards,
+    moved: Option<Arc<State<K, A>>>,
+}
+
+/// What a call took.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    at: u64,
+    marks: Marks,
+}
+
+#[derive(Debug)]
+enum Marks {
+    Few([Mark; 4]),
+    Many(Box<[Mark]>),
+}
+
+/// Why nothing was taken.
+pub(crate) enum Denial {
+    Limited(Limited),
+    Closed,
+}
+
+// ===== impl State =====
+
+impl<K, A: Algorithm> State<K, A> {
+    pub(crate) fn new(key: K, plan: Arc<Plan>) -> Self {
+        Self {
+            key,
+            cells: plan.quotas.iter().map(|_| A::new()).collect(),
+            plan,
+            attention: AtomicU64::new(0),
+            slow: Mutex::new(None),
+        }
+    }
+
+    pub(crate) fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    /// Takes from the one cell of a key that has no more, if nothing else is to be looked at.
+    /// `None`: [`take`](Self::take) it is.
+    #[inline]
+    pub(crate) fn take_one(&self, now: u64, cost: &Cost) -> Option<Taken> {
+        let ([(unit, ticks)], [cell]) = (&*self.plan.quotas, &*self.cells) else {
+            return None;
+        };
+        let units = cost.of(*unit);
+        let plain = now >= self.attention.load(Acquire) && units <= ticks.rate().burst();
+        if !plain || units == 0 {
+            return None;
+        }
+        let mark = cell.take(ticks, now, units).ok()?;
+        Some(Taken {
+            at: now,
+            marks: Marks::Few([mark, 0, 0, 0]),
+        })
+    }
+
+    /// Takes from all cells or from none.
+    pub(crate) fn take(
+        &self,
+        now: u64,
+        cost: Cost,
+        clock: &dyn Fn() -> u64,
+    ) -> Result<Taken, Denial> {
+        if now < self.attention.load(Acquire) {
+            return self.take_guarded(now, cost, clock);
+        }
+        self.fits(&cost)?;
+        let marks = self.take_cells(now, &cost, clock, None)?;
+        Ok(Taken { at: now, marks })
+    }
+
+    #[cold]
+    fn take_guarded(&self, now: u64, cost: Cost, clock: &dyn Fn() -> u64) -> Result<Taken, Denial> {
+        let mut lock = self.lock();
+        let slow = self.slow(&mut lock);
+        self.fits(&cost)?;
+        self.look(slow, now, &cost)?;
+        let marks = self.take_cells(now, &cost, clock, Some(slow))?;
+        slow.guards.take(now, &cost);
+        Ok(Taken { at: now, marks })
+    }
+
+    /// Whether the cost would be taken, after so much else.
+    pub(crate) fn peek(&self, now: u64, cost: &Cost, ahead: Cost) -> Result<(), Denial> {
+        self.fits(cost)?;
+        let all = cost.plus(ahead);
+        if now < self.attention.load(Acquire) {
+            let mut lock = self.lock();
+            let slow = self.slow(&mut lock);
+            let guarded = self.look(slow, now, &all);
+            return later(guarded, self.peek_cells(now, &all));
+        }
+        self.peek_cells(now, &all)
+    }
+
+    /// Settles what was taken to what was used. Whether anything went back.
+    pub(crate) fn settle(
+        &self,
+        taken: &Taken,
+        cost: &Cost,
+        used: &Cost,
+        clock: &dyn Fn() -> u64,
+    ) -> bool {
+        let quotas = &self.plan.quotas;
+        if quotas
+            .iter()
+            .all(|(unit, _)| used.of(*unit) == cost.of(*unit))
+        {
+            return false;
+        }
+        let mut freed = false;
+        let mut lock = self.lock();
+        for (index, (unit, ticks)) in self.plan.quotas.iter().enumerate() {
+            let (reserved, used) = (cost.of(*unit), used.of(*unit));
+            let cell = &self.cells[index];
+            if used < reserved {
+                let notes = &mut self.slow(&mut lock).notes[index];
+                let mark = taken.marks.get(index);
+                freed |= cell.give_back(ticks, clock, notes, mark, reserved - used);
+            } else if used > reserved
+                && let Err(Closed) = cell.charge(ticks, clock(), used - reserved)
+                && let Some(moved) = &self.slow(&mut lock).moved
+            {
+                moved.charge(*unit, used - reserved, clock);
+            }
+        }
+        if let Some(slow) = &mut *lock {
+            freed |= slow.guards.settle(taken.at, cost, used);
+        }
+        freed
+    }
+
+    /// Charges what was not reserved.
+    fn charge(&self, unit: Unit, units: u64, clock: &dyn Fn() -> u64) {
+        let mut closed = false;
+        for ((of, ticks), cell) in self.plan.quotas.iter().zip(&self.cells) {
+            closed |= *of == unit && cell.charge(ticks, clock(), units).is_err();
+        }
+        if closed && let Some(moved) = self.moved() {
+            moved.charge(unit, units, clock);
+        }
+    }
+
+    pub(crate) fn pause(&self, now: u64, time: u64) {
+        let mut lock = self.lock();
+        let slow = self.slow(&mut lock);
+        if let Some(moved) = slow.moved.clone() {
+            drop(lock);
+            return moved.pause(now, time);
+        }
+        slow.paused = slow.paused.max(now.saturating_add(time));
+        self.attention.fetch_max(slow.paused, Release);
+    }
+
+    /// Keeps to what a provider says remains, for `longest` at most.
+    pub(crate) fn tighten(&self, now: u64, limits: &Limits, longest: u64) {
+        let mut lock = self.lock();
+        let slow = self.slow(&mut lock);
+        if let Some(moved) = slow.moved.clone() {
+            drop(lock);
+            return moved.tighten(now, limits, longest);
+        }
+        for (index, unit) in Unit::ALL.into_iter().enumerate() {
+            let Some(limit) = limit_of(limits, unit) else {
+                continue;
+            };
+            // Of several quotas of one unit, the one that has most decides: what is tighter than
+            // that is tighter than one of them.
+            let quotas = self.plan.quotas.iter().zip(&self.cells);
+            let ours = quotas.filter(|((of, _), _)| *of == unit);
+            let tighter = ours.into_iter().any(|((_, ticks), cell)| {
+                let left = ticks.rate().burst().saturating_sub(cell.used(ticks, now));
+                slow.guards.would_tighten(limit, left, ticks.rate())
+            });
+            if tighter {
+                let until = slow.guards.set(index, now, limit, longest);
+                self.attention.fetch_max(until, Release);
+            }
+        }
+    }
+
+    /// What is left of each quota, and in how many nanoseconds it is full again.
+    pub(crate) fn standing(&self, now: u64) -> Vec<(Unit, u64, u64)> {
+        let lock = self.lock();
+        let quotas = self.plan.quotas.iter().zip(&self.cells);
+        let standing = quotas.map(|((unit, ticks), cell)| {
+            let used = cell.used(ticks, now);
+            let mut left = ticks.rate().burst().saturating_sub(used);
+            let mut full_in = cell.idle_in(ticks, now);
+            if let Some(slow) = &*lock {
+                if let Some((remaining, wait)) = slow.guards.standing(*unit, now) {
+                    left = left.min(remaining);
+                    full_in = full_in.max(wait);
+                }
+                if now < slow.paused {
+                    left = 0;
+                    full_in = full_in.max(slow.paused - now);
+                }
+            }
+            (*unit, left, full_in)
+        });
+        standing.collect()
+    }
+
+    /// In how many nanoseconds this key can be forgotten.
+    pub(crate) fn idle_in(&self, now: u64) -> u64 {
+        let quotas = self.plan.quotas.iter().zip(&self.cells);
+        let cells = quotas.map(|((_, ticks), cell)| cell.idle_in(ticks, now));
+        let attention = self.attention.load(Acquire).saturating_sub(now);
+        cells.max().unwrap_or(0).max(attention)
+    }
+
+    /// Makes the state that takes the place of this one, with what was consumed.
+    pub(crate) fn replace(&self, plan: Arc<Plan>, now: u64) -> Option<Arc<Self>>
+    where
+        K: Clone,
+    {
+        let mut lock = self.lock();
+        let slow = self.slow(&mut lock);
+        if slow.moved.is_some() {
+            return None;
+        }
+        let new = Self::new(self.key.clone(), plan);
+        let old = self.plan.quotas.iter().zip(&self.cells);
+        let used: Vec<(Unit, u64)> = old
+            .map(|((unit, ticks), cell)| (*unit, cell.close(ticks, now)))
+            .collect();
+        let mut seen = [0; Unit::ALL.len()];
+        for ((unit, ticks), cell) in new.plan.quotas.iter().zip(&new.cells) {
+            // The first quota of a unit goes on from the first, and so forth; one more than there
+            // were goes on from the one that had used most.
+            let of = || {
+                used.iter()
+                    .filter(|(of, _)| of == unit)
+                    .map(|(_, used)| *used)
+            };
+            let nth = &mut seen[*unit as usize];
+            let consumed = of().nth(*nth).or_else(|| of().max()).unwrap_or(0);
+            *nth += 1;
+            if consumed > 0 {
+                // A new cell is not closed.
+                let _: Result<(), Closed> = cell.charge(ticks, now, consumed);
+            }
+        }
+        if slow.paused > now || slow.guards.until() > now {
+            let mut lock = new.lock();
+            let kept = new.slow(&mut lock);
+            (kept.paused, kept.guards) = (slow.paused, slow.guards.clone());
+            let until = slow.paused.max(slow.guards.until());
+            new.attention.store(until, Release);
+        }
+        let new = Arc::new(new);
+        slow.moved = Some(Arc::clone(&new));
+        self.attention.store(u64::MAX, Release);
+        Some(new)
+    }
+
+    /// The state that has taken the place of this one.
+    pub(crate) fn moved(&self) -> Option<Arc<Self>> {
+        let lock = self.lock();
+        lock.as_ref()?.moved.clone()
+    }
+
+    /// The state in whose favour this one was closed.
+    pub(crate) fn latest(&self) -> Arc<Self> {
+        // The lock is held from before the first cell is closed until the other state is known.
+        self.moved().expect("a closed state has moved")
+    }
+
+    /// No cell holds so much.
+    fn fits(&self, cost: &Cost) -> Result<(), Denial> {
+        for (unit, ticks) in &self.plan.quotas {
+            if cost.of(*unit) > ticks.rate().burst() {
+                return Err(limited(LimitedBy::Size(*unit), None));
+            }
+        }
+        Ok(())
+    }
+
+    fn look(&self, slow: &Slow<K, A>, now: u64, cost: &Cost) -> Result<(), Denial> {
+        if slow.moved.is_some() {
+            return Err(Denial::Closed);
+        }
+        let paused = match slow.paused.checked_sub(now) {
+            None | Some(0) => Ok(()),
+            Some(wait) => Err(limited(LimitedBy::Pause, Some(wait))),
+        };
+        let guarded = match slow.guards.peek(now, cost) {
+            None => Ok(()),
+            Some((unit, wait)) => Err(limited(LimitedBy::Provider(unit), Some(wait))),
+        };
+        // What the cells say may be later still.
+        later(later(paused, guarded), self.peek_cells(now, cost))
+    }
+
+    fn peek_cells(&self, now: u64, cost: &Cost) -> Result<(), Denial> {
+        let mut all = Ok(());
+        for ((unit, ticks), cell) in self.plan.quotas.iter().zip(&self.cells) {
+            let units = cost.of(*unit);
+            if units > 0 {
+                let this = cell.peek(ticks, now, units);
+                all = later(all, this.map_err(|no| denial(no, *unit)));
+            }
+        }
+        all
+    }
+
+    fn take_cells(
+        &self,
+        now: u64,
+        cost: &Cost,
+        clock: &dyn Fn() -> u64,
+        slow: Option<&mut Slow<K, A>>,
+    ) -> Result<Marks, Denial> {
+        let quotas = &*self.plan.quotas;
+        if let ([(unit, ticks)], [cell]) = (quotas, &*self.cells) {
+            let mut marks = [0; 4];
+            let units = cost.of(*unit);
+            if units > 0 {
+                marks[0] = cell
+                    .take(ticks, now, units)
+                    .map_err(|no| denial(no, *unit))?;
+            }
+            return Ok(Marks::Few(marks));
+        }
+        // So that nobody sees a reservation of a call that is not admitted, but in a race.
+        self.peek_cells(now, cost)?;
+        let mut marks = Marks::new(quotas.len());
+        for (index, (unit, ticks)) in quotas.iter().enumerate() {
+            let units = cost.of(*unit);
+            if units == 0 {
+                continue;
+            }
+            match self.cells[index].take(ticks, now, units) {
+                Ok(mark) => marks.set(index, mark),
+                Err(no) => {
+                    self.undo(index, cost, &marks, clock, slow);
+                    return Err(denial(no, *unit));
+                }
+            }
+        }
+        Ok(marks)
+    }
+
+    /// Gives back what the cells before this one gave.
+    #[cold]
+    fn undo(
+        &self,
+        end: usize,
+        cost: &Cost,
+        marks: &Marks,
+        clock: &dyn Fn() -> u64,
+        slow: Option<&mut Slow<K, A>>,
+    ) {
+        let mut lock;
+        let slow = match slow {
+            Some(slow) => slow,
+            None => {
+                lock = self.lock();
+                self.slow(&mut lock)
+            }
+        };
+        for (index, (unit, ticks)) in self.plan.quotas[..end].iter().enumerate() {
+            let (cell, units) = (&self.cells[index], cost.of(*unit));
+            if units > 0 {
+                let notes = &mut slow.notes[index];
+                cell.give_back(ticks, clock, notes, marks.get(index), units);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Box<Slow<K, A>>>> {
+        // What a panic could have left is still sound: each change is complete in itself.
+        self.slow.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn slow<'a>(
+        &self,
+        lock: &'a mut MutexGuard<'_, Option<Box<Slow<K, A>>>>,
+    ) -> &'a mut Slow<K, A> {
+        lock.get_or_insert_with(|| {
+            Box::new(Slow {
+                notes: self.cells.iter().map(|_| A::Notes::default()).collect(),
+                paused: 0,
+                guards: Guards::default(),
+                moved: None,
+            })
+        })
+    }
+}
+
+impl<K, A: Algorithm> fmt::Debug for State<K, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the key: it may be a secret.
+        f.debug_struct("State")
+            .field("quotas", &self.plan.source)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the provider says of this unit.
+fn limit_of(limits: &Limits, unit: Unit) -> Option<&buttress_core::Limit> {
+    match unit {
+        Unit::Requests => limits.requests.as_ref(),
+        Unit::Tokens => limits.tokens.as_ref(),
+        Unit::InputTokens => limits.input_tokens.as_ref(),
+        Unit::OutputTokens => limits.output_tokens.as_ref(),
+    }
+}
+
+fn denial(no: No, unit: Unit) -> Denial {
+    match no {
+        No::Closed => Denial::Closed,
+        No::Wait(u64::MAX) => limited(LimitedBy::Quota(unit), None),
+        No::Wait(wait) => limited(LimitedBy::Quota(unit), Some(wait)),
+    }
+}
+
+fn limited(by: LimitedBy, wait: Option<u64>) -> Denial {
+    Denial::Limited(Limited::new(by, wait.map(Duration::from_nanos)))
+}
+
+/// Of two answers, the one that is yes later.
+fn later(one: Result<(), Denial>, other: Result<(), Denial>) -> Result<(), Denial> {
+    match (&one, &other) {
+        (_, Ok(())) | (Err(Denial::Closed), _) => one,
+        (Ok(()), _) | (_, Err(Denial::Closed)) => other,
+        (Err(Denial::Limited(a)), Err(Denial::Limited(b))) => match (a.wait(), b.wait()) {
+            (None, _) => one,
+            (_, None) => other,
+            (Some(a), Some(b)) if b > a => other,
+            _ => one,
+        },
+    }
+}
+
+// ===== impl Marks =====
+
+impl Marks {
+    fn new(count: usize) -> Self {
+        if count <= 4 {
+            Self::Few([0; 4])
+        } else {
+            Self::Many(vec![0; count].into())
+        }
+    }
+
+    fn set(&mut self, index: usize, mark: Mark) {
+        match self {
+            Self::Few(marks) => marks[index] = mark,
+            Self::Many(marks) => marks[index] = mark,
+        }
+    }
+
+    fn get(&self, index: usize) -> Mark {
+        match self {
+            Self::Few(marks) => marks[index],
+            Self::Many(marks) => marks[index],
+        }
+    }
+}

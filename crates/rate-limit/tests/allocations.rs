@@ -1,0 +1,86 @@
+//! What an admitted call allocates: nothing.
+
+use std::{
+    alloc::System,
+    future::{Ready, ready},
+    num::NonZeroU32,
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+
+use buttress_core::{Fault, Outcome, Plain, ProtocolExt, Refused, Usage};
+use buttress_rate_limit::{Cost, Quota, Quotas, Rate, RateLimitLayer};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use tower::{Layer, Service};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+#[derive(Clone)]
+struct Echo;
+
+#[derive(Debug, PartialEq)]
+struct No;
+
+impl From<Refused> for No {
+    fn from(_: Refused) -> Self {
+        Self
+    }
+}
+
+impl Fault for No {
+    fn cause(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        None
+    }
+}
+
+impl Service<u32> for Echo {
+    type Response = u32;
+    type Error = No;
+    type Future = Ready<Result<u32, No>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), No>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: u32) -> Self::Future {
+        ready(Ok(request))
+    }
+}
+
+fn minute(units: u32) -> Quota {
+    Quota::per_minute(NonZeroU32::new(units).unwrap())
+}
+
+// Alone in its file: other tests would allocate meanwhile.
+#[test]
+fn an_admitted_call_allocates_nothing_nor_does_its_settlement_or_a_refusal() {
+    let protocol = Plain.classify_with(|result: Result<&u32, &No>| {
+        let used = Usage::new(u64::from(*result.ok()? % 50), 3);
+        Some(Outcome::SUCCESS.with_usage(used))
+    });
+    // Nothing comes back while this runs.
+    let day = Rate::per_day(NonZeroU32::new(1_000).unwrap());
+    let quotas = Quotas::requests(day).and_tokens(minute(1_000_000));
+    let mut service = RateLimitLayer::new(protocol, quotas)
+        .key(|n: &u32| n % 7)
+        .cost(|_: &u32| Cost::tokens(50, 50))
+        .on_event(|_| {})
+        .layer(Echo);
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut call = |n: u32| pin!(service.call(n)).poll(&mut cx);
+    // Keys are made when they are first seen, and what they keep of refunds with the first of them.
+    for n in 0..7 {
+        assert!(call(n).is_ready());
+    }
+    let region = Region::new(ALLOCATOR);
+    for n in 7..10_000 {
+        assert_eq!(
+            call(n),
+            Poll::Ready(if n < 7_000 { Ok(n) } else { Err(No) }),
+            "{n}"
+        );
+    }
+    let change = region.change();
+    assert_eq!((change.allocations, change.reallocations), (0, 0));
+}

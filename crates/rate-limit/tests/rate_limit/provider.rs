@@ -1,0 +1,208 @@
+//! What a provider says of its own limits.
+
+use std::time::Duration;
+
+use buttress_core::{Class, Limit, Limits, Outcome, Reason};
+use buttress_rate_limit::{Cost, LimitedBy, Limiter, RateLimitLayer, Unit};
+use proptest::prelude::*;
+use tokio::time::{Instant, advance};
+use tower::{Layer, ServiceExt};
+
+use crate::{Ask, SECOND, Said, Upstream, ask, minute, protocol, requests, tokens};
+
+fn tells(limit: Option<u64>, remaining: u64, reset: Duration) -> Limits {
+    let mut limits = Limits::default();
+    limits.tokens = Some(Limit {
+        limit,
+        remaining,
+        reset,
+    });
+    limits
+}
+
+fn left(limiter: &Limiter) -> u64 {
+    limiter.remaining(&(), Unit::Tokens).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn l9_less_that_remains_there_is_less_here_until_the_reset() {
+    let limiter = Limiter::new(tokens(1_000).and_requests(minute(10)));
+    let layer = RateLimitLayer::new(protocol(), limiter.clone())
+        .cost(|ask: &Ask| ask.cost)
+        .limits(|said: &Said| said.limits);
+    let service = layer.layer(Upstream::default());
+    let told = ask(100).telling(tells(None, 30, 20 * SECOND));
+    service.clone().oneshot(told).await.unwrap();
+    assert_eq!(left(&limiter), 30);
+    assert_eq!(
+        limiter.remaining(&(), Unit::Requests),
+        Some(9),
+        "another dimension"
+    );
+    service.clone().oneshot(ask(20)).await.unwrap();
+    let refused = service.clone().oneshot(ask(11)).await.unwrap_err().0;
+    assert_eq!(refused.retry_after(), Some(20 * SECOND));
+    assert_eq!(refused.reason(), Reason::Limited);
+    service.clone().oneshot(ask(10)).await.unwrap();
+    advance(20 * SECOND - Duration::from_nanos(1)).await;
+    assert_eq!(left(&limiter), 0);
+    advance(Duration::from_nanos(1)).await;
+    assert_eq!(left(&limiter), 1_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn l9_what_a_provider_refills_comes_back_evenly() {
+    let limiter = Limiter::new(tokens(1_000));
+    // Nothing of 600 is left, which come within a minute: ten a second.
+    limiter.tighten(&(), &tells(Some(600), 0, 60 * SECOND));
+    let limited = limiter.check(&(), Cost::tokens(50, 0)).unwrap_err();
+    assert_eq!(limited.by(), LimitedBy::Provider(Unit::Tokens));
+    assert_eq!(limited.wait(), Some(5 * SECOND));
+    advance(5 * SECOND).await;
+    limiter
+        .reserve(&(), Cost::tokens(50, 0))
+        .map(|taken| taken.keep())
+        .unwrap();
+    assert_eq!(left(&limiter), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn l9_a_settlement_gives_back_to_what_remains_there_too() {
+    let limiter = Limiter::new(tokens(1_000));
+    limiter.tighten(&(), &tells(None, 100, 60 * SECOND));
+    let call = limiter.reserve(&(), Cost::tokens(100, 0)).unwrap();
+    assert_eq!(left(&limiter), 0);
+    call.settle(Cost::tokens(30, 10));
+    assert_eq!(left(&limiter), 60);
+}
+
+#[tokio::test(start_paused = true)]
+async fn l9_what_is_said_never_loosens() {
+    let limiter = Limiter::new(tokens(100));
+    limiter
+        .reserve(&(), Cost::tokens(80, 0))
+        .map(|taken| taken.keep())
+        .unwrap();
+    for limits in [
+        tells(Some(1_000_000), 900_000, 60 * SECOND),
+        tells(None, 900_000, 60 * SECOND),
+        tells(Some(1), 1, Duration::ZERO),
+    ] {
+        limiter.tighten(&(), &limits);
+        assert_eq!(left(&limiter), 20);
+    }
+    // Nor does a later word than an earlier one.
+    limiter.tighten(&(), &tells(None, 5, 60 * SECOND));
+    limiter.tighten(&(), &tells(None, 10, 60 * SECOND));
+    assert_eq!(left(&limiter), 5);
+    limiter.tighten(&(), &tells(None, 2, SECOND));
+    advance(30 * SECOND).await;
+    assert_eq!(left(&limiter), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn l9_resets_that_are_past_or_far_off_neither_unblock_nor_block() {
+    let limiter = Limiter::new(tokens(100)).longest_hold(30 * SECOND);
+    limiter.tighten(&(), &tells(None, 0, Duration::ZERO));
+    assert_eq!(left(&limiter), 100);
+    limiter.tighten(&(), &tells(None, 0, Duration::MAX));
+    limiter.tighten(&(), &tells(None, 0, Duration::ZERO));
+    assert_eq!(left(&limiter), 0);
+    let limited = limiter.check(&(), Cost::tokens(1, 0)).unwrap_err();
+    assert_eq!(limited.wait(), Some(30 * SECOND));
+    advance(30 * SECOND).await;
+    assert_eq!(left(&limiter), 100);
+    limiter.pause(&(), Duration::MAX);
+    assert_eq!(
+        limiter.check(&(), Cost::NONE).unwrap_err().wait(),
+        Some(30 * SECOND)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn l9_a_throttled_call_with_a_hint_pauses_its_key_until_then() {
+    let upstream = Upstream::default();
+    let layer = RateLimitLayer::new(protocol(), requests(1_000)).key(|ask: &Ask| ask.key);
+    let service = layer.layer(upstream.clone());
+    let throttled = Outcome::new(Class::Throttled);
+    service
+        .clone()
+        .oneshot(ask(0).ending(throttled))
+        .await
+        .unwrap();
+    service.clone().oneshot(ask(0)).await.unwrap();
+    let hinted = throttled.with_retry_after(7 * SECOND);
+    service
+        .clone()
+        .oneshot(ask(0).ending(hinted))
+        .await
+        .unwrap();
+    let refused = service.clone().oneshot(ask(0)).await.unwrap_err().0;
+    assert_eq!(refused.retry_after(), Some(7 * SECOND));
+    assert!(
+        service.clone().oneshot(ask(0).of(1)).await.is_ok(),
+        "another key"
+    );
+    advance(7 * SECOND).await;
+    service.clone().oneshot(ask(0)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn l9_a_pause_holds_up_those_who_wait_and_no_longer() {
+    let layer = RateLimitLayer::new(protocol(), requests(1_000)).wait(60 * SECOND);
+    let service = layer.layer(Upstream::default());
+    layer.store().pause(&(), 7 * SECOND);
+    let start = Instant::now();
+    service.clone().oneshot(ask(0)).await.unwrap();
+    assert_eq!(start.elapsed(), 7 * SECOND);
+}
+
+proptest! {
+    #[test]
+    fn l9_with_headers_never_more_is_admitted_than_without(
+        steps in prop::collection::vec((0_u8..3, 0_u64..200, 0_u64..90), 1..60),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let (told, untold) = (Limiter::new(tokens(100)), Limiter::new(tokens(100)));
+            // What was last said, and of how much that is left.
+            let mut said: Option<(Instant, u64)> = None;
+            for (what, amount, time) in steps {
+                match what {
+                    0 => advance(Duration::from_millis(time * 100)).await,
+                    1 => {
+                        told.tighten(&(), &tells(None, amount, Duration::from_secs(time)));
+                        let until = Instant::now() + Duration::from_secs(time);
+                        let now = Instant::now();
+                        match said {
+                            Some((old, left)) if now < old => {
+                                if amount < left && time > 0 {
+                                    said = Some((old.max(until), amount));
+                                }
+                            }
+                            _ => said = Some((until, amount)),
+                        }
+                    }
+                    _ => {
+                        let cost = Cost::tokens(amount % 40 + 1, 0);
+                        if told.reserve(&(), cost).map(|taken| taken.keep()).is_err() {
+                            continue;
+                        }
+                        // Whatever is admitted with headers would be without.
+                        assert!(untold.reserve(&(), cost).map(|taken| taken.keep()).is_ok());
+                        if let Some((until, left)) = &mut said
+                            && Instant::now() < *until
+                        {
+                            assert!(cost.input <= *left, "{cost:?} of {left}");
+                            *left -= cost.input;
+                        }
+                    }
+                }
+            }
+        });
+    }
+}
