@@ -9,7 +9,7 @@ use buttress_core::{Class, Reason, Refused};
 use buttress_http::{Http, HttpServer, TrackLayer};
 use http::{Request, StatusCode};
 use tower::{Service, ServiceBuilder, ServiceExt};
-use toys::{breaker::BreakerLayer, metrics::MetricsLayer, permit::PermitLayer};
+use toys::{breaker, failures, metrics::MetricsLayer, permit::PermitLayer};
 
 fn request() -> Request<Body> {
     Request::get("/").body(Body::empty()).unwrap()
@@ -40,10 +40,7 @@ async fn layers_go_on_a_router_without_an_error_handler() {
 
 #[tokio::test]
 async fn a_refusal_is_known_outside_though_axum_erased_its_body() {
-    let (breaker, metrics) = (
-        BreakerLayer::new(HttpServer),
-        MetricsLayer::attempt(HttpServer),
-    );
+    let (breaker, metrics) = (breaker(HttpServer), MetricsLayer::attempt(HttpServer));
     let inner = ServiceBuilder::new()
         .layer(PermitLayer::new(HttpServer, 0))
         .layer(TrackLayer::default());
@@ -65,7 +62,7 @@ async fn a_refusal_is_known_outside_though_axum_erased_its_body() {
     }
     assert_eq!(metrics.classes(), [Class::Refused; 5]);
     assert_eq!(
-        breaker.failures(),
+        failures(&breaker),
         0,
         "a 429 of our own says nothing about the handler's health"
     );

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use buttress_circuit_breaker::CircuitBreakerLayer;
 use buttress_core::{Class, Completion, Money, Outcome, Reason, Refused, Report, Usage, check};
 use buttress_failover::Failover;
 use buttress_http::{Body, Http, TrackLayer, Tracked};
@@ -17,9 +18,7 @@ use http_body_util::Full;
 use tokio::sync::mpsc;
 use tower::{Service, ServiceBuilder, ServiceExt};
 use toys::{
-    Tokens,
-    breaker::BreakerLayer,
-    charged,
+    Tokens, breaker, charged, failures,
     metrics::MetricsLayer,
     permit::PermitLayer,
     retry, tokens,
@@ -30,7 +29,7 @@ use toys::{
 struct Handles {
     requests: MetricsLayer<Http>,
     attempts: MetricsLayer<Http>,
-    breaker: BreakerLayer<Http>,
+    breaker: CircuitBreakerLayer<Http>,
     tokens: Tokens<Http, Req>,
     permits: PermitLayer<Http>,
     judge: Lines,
@@ -41,7 +40,7 @@ impl Handles {
         Self {
             requests: MetricsLayer::request(Http),
             attempts: MetricsLayer::attempt(Http),
-            breaker: BreakerLayer::new(Http),
+            breaker: breaker(Http),
             tokens: tokens(Http, 1000, |_| Cost::tokens(100, 0)),
             permits: PermitLayer::new(Http, 1),
             judge: Lines::default(),
@@ -73,7 +72,7 @@ impl Handles {
                 .service(upstream)
         };
         let one = endpoint(one, self.breaker.clone());
-        let other = endpoint(other, BreakerLayer::new(Http));
+        let other = endpoint(other, breaker(Http));
         let model = ServiceBuilder::new()
             .layer(self.requests.clone())
             .service(Failover::new(Http, [one, other]));
@@ -195,7 +194,7 @@ async fn a_stream_dropped_after_its_terminator_is_a_success_and_before_it_cancel
         }
         drop(body);
         assert_eq!(handles.requests.classes(), [class]);
-        assert_eq!((handles.permits.free(), handles.breaker.failures()), (1, 0));
+        assert_eq!((handles.permits.free(), failures(&handles.breaker)), (1, 0));
         assert!(feed.is_closed(), "the upstream is told at once");
     }
 }

@@ -3,10 +3,11 @@
 
 mod toys;
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
-use buttress_core::{Class, Money, Outcome, Usage};
-use buttress_http::{Body, BoxError, Http, TrackLayer};
+use buttress_core::{Class, Money, Outcome, Trail, Usage};
+use buttress_failover::Failover;
+use buttress_http::{Attempts, Body, BoxError, Http, TrackLayer};
 use buttress_rate_limit::Cost;
 use buttress_timeout::TimeoutLayer;
 use tokio::sync::mpsc;
@@ -160,4 +161,67 @@ async fn a_follower_of_a_shared_call_pays_nothing_and_its_payer_for_all_attempts
     assert_eq!(requests[2].usage, Some(USED.unbilled()));
     assert_eq!(requests[2].cost, Some(Money::ZERO));
     assert_eq!(sum(&handles.attempts.seen().outcomes), (2 * 12, 2 * 60));
+}
+
+#[tokio::test]
+async fn what_endpoints_that_failed_used_is_paid_for_with_the_one_that_served() {
+    let one = Upstream::new([Act::Say(200, &["usage", "error"]), Act::Say(503, &[])]);
+    let other = Upstream::new([Act::Fail, Act::Say(200, &["text", "usage", "end"])]);
+    let (requests, attempts) = (MetricsLayer::request(Http), MetricsLayer::attempt(Http));
+    let endpoint = |upstream: Upstream| {
+        let retry = retry(Http).max_attempts(const { NonZeroU32::new(2).unwrap() });
+        ServiceBuilder::new()
+            .layer(retry)
+            .layer(attempts.clone())
+            .layer(TrackLayer::new(Lines::default()))
+            .service(upstream)
+    };
+    let stack = ServiceBuilder::new()
+        .layer(requests.clone())
+        .service(Failover::new(Http, [endpoint(one), endpoint(other)]));
+    let response = stack.oneshot(request()).await.unwrap();
+    assert_eq!(Attempts::of(&response), 4, "over both endpoints");
+    let trail = response.extensions().get::<Trail>().unwrap();
+    let classes: Vec<_> = trail
+        .tried()
+        .iter()
+        .map(|tried| tried.outcome.class)
+        .collect();
+    assert_eq!(classes, [Class::Unavailable, Class::Success]);
+    let (text, end) = read(response.into_body()).await;
+    assert_eq!((text.as_str(), end.is_ok()), ("textusageend", true));
+
+    // Two of the four told of 12 tokens each, each of them once at every layer.
+    let requests = requests.seen().outcomes;
+    assert_eq!(requests.len(), 1);
+    assert_eq!(requests[0].usage, Some(Usage::new(20, 4).estimated()));
+    assert_eq!(requests[0].cost, Some(Money::from_pico(2 * COST.pico())));
+    assert_eq!(sum(&attempts.seen().outcomes), (2 * 12, 2 * 60));
+}
+
+#[tokio::test]
+async fn when_all_endpoints_fail_the_one_whose_failure_is_the_answer_is_paid_for_once() {
+    let one = Upstream::new([Act::Say(200, &["usage", "error"])]);
+    let other = Upstream::new([Act::Say(200, &["usage", "error"])]);
+    let requests = MetricsLayer::request(Http);
+    let endpoint = |upstream: Upstream| {
+        ServiceBuilder::new()
+            .layer(TrackLayer::new(Lines::default()))
+            .service(upstream)
+    };
+    let stack = ServiceBuilder::new()
+        .layer(requests.clone())
+        .service(Failover::new(Http, [endpoint(one), endpoint(other)]));
+    let response = stack.oneshot(request()).await.unwrap();
+    assert_eq!(
+        response.extensions().get::<Trail>().unwrap().tried().len(),
+        2
+    );
+    read(response.into_body()).await.1.unwrap();
+
+    let requests = requests.seen().outcomes;
+    assert_eq!(requests.len(), 1);
+    assert_eq!(requests[0].class, Class::Unavailable);
+    assert_eq!(requests[0].usage, Some(Usage::new(20, 4)));
+    assert_eq!(requests[0].cost, Some(Money::from_pico(2 * COST.pico())));
 }

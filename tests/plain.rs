@@ -20,8 +20,7 @@ use buttress_failover::Failover;
 use buttress_rate_limit::Cost;
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 use toys::{
-    breaker::BreakerLayer, cache::Cache, charged, metrics::MetricsLayer, permit::PermitLayer,
-    retry, tokens,
+    breaker, cache::Cache, charged, metrics::MetricsLayer, permit::PermitLayer, retry, tokens,
 };
 
 #[derive(Debug, PartialEq)]
@@ -144,7 +143,7 @@ async fn every_layer_sees_the_usage_and_the_caller_gets_its_own_types() {
     let stack = ServiceBuilder::new()
         .layer(requests.clone())
         .layer(retry(protocol))
-        .layer(BreakerLayer::new(protocol))
+        .layer(breaker(protocol))
         .layer(limit.clone())
         .layer(PermitLayer::new(protocol, 1))
         .layer(attempts.clone())
@@ -298,7 +297,7 @@ async fn the_error_of_a_shared_call_reaches_the_others_as_a_refusal_of_its_class
 
 #[tokio::test]
 async fn t8_an_open_breaker_neither_waits_for_the_inner_service_nor_calls_it() {
-    let breaker = BreakerLayer::new(Plain);
+    let breaker = breaker(Plain);
     let calls = Arc::default();
     let mut service = ServiceBuilder::new()
         .layer(breaker.clone())

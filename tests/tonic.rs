@@ -22,7 +22,7 @@ use tonic::{
     transport::{Channel, Endpoint, Server, server::TcpIncoming},
 };
 use tower::{ServiceBuilder, service_fn};
-use toys::{breaker::BreakerLayer, metrics::MetricsLayer, permit::PermitLayer, retry};
+use toys::{breaker, failures, metrics::MetricsLayer, permit::PermitLayer, retry};
 
 /// Messages are bytes as they are.
 #[derive(Clone, Copy, Default)]
@@ -120,7 +120,7 @@ async fn a_status_in_the_trailers_is_retried_judged_and_counted_on_both_sides() 
     );
     let channel = connect(2, &permits, &inside).await;
     let (breaker, attempts, requests) = (
-        BreakerLayer::new(Http),
+        breaker(Http),
         MetricsLayer::attempt(Http),
         MetricsLayer::request(Http),
     );
@@ -142,7 +142,7 @@ async fn a_status_in_the_trailers_is_retried_judged_and_counted_on_both_sides() 
         (classes.to_vec(), classes.to_vec())
     );
     assert_eq!(requests.classes(), [Class::Success]);
-    assert_eq!((breaker.failures(), permits.free()), (0, 1));
+    assert_eq!((failures(&breaker), permits.free()), (0, 1));
 }
 
 #[tokio::test]

@@ -46,6 +46,12 @@ impl Row {
         self
     }
 
+    /// A peer's: nothing is promised.
+    pub(crate) fn unbounded(mut self) -> Self {
+        self.bound = None;
+        self
+    }
+
     pub(crate) fn passing(mut self, bytes: usize, events: usize) -> Self {
         self.passes = Some((bytes, events));
         self

@@ -1,6 +1,7 @@
 //! Everything that is measured.
 
 mod body;
+mod breaker;
 mod failover;
 mod http;
 mod llm;
@@ -28,6 +29,8 @@ pub(crate) fn groups(only: &str) -> Vec<Group> {
         parts::group(),
         plain::group(),
         rate_limit::group(),
+        breaker::group(),
+        breaker::threads(),
         failover::group(),
         http::group(),
         body::group(),

@@ -9,7 +9,6 @@
     reason = "each test uses some of the toys"
 )]
 
-pub mod breaker;
 pub mod cache;
 pub mod hedge;
 pub mod metrics;
@@ -21,8 +20,10 @@ use std::{
     num::NonZeroU32,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
+use buttress_circuit_breaker::{CircuitBreakerLayer, Policy, Wait};
 use buttress_core::{Classify, Completion, Report, Track, settle};
 use buttress_rate_limit::{AllCalls, Cost, Limiter, Quotas, Rate, RateLimitLayer, Unit};
 use buttress_retry::{Constant, RetryLayer};
@@ -52,6 +53,18 @@ pub fn charged<P, Req>(layer: &Tokens<P, Req>) -> u64 {
         .iter()
         .find(|standing| standing.unit == Unit::Tokens);
     tokens.map_or(0, |tokens| tokens.rate.burst() - tokens.remaining)
+}
+
+/// Refuses after three bad calls in a row, until it is reset.
+pub fn breaker<P>(protocol: P) -> CircuitBreakerLayer<P> {
+    let three = const { NonZeroU32::new(3).unwrap() };
+    let policy = Policy::consecutive_failures(three).wait(Wait::fixed(Duration::MAX));
+    CircuitBreakerLayer::new(protocol).policy(policy)
+}
+
+/// How many bad calls in a row it has counted.
+pub fn failures<P>(breaker: &CircuitBreakerLayer<P>) -> u32 {
+    breaker.handle().snapshot().consecutive_failures
 }
 
 pin_project! {

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use buttress_circuit_breaker::CircuitBreakerLayer;
 use buttress_core::{Completion, Outcome, Report};
 use buttress_failover::Failover;
 use buttress_http::{BoxError, Http, TrackLayer, Tracked};
@@ -24,8 +25,7 @@ use super::{
     call, now,
     plain::{Never, quotas},
     toys::{
-        breaker::BreakerLayer, cache::Cache, hedge::Hedge, metrics::MetricsLayer,
-        permit::PermitLayer, resume::Resume,
+        cache::Cache, hedge::Hedge, metrics::MetricsLayer, permit::PermitLayer, resume::Resume,
     },
 };
 use crate::row::{Group, Row};
@@ -74,7 +74,7 @@ pub(crate) fn group() -> Group {
         .at_most(5),
         row("track, breaker", move || {
             ServiceBuilder::new()
-                .layer(BreakerLayer::new(Http))
+                .layer(CircuitBreakerLayer::new(Http))
                 .layer(track())
                 .service(Hello)
         })
@@ -143,7 +143,7 @@ pub(crate) fn group() -> Group {
         row("stack of 8", move || {
             let endpoint = ServiceBuilder::new()
                 .layer(RetryLayer::new(Http))
-                .layer(BreakerLayer::new(Http))
+                .layer(CircuitBreakerLayer::new(Http))
                 .layer(RateLimitLayer::new(Http, quotas()))
                 .layer(PermitLayer::new(Http, 5))
                 .layer(MetricsLayer::attempt(Http))

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use buttress_circuit_breaker::CircuitBreakerLayer;
 use buttress_core::{Fault, Plain, Refused};
 use buttress_failover::Failover;
 use buttress_rate_limit::{Quotas, Rate, RateLimitLayer};
@@ -28,7 +29,7 @@ use tower_service::Service;
 
 use super::{
     call,
-    toys::{breaker::BreakerLayer, cache::Cache, metrics::MetricsLayer, permit::PermitLayer},
+    toys::{cache::Cache, metrics::MetricsLayer, permit::PermitLayer},
 };
 use crate::row::{Group, Row};
 
@@ -62,7 +63,7 @@ pub(crate) fn group() -> Group {
         row("bare", || Echo).at_most(0),
         row("breaker", || {
             ServiceBuilder::new()
-                .layer(BreakerLayer::new(Plain))
+                .layer(CircuitBreakerLayer::new(Plain))
                 .service(Echo)
         })
         .at_most(0),
@@ -128,7 +129,7 @@ pub(crate) fn group() -> Group {
         row("stack of 7", || {
             let endpoint = ServiceBuilder::new()
                 .layer(RetryLayer::new(Plain))
-                .layer(BreakerLayer::new(Plain))
+                .layer(CircuitBreakerLayer::new(Plain))
                 .layer(RateLimitLayer::new(Plain, quotas()))
                 .layer(PermitLayer::new(Plain, 5))
                 .layer(MetricsLayer::attempt(Plain))

@@ -1,5 +1,7 @@
 //! What one call did so far, and where it may still go.
 
+mod choosing;
+
 use std::{
     mem,
     sync::Arc,
@@ -7,13 +9,11 @@ use std::{
 };
 
 use buttress_core::{
-    Carry, Class, Classify, Completion, Ledger, Outcome, Reason, Refused, Replay, Sent, Trail,
-    Tried, Withdrawn,
+    Carry, Class, Classify, Completion, Ledger, Outcome, Replay, Sent, Trail, Tried, Withdrawn,
 };
 
 use crate::{
-    Candidates, Choice, Decide, FailoverEvent, Fallback, Info, Next, Stop, Strategy,
-    cool::Standing,
+    Decide, FailoverEvent, Fallback, Info, Next, Stop, Strategy,
     service::Snapshot,
     set::{first_bits, now},
     watch::Watch,
@@ -31,13 +31,20 @@ pub(crate) struct Account<P, S, C, D, F> {
     calls: u32,
     at: Attempt,
     watch: Option<Completion<Watch>>,
-    failed: Vec<Tried>,
+    paid: Paid,
+    closed: bool,
+    // In a box of its own, so that a call that goes well is not moved about with room for it.
+    failures: Option<Box<Failures>>,
+}
+
+/// What a call needs that has failed once.
+#[derive(Default)]
+struct Failures {
+    tried: Vec<Tried>,
     /// What was ruled out, for endpoints that are added meanwhile.
     rules: Vec<(Next, Info)>,
     /// The first real failure, which is the answer if nothing else is.
     held: Option<Outcome>,
-    paid: Paid,
-    closed: bool,
 }
 
 /// One attempt.
@@ -65,15 +72,6 @@ pub(crate) enum Whose {
     Earlier(Arc<str>),
 }
 
-/// Who may be tried, better ones first.
-struct Tiers {
-    open: u128,
-    /// Coming back, and it is not their turn.
-    later: u128,
-    /// Cooling down, and their servers did not ask for it.
-    cooling: u128,
-}
-
 // ===== impl Account =====
 
 impl<P, S, C, D, F> Account<P, S, C, D, F> {
@@ -96,146 +94,14 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
             calls: 0,
             at: Attempt::default(),
             watch: None,
-            failed: Vec::new(),
-            rules: Vec::new(),
-            held: None,
             paid: Paid::Nothing,
             closed: false,
+            failures: None,
         }
     }
 
     pub(crate) fn protocol(&self) -> &P {
         &self.snapshot.config.protocol
-    }
-
-    /// Chooses the next endpoint.
-    #[inline]
-    pub(crate) fn choose<Req>(&mut self, request: &Req) -> Result<&S, Stop>
-    where
-        C: Strategy<Req>,
-    {
-        let choice = match self.chosen(request) {
-            Some(choice) => choice,
-            None => {
-                self.refresh()?;
-                self.chosen(request).ok_or(Stop::Spent)?
-            }
-        };
-        self.out |= 1 << choice.index;
-        self.at = Attempt {
-            index: choice.index,
-            variant: choice.variant,
-            episode: 0,
-            began: None,
-        };
-        Ok(&self.snapshot.set.services[self.at.index])
-    }
-
-    #[inline]
-    fn chosen<Req>(&self, request: &Req) -> Option<Choice>
-    where
-        C: Strategy<Req>,
-    {
-        let Snapshot {
-            set,
-            shared,
-            config,
-        } = &*self.snapshot;
-        let tiers = self.tiers();
-        let choose = |bits: u128| {
-            if bits == 0 {
-                return None;
-            }
-            let candidates = Candidates::new(&set.members, bits, &shared.draws, self.attempts);
-            let choice = config.strategy.choose(request, candidates)?;
-            // One of another set, or of another call.
-            (choice.index < set.members.len() && bits >> choice.index & 1 == 1).then_some(choice)
-        };
-        choose(tiers.open)
-            .or_else(|| choose(tiers.later))
-            .or_else(|| self.soonest_first(tiers.cooling).find_map(choose))
-    }
-
-    /// Looks for endpoints that were added since the call began: those of its set may all be gone.
-    #[cold]
-    fn refresh(&mut self) -> Result<(), Stop> {
-        if !self.is_outdated() {
-            return Err(Stop::Spent);
-        }
-        let mut snapshot = Snapshot::clone(&self.snapshot);
-        snapshot.set = snapshot.shared.set();
-        let before = &self.snapshot.set.members;
-        let mut out = 0;
-        for (index, member) in snapshot.set.members.iter().enumerate() {
-            let was = before.iter().position(|b| b.info.name == member.info.name);
-            let tried = was.is_some_and(|was| self.out >> was & 1 == 1);
-            let mut rules = self.rules.iter();
-            if tried || rules.any(|(next, failed)| next.rules_out(failed, &member.info)) {
-                out |= 1 << index;
-            }
-        }
-        self.out = out;
-        self.snapshot = Arc::new(snapshot);
-        Ok(())
-    }
-
-    fn is_outdated(&self) -> bool {
-        self.snapshot.shared.version() != self.snapshot.set.version
-    }
-
-    #[inline]
-    fn tiers(&self) -> Tiers {
-        let Snapshot {
-            set,
-            shared,
-            config,
-        } = &*self.snapshot;
-        let (mut open, mut later, mut cooling) = (0, 0, 0);
-        let mut at = None;
-        for (index, member) in set.members.iter().enumerate() {
-            let bit = 1_u128 << index;
-            if self.out & bit != 0 || member.weight() == 0 {
-                continue;
-            }
-            if !member.cool.is_troubled() {
-                open |= bit;
-                continue;
-            }
-            let now = *at.get_or_insert_with(now);
-            match member.cool.standing(now, config.settings.cool.ramp) {
-                Standing::Open => open |= bit,
-                Standing::Recovering(share) if shared.draws.chance() < share => open |= bit,
-                Standing::Recovering(_) => later |= bit,
-                Standing::Cooling { asked: false, .. } if config.settings.last_resort => {
-                    cooling |= bit;
-                }
-                Standing::Cooling { .. } => {}
-            }
-        }
-        Tiers {
-            open,
-            later,
-            cooling,
-        }
-    }
-
-    /// One bit after another.
-    fn soonest_first(&self, mut bits: u128) -> impl Iterator<Item = u128> {
-        let members = &self.snapshot.set.members;
-        let ramp = self.snapshot.config.settings.cool.ramp;
-        let now = (bits != 0).then(now);
-        std::iter::from_fn(move || {
-            let indices = (0..members.len()).filter(|index| bits >> index & 1 == 1);
-            let soonest = indices.min_by_key(|index| {
-                let cool = &members[*index].cool;
-                match now.map(|now| cool.standing(now, ramp)) {
-                    Some(Standing::Cooling { until, .. }) => Some(until),
-                    _ => None,
-                }
-            })?;
-            bits &= !(1 << soonest);
-            Some(1 << soonest)
-        })
     }
 
     /// For how long the endpoint that was chosen may take to become ready.
@@ -397,12 +263,22 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
         if let Some(ledger) = &self.ledger {
             ledger.tried(&tried);
         }
-        self.failed.push(tried.clone());
+        self.failures().tried.push(tried.clone());
         let variant = self.at.variant.clone();
         self.tell(&FailoverEvent::Failed {
             tried: &tried,
             variant: variant.as_deref(),
         });
+    }
+
+    fn failures(&mut self) -> &mut Failures {
+        self.failures.get_or_insert_default()
+    }
+
+    fn failed_ones(&self) -> &[Tried] {
+        self.failures
+            .as_deref()
+            .map_or(&[], |failures| &failures.tried)
     }
 
     /// The current attempt, as evidence.
@@ -460,7 +336,8 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
             }
         }
         if matches!(next, Next::OtherCredential | Next::LargerContext) {
-            self.rules.push((next, failed.clone()));
+            let rule = (next, failed.clone());
+            self.failures.get_or_insert_default().rules.push(rule);
         }
         let all = first_bits(set.members.len());
         if self.out & all == all && !self.is_outdated() {
@@ -494,50 +371,27 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
     where
         F: Fallback<Req, Res, E>,
     {
-        let trail = Trail::new(self.failed.clone());
+        let trail = Trail::new(self.failed_ones().to_vec());
         let snapshot = Arc::clone(&self.snapshot);
         snapshot.config.fallback.answer(request, trail)
     }
 
     /// A failure is kept, to be the answer if nothing else is.
     pub(crate) fn hold(&mut self, outcome: Outcome) {
-        if let Some(before) = self.held.replace(outcome) {
+        if let Some(before) = self.failures().held.replace(outcome) {
             self.give_up(&before);
         }
     }
 
     /// What is kept is the answer.
     pub(crate) fn release(&mut self) {
-        self.held = None;
+        self.failures().held = None;
     }
 
     /// A failure is not the answer, whatever is.
     pub(crate) fn give_up(&self, outcome: &Outcome) {
         if let Some(ledger) = &self.ledger {
             ledger.add(outcome);
-        }
-    }
-
-    /// The refusal of a call that no endpoint was tried for.
-    pub(crate) fn refusal(&self) -> Refused {
-        let members = self.snapshot.set.members.iter();
-        let (now, ramp) = (now(), self.snapshot.config.settings.cool.ramp);
-        let waits = members
-            .filter(|member| member.weight() > 0)
-            .filter_map(|member| {
-                let standing = member
-                    .cool
-                    .is_troubled()
-                    .then(|| member.cool.standing(now, ramp));
-                match standing {
-                    Some(Standing::Cooling { until, .. }) => Some(until.duration_since(now)),
-                    _ => None,
-                }
-            });
-        let refused = Refused::new(Reason::NoEndpoint);
-        match waits.min() {
-            Some(wait) => refused.with_retry_after(wait),
-            None => refused,
         }
     }
 
@@ -552,11 +406,17 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
 
     /// Where the call went, if that is to be told. `whole`: with the current attempt, which is
     /// delivered.
+    #[inline]
     pub(crate) fn trail(&mut self, delivered: Option<&Outcome>) -> Option<Vec<Tried>> {
-        if self.failed.is_empty() && !self.snapshot.config.settings.always_tell {
+        if self.failures.is_none() && !self.snapshot.config.settings.always_tell {
             return None;
         }
-        let mut trail = self.failed.clone();
+        Some(self.whole_trail(delivered))
+    }
+
+    #[cold]
+    fn whole_trail(&mut self, delivered: Option<&Outcome>) -> Vec<Tried> {
+        let mut trail = self.failed_ones().to_vec();
         if let Some(outcome) = delivered {
             let tried = self.tried(*outcome);
             if let Some(ledger) = &self.ledger
@@ -566,7 +426,7 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
             }
             trail.push(tried);
         }
-        Some(trail)
+        trail
     }
 
     /// The call is over, with this result.
@@ -590,7 +450,9 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
     /// What is due however the call ends.
     #[inline]
     fn settle(&mut self) {
-        if let Some(held) = self.held.take() {
+        if let Some(failures) = &mut self.failures
+            && let Some(held) = failures.held.take()
+        {
             self.give_up(&held);
         }
         if let Paid::Ahead(_) = self.paid
@@ -617,7 +479,7 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
             variant,
             attempts: self.attempts,
             outcome: &outcome,
-            failed: &self.failed,
+            failed: self.failed_ones(),
             stop,
         });
     }

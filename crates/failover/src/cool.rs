@@ -207,3 +207,136 @@ pub(crate) enum Change {
         begins: bool,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use proptest::prelude::*;
+
+    use super::{Change, Cool, CoolDown, Standing};
+
+    /// What a caller may do to an endpoint.
+    #[derive(Clone, Copy, Debug)]
+    enum Act {
+        Begin,
+        /// The attempt that began so many attempts ago fails.
+        Fail(usize),
+        Succeed(usize),
+        Pause(u64),
+        Wait(u64),
+    }
+
+    /// The same in as few words as possible, in seconds.
+    #[derive(Default)]
+    struct Naive {
+        now: u64,
+        failures: u64,
+        /// Which failure was counted last, by when it began.
+        counted: u64,
+        cools: u64,
+        asked: u64,
+    }
+
+    fn acts() -> impl Strategy<Value = Vec<Act>> {
+        let act = prop_oneof![
+            Just(Act::Begin),
+            (0..3_usize).prop_map(Act::Fail),
+            (0..3_usize).prop_map(Act::Succeed),
+            (0..200_u64).prop_map(Act::Pause),
+            (0..40_u64).prop_map(Act::Wait),
+        ];
+        prop::collection::vec(act, 0..60)
+    }
+
+    const COOL: CoolDown = CoolDown {
+        base: Duration::from_secs(10),
+        cap: Duration::from_secs(45),
+        longest_hint: Duration::from_secs(100),
+        ramp: Duration::from_secs(20),
+    };
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        #[test]
+        fn f2_f9_a_cool_down_is_that_of_a_naive_model(acts in acts()) {
+            #[expect(clippy::disallowed_methods, reason = "a beginning, from which all times count")]
+            let start = Instant::now();
+            let (cool, mut naive) = (Cool::default(), Naive::default());
+            let mut began = vec![(0, 0)];
+            for act in acts {
+                let now = start + Duration::from_secs(naive.now);
+                match act {
+                    Act::Begin => began.push((cool.episode(), naive.counted)),
+                    Act::Fail(ago) => {
+                        let (episode, counted) = began[began.len().saturating_sub(ago + 1)];
+                        cool.fail(now, &COOL, episode);
+                        let new = counted == naive.counted;
+                        if new {
+                            naive.failures += 1;
+                            naive.counted += 1;
+                        }
+                        if new || naive.cools > naive.now {
+                            let end = naive.now + (10 * naive.failures).min(45);
+                            naive.cools = naive.cools.max(end);
+                        }
+                    }
+                    Act::Succeed(ago) => {
+                        let (episode, counted) = began[began.len().saturating_sub(ago + 1)];
+                        cool.succeed(now, episode);
+                        if counted == naive.counted {
+                            naive.failures = 0;
+                            naive.cools = naive.cools.min(naive.now);
+                        }
+                    }
+                    Act::Pause(hint) => {
+                        cool.pause(now, &COOL, Duration::from_secs(hint));
+                        if hint > 0 {
+                            naive.asked = naive.asked.max(naive.now + hint.min(100));
+                        }
+                    }
+                    Act::Wait(secs) => naive.now += secs,
+                }
+                let now = start + Duration::from_secs(naive.now);
+                let end = naive.cools.max(naive.asked);
+                let found = cool.standing(now, COOL.ramp);
+                let expected = if end > naive.now {
+                    let until = start + Duration::from_secs(end);
+                    Standing::Cooling { until, asked: naive.asked > naive.now }
+                } else if end == 0 && found == Standing::Open || naive.now >= end + 20 {
+                    Standing::Open
+                } else {
+                    let share = (naive.now - end) as f64 / 20.0;
+                    Standing::Recovering((share.max(1.0 / 16.0) * 2_f64.powi(64)) as u64)
+                };
+                prop_assert_eq!(found, expected);
+                // Whoever is not open is asked how it stands.
+                prop_assert!(cool.is_troubled() || found == Standing::Open);
+            }
+        }
+    }
+
+    #[test]
+    fn what_no_clock_can_count_is_no_overflow() {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a beginning, from which all times count"
+        )]
+        let now = Instant::now();
+        let forever = CoolDown {
+            base: Duration::MAX,
+            cap: Duration::MAX,
+            longest_hint: Duration::MAX,
+            ramp: Duration::MAX,
+        };
+        let cool = Cool::default();
+        for _ in 0..3 {
+            let change = cool.fail(now, &forever, cool.episode());
+            assert!(matches!(change, Change::Until { .. } | Change::None));
+            cool.pause(now, &forever, Duration::MAX);
+        }
+        let standing = cool.standing(now, forever.ramp);
+        assert!(matches!(standing, Standing::Cooling { asked: true, .. }));
+    }
+}

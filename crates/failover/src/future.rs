@@ -34,7 +34,7 @@ pin_project! {
         // The request, until an endpoint takes it.
         kept: Option<Req>,
         // The first real failure, which is the answer if nothing else is.
-        first: Option<Failure<S::Response, S::Error>>,
+        first: Option<Box<Failure<S::Response, S::Error>>>,
         // After the call: field order is drop order.
         account: Account<P, S, C, D, F>,
     }
@@ -44,7 +44,7 @@ pin_project! {
     #[project = StateProj]
     enum State<S, A, B> {
         Choosing,
-        Readying { service: S, timer: Option<Pin<Box<Sleep>>> },
+        Readying { service: S, timer: Pin<Box<Sleep>> },
         Called { #[pin] call: A },
         FallingBack { #[pin] answer: B, stop: Stop },
         Done,
@@ -94,50 +94,48 @@ where
         let mut this = self.project();
         let account = this.account;
         loop {
-            let stop = match this.state.as_mut().project() {
+            let step = match this.state.as_mut().project() {
                 StateProj::Choosing => {
                     let chosen = match this.kept.as_ref() {
                         Some(request) => account.choose(request),
                         None => Err(Stop::NotCopied),
                     };
                     match chosen {
-                        Ok(service) => {
-                            let (service, timer) = (service.clone(), None);
-                            this.state.set(State::Readying { service, timer });
-                            continue;
+                        Ok(chosen) => {
+                            let mut service = chosen.clone();
+                            match service.poll_ready(cx) {
+                                Poll::Ready(Ok(())) => {
+                                    let call = call(account, this.kept, &mut service);
+                                    this.state.set(State::Called { call });
+                                    continue;
+                                }
+                                Poll::Ready(Err(error)) => Step::Broken(error),
+                                Poll::Pending => {
+                                    let timer = Box::pin(sleep(account.patience()));
+                                    this.state.set(State::Readying { service, timer });
+                                    continue;
+                                }
+                            }
                         }
-                        Err(stop) => stop,
+                        Err(stop) => Step::Stop(stop),
                     }
                 }
                 StateProj::Readying { service, timer } => match service.poll_ready(cx) {
                     Poll::Ready(Ok(())) => {
-                        let request = account.take(this.kept, F::EXISTS);
-                        let request = request.expect("kept until an endpoint takes it");
-                        account.begin(account.follows());
-                        let call = service.call(request);
+                        let call = call(account, this.kept, service);
                         this.state.set(State::Called { call });
                         continue;
                     }
                     Poll::Ready(Err(error)) => {
                         this.state.set(State::Choosing);
-                        account.broke();
-                        match fail(account, this.kept.as_ref(), this.first, Err(error)) {
-                            Ok(()) => continue,
-                            Err(Ended::Answer(result)) => {
-                                this.state.set(State::Done);
-                                return Poll::Ready(result);
-                            }
-                            Err(Ended::Stop(stop)) => stop,
-                        }
+                        Step::Broken(error)
                     }
                     Poll::Pending => {
-                        let timer =
-                            timer.get_or_insert_with(|| Box::pin(sleep(account.patience())));
                         ready!(timer.as_mut().poll(cx));
                         this.state.set(State::Choosing);
                         match account.pass() {
                             Ok(()) => continue,
-                            Err(stop) => stop,
+                            Err(stop) => Step::Stop(stop),
                         }
                     }
                 },
@@ -146,40 +144,31 @@ where
                         account.waits();
                         return Poll::Pending;
                     };
-                    // Gone before anybody hears of its result.
-                    this.state.set(State::Choosing);
                     let outcome = account.protocol().classify(result.as_ref());
                     if outcome.class == Class::Success {
+                        // Gone before anybody hears of its result.
+                        this.state.set(State::Done);
                         account.succeeded();
-                        if let Some(watch) = account.watch() {
+                        if let Some(mut watch) = account.watch() {
                             match &mut result {
                                 Ok(response) => {
                                     account.protocol().track(response, &outcome, watch);
                                 }
-                                Err(_) => {
-                                    let mut watch = watch;
-                                    watch.complete(&outcome);
-                                }
+                                Err(_) => watch.complete(&outcome),
                             }
                         }
-                        drop(this.first.take());
-                        this.state.set(State::Done);
-                        return Poll::Ready(deliver(
+                        this.first.take();
+                        deliver(
                             account,
-                            result,
-                            outcome,
+                            &mut result,
+                            &outcome,
                             &Whose::Current,
                             Stop::Settled,
-                        ));
+                        );
+                        return Poll::Ready(result);
                     }
-                    match fail(account, this.kept.as_ref(), this.first, result) {
-                        Ok(()) => continue,
-                        Err(Ended::Answer(result)) => {
-                            this.state.set(State::Done);
-                            return Poll::Ready(result);
-                        }
-                        Err(Ended::Stop(stop)) => stop,
-                    }
+                    this.state.set(State::Choosing);
+                    Step::Failed(result)
                 }
                 StateProj::FallingBack { answer, stop } => {
                     let (mut result, stop) = (ready!(answer.poll(cx)), *stop);
@@ -195,11 +184,27 @@ where
                         let trail = Trail::new(trail).with_fallback();
                         account.protocol().set_trail(response, trail);
                     }
-                    drop(this.first.take());
+                    this.first.take();
                     account.close(&outcome, &Whose::Nobodys, Stop::Fallback);
                     return Poll::Ready(result);
                 }
                 StateProj::Done => panic!("polled after completion"),
+            };
+            let failed = match step {
+                Step::Stop(stop) => Err(Ended::Stop(stop)),
+                Step::Failed(result) => fail(account, this.kept.as_ref(), this.first, result),
+                Step::Broken(error) => {
+                    account.broke();
+                    fail(account, this.kept.as_ref(), this.first, Err(error))
+                }
+            };
+            let stop = match failed {
+                Ok(()) => continue,
+                Err(Ended::Stop(stop)) => stop,
+                Err(Ended::Answer(result)) => {
+                    this.state.set(State::Done);
+                    return Poll::Ready(result);
+                }
             };
             // No further endpoint is tried.
             if F::EXISTS
@@ -215,12 +220,50 @@ where
                 Some(first) => first.deliver(account, stop),
                 None => {
                     let refused = account.refusal();
-                    let result = account.protocol().refuse(refused);
-                    deliver(account, result, refused.outcome(), &Whose::Nobodys, stop)
+                    let mut result = account.protocol().refuse(refused);
+                    let outcome = refused.outcome();
+                    deliver(account, &mut result, &outcome, &Whose::Nobodys, stop);
+                    result
                 }
             });
         }
     }
+}
+
+impl<P, S, Req, C, D, F> fmt::Debug for ResponseFuture<P, S, Req, C, D, F>
+where
+    S: Service<Req>,
+    F: Fallback<Req, S::Response, S::Error>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}
+
+/// Calls the endpoint that was chosen, which is ready.
+#[inline]
+fn call<P, S, Req, C, D, F>(
+    account: &mut Account<P, S, C, D, F>,
+    kept: &mut Option<Req>,
+    service: &mut S,
+) -> S::Future
+where
+    S: Service<Req>,
+    P: Replay<Req> + Carry<Req>,
+    C: Strategy<Req>,
+    F: Fallback<Req, S::Response, S::Error>,
+{
+    let request = account.take(kept, F::EXISTS);
+    account.begin(account.follows());
+    service.call(request.expect("kept until an endpoint takes it"))
+}
+
+/// How an attempt went that did not go well.
+enum Step<Res, E> {
+    Failed(Result<Res, E>),
+    /// Before there was a call.
+    Broken(E),
+    Stop(Stop),
 }
 
 /// Why no further endpoint is tried: this is the answer, or whatever is left.
@@ -234,7 +277,7 @@ enum Ended<Res, E> {
 fn fail<P, S, Req, C, D, F>(
     account: &mut Account<P, S, C, D, F>,
     kept: Option<&Req>,
-    first: &mut Option<Failure<S::Response, S::Error>>,
+    first: &mut Option<Box<Failure<S::Response, S::Error>>>,
     result: Result<S::Response, S::Error>,
 ) -> Result<(), Ended<S::Response, S::Error>>
 where
@@ -247,7 +290,14 @@ where
     let next = account.failed(kept, result.as_ref(), &outcome);
     if next == Err(Stop::Settled) {
         drop(first.take());
-        let answer = deliver(account, result, outcome, &Whose::Current, Stop::Settled);
+        let mut answer = result;
+        deliver(
+            account,
+            &mut answer,
+            &outcome,
+            &Whose::Current,
+            Stop::Settled,
+        );
         return Err(Ended::Answer(answer));
     }
     match first {
@@ -264,29 +314,30 @@ where
                 account.protocol().let_go(response);
             }
             account.hold(outcome);
-            *first = Some(Failure {
+            *first = Some(Box::new(Failure {
                 result,
                 outcome,
                 name,
-            });
+            }));
         }
     }
     next.map_err(Ended::Stop)
 }
 
+/// This is the answer.
+#[inline]
 fn deliver<P, S, C, D, F, Res, E>(
     account: &mut Account<P, S, C, D, F>,
-    mut result: Result<Res, E>,
-    outcome: Outcome,
+    result: &mut Result<Res, E>,
+    outcome: &Outcome,
     whose: &Whose,
     stop: Stop,
-) -> Result<Res, E>
-where
+) where
     P: Track<Res>,
 {
-    let served = (outcome.class == Class::Success).then_some(&outcome);
+    let served = (outcome.class == Class::Success).then_some(outcome);
     let trail = account.trail(served);
-    if let Ok(response) = &mut result {
+    if let Ok(response) = result {
         let attempts = account.attempts();
         if attempts > 1 {
             account.protocol().set_attempts(response, attempts);
@@ -295,8 +346,7 @@ where
             account.protocol().set_trail(response, Trail::new(trail));
         }
     }
-    account.close(&outcome, whose, stop);
-    result
+    account.close(outcome, whose, stop);
 }
 
 // ===== impl Failure =====
@@ -312,22 +362,13 @@ impl<Res, E> Failure<Res, E> {
         P: Track<Res>,
     {
         account.release();
-        deliver(
-            account,
-            self.result,
-            self.outcome,
-            &Whose::Earlier(self.name),
-            stop,
-        )
-    }
-}
-
-impl<P, S, Req, C, D, F> fmt::Debug for ResponseFuture<P, S, Req, C, D, F>
-where
-    S: Service<Req>,
-    F: Fallback<Req, S::Response, S::Error>,
-{
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+        let Self {
+            mut result,
+            outcome,
+            name,
+        } = self;
+        let whose = Whose::Earlier(name);
+        deliver(account, &mut result, &outcome, &whose, stop);
+        result
     }
 }

@@ -199,10 +199,18 @@ impl<'a> Candidates<'a> {
     /// They, in the order in which they were given.
     #[inline]
     pub fn iter(&self) -> impl Iterator<Item = Candidate<'a>> + use<'a> {
-        let (members, mut bits) = (self.members, self.bits);
+        let members = self.members;
+        // By halves: what a processor can do with one word, it cannot with two.
+        let (mut low, mut high, mut from) = (self.bits as u64, (self.bits >> 64) as u64, 0);
         iter::from_fn(move || {
-            let index = (bits != 0).then(|| bits.trailing_zeros() as usize)?;
-            bits &= bits - 1;
+            if low == 0 {
+                (low, high, from) = (high, 0, 64);
+                if low == 0 {
+                    return None;
+                }
+            }
+            let index = from + low.trailing_zeros() as usize;
+            low &= low - 1;
             let member = &**members.get(index)?;
             Some(Candidate { index, member })
         })
@@ -245,11 +253,17 @@ impl<'a> Candidates<'a> {
             // Were it the next of the same sequence, it would follow from the one that failed.
             _ => self.draws.chance(),
         };
-        self.at(part)
+        self.at(part, self.total())
     }
 
-    pub(crate) fn by_chance(&self) -> Option<Candidate<'a>> {
-        self.at(self.draws.chance())
+    /// Two of them by their weights and by chance, if there are two.
+    pub(crate) fn two_by_chance(&self) -> Option<(Candidate<'a>, Option<Candidate<'a>>)> {
+        let total = self.total();
+        let one = self.at(self.draws.chance(), total)?;
+        let mut others = *self;
+        others.leave_out(one);
+        let left = total.saturating_sub(one.weight().into());
+        Some((one, others.at(self.draws.chance(), left)))
     }
 
     pub(crate) const fn leave_out(&mut self, candidate: Candidate<'_>) {
@@ -260,12 +274,13 @@ impl<'a> Candidates<'a> {
         self.draws.stamp(now())
     }
 
+    fn total(&self) -> u64 {
+        let weights = self.iter().map(|candidate| u64::from(candidate.weight()));
+        weights.sum()
+    }
+
     /// The one in whose part of all weights a fraction of 2^64 lies.
-    fn at(&self, part: u64) -> Option<Candidate<'a>> {
-        let total: u64 = self
-            .iter()
-            .map(|candidate| u64::from(candidate.weight()))
-            .sum();
+    fn at(&self, part: u64, total: u64) -> Option<Candidate<'a>> {
         let mut left = within(part, total);
         let mut last = None;
         for candidate in self.iter() {

@@ -48,7 +48,13 @@ impl Service<u32> for Echo {
     }
 }
 
+/// Of the quietest of a few rounds: the harness has a thread of its own, which may print meanwhile.
 fn allocations(mut service: impl Service<u32, Response = u32, Error = Failed>) -> usize {
+    let rounds = (0..5).map(|_| round(&mut service));
+    rounds.min().unwrap_or_default()
+}
+
+fn round(service: &mut impl Service<u32, Response = u32, Error = Failed>) -> usize {
     let mut cx = Context::from_waker(Waker::noop());
     let region = Region::new(ALLOCATOR);
     for request in 0..1000 {

@@ -102,6 +102,7 @@ mod model;
 mod notes;
 mod openai;
 mod own;
+mod parts;
 mod read;
 mod response;
 mod rest;
@@ -197,7 +198,14 @@ impl Conversion {
         json.end().map_err(explain)?;
 
         let mut notes = Notes::new(self.endpoint);
-        let mut out = BytesMut::with_capacity(body.len() + 256);
+        // What stands around the text of a message may be so much longer than it was.
+        let longer = match self.endpoint {
+            Dialect::OpenAi => 0,
+            Dialect::Anthropic => 32,
+            Dialect::Gemini => 16,
+        };
+        let longer = longer * request.messages.len() + 256;
+        let mut out = BytesMut::with_capacity(body.len() + longer);
         self.endpoint
             .write_request(&request, &mut notes, &mut Writer::new(&mut out));
         let left_out = notes.end().map_err(explain)?;

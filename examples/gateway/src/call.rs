@@ -191,7 +191,7 @@ impl Steps {
         if self.attempts() > 1 {
             number(out, " attempts=", self.attempts());
         }
-        if !self.failed.is_empty() {
+        if !self.waited.is_zero() {
             number(out, " waited_ms=", self.waited.as_millis());
             for (place, class) in self.failed.iter().enumerate() {
                 word(

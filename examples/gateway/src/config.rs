@@ -16,6 +16,7 @@ use std::{
     time::Duration,
 };
 
+use buttress_circuit_breaker::{Ratio, Window};
 use buttress_failover::Next;
 use buttress_http::client::Client;
 use buttress_llm::{Dialect, keys::Keys};
@@ -69,7 +70,20 @@ pub(crate) struct Endpoint {
     pub(crate) context: Option<u64>,
     pub(crate) models: Vec<String>,
     pub(crate) retry: Retry,
+    /// When it is left alone; `None`: never.
+    pub(crate) breaker: Option<Breaker>,
     pub(crate) timeouts: Timeouts,
+}
+
+/// When an endpoint is left alone because too many calls to it fail.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Breaker {
+    pub(crate) failure_rate: Ratio,
+    pub(crate) window: Window,
+    pub(crate) minimum_calls: NonZeroU32,
+    pub(crate) wait: Duration,
+    pub(crate) longest_wait: Duration,
+    pub(crate) probes: NonZeroU32,
 }
 
 /// How one of a route's endpoints is chosen.
@@ -166,6 +180,22 @@ impl Default for Limits {
             read: Duration::from_secs(30),
             drain: Duration::from_secs(30),
             connections: 8192,
+        }
+    }
+}
+
+// ===== impl Breaker =====
+
+impl Default for Breaker {
+    fn default() -> Self {
+        const TWENTY: NonZeroU32 = NonZeroU32::new(20).unwrap();
+        Self {
+            failure_rate: Ratio::percent::<50>(),
+            window: Window::calls::<100>(),
+            minimum_calls: TWENTY,
+            wait: Duration::from_secs(5),
+            longest_wait: Duration::from_secs(60),
+            probes: NonZeroU32::MIN,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use buttress_circuit_breaker::CircuitBreaker;
 use buttress_http::{Http, IdempotentHttp, TrackLayer, client::ResponseBody};
 use buttress_llm::{
     AnyPath, Dialect,
@@ -36,6 +37,7 @@ pub(crate) struct Endpoint {
     pub(crate) context: Option<u64>,
     pub(crate) counters: Arc<Counters>,
     targets: Targets,
+    pub(crate) breaker: CircuitBreaker,
     pub(crate) chat: Chat,
     pub(crate) other: Other,
 }
@@ -63,6 +65,7 @@ impl Endpoint {
             context,
             models,
             retry,
+            breaker,
             timeouts,
         } = endpoint;
         let name: Arc<str> = name.into();
@@ -75,6 +78,7 @@ impl Endpoint {
         let parts = Parts {
             credentials: observer.credentials(dialect, keys),
             retry,
+            breaker: observer.breaker(breaker.as_ref()),
             client,
             observer,
         };
@@ -93,6 +97,7 @@ impl Endpoint {
                 other(&timeouts),
                 TrackLayer::new(AnyPath(dialect)).peek_bytes(0),
             )),
+            breaker: parts.breaker.clone(),
             credential: credential.into(),
             context,
             counters,
@@ -140,7 +145,8 @@ impl Endpoint {
 /// What one attempt may take that is answered with text as it comes.
 fn chat(timeouts: &Timeouts) -> TimeoutLayer<Http> {
     let layer = attempt(timeouts);
-    let layer = or_none(layer, timeouts.first_content, TimeoutLayer::first_content);
+    // Unset, the first content would have the time between two pieces of it; models think longer.
+    let layer = layer.first_content(timeouts.first_content.unwrap_or(Duration::MAX));
     or_none(layer, timeouts.idle, TimeoutLayer::idle)
 }
 

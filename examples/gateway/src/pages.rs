@@ -76,6 +76,7 @@ fn shown(endpoint: &Endpoint) -> Value {
         "dialect": endpoint.dialect.as_str(),
         "base_url": endpoint.base_url,
         "models": endpoint.models,
+        "circuit": endpoint.breaker.state().as_str(),
         "in_flight": counters.in_flight(),
         "ended": counted(counters.ended()),
         "retried": counted(counters.retried()),

@@ -60,6 +60,9 @@ pub(crate) enum Spread {
 
 type Key = fn(&Request<Full<Bytes>>) -> Option<u64>;
 
+/// For how long an endpoint is left alone at most because it asked for it.
+const LONGEST_HINT: Duration = Duration::from_secs(600);
+
 // ===== impl Routes =====
 
 impl Routes {
@@ -137,12 +140,18 @@ impl Route {
                 None => choice,
             }
         });
+        // Nobody answers in place of an only endpoint: whether it does, it says itself.
+        let (cool_down, longest, longest_hint) = match &*route.endpoints {
+            [_] => (Duration::ZERO, Duration::ZERO, Duration::ZERO),
+            _ => (failover.cool_down, failover.longest_cool_down, LONGEST_HINT),
+        };
         let chosen = Failover::over(judged(), among)
             .expect("the configuration was checked")
             .strategy(Spread::of(route.strategy))
             .decide_with(decide as Decide)
             .max_attempts(failover.attempts)
-            .cool_down(failover.cool_down, failover.longest_cool_down)
+            .cool_down(cool_down, longest)
+            .longest_hint(longest_hint)
             .on_unfit(route.unfit)
             .on_event({
                 let (name, journal) = (name.clone(), journal.clone());

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use buttress_circuit_breaker::{
+    CircuitBreaker, CircuitBreakerLayer, CircuitBreakerService as Circuit, Policy, Wait,
+};
 use buttress_core::{Carry, Replay};
 use buttress_http::{
     BoxErrorLayer, BoxErrorService, Http, Judge, TrackLayer, TrackService, client::Client,
@@ -15,12 +18,18 @@ use buttress_timeout::{Timeout, TimeoutEvent, TimeoutLayer};
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
+use tokio::time::Instant;
 use tower::ServiceBuilder;
 
-use crate::{config, journal::Journal, stats::Counters, story::Story};
+use crate::{
+    config,
+    journal::Journal,
+    stats::Counters,
+    story::{Story, Waiting},
+};
 
 /// The stack of one endpoint: it retries as `P` says, and its replies are read by `J`.
-pub(crate) type Stack<J, P> = Retry<P, Timeout<Http, CredentialsService<Tracked<J>>>>;
+pub(crate) type Stack<J, P> = Retry<P, Circuit<P, Timeout<Http, CredentialsService<Tracked<J>>>>>;
 
 type Tracked<J> = TrackService<BoxErrorService<Client>, J>;
 
@@ -28,6 +37,7 @@ type Tracked<J> = TrackService<BoxErrorService<Client>, J>;
 pub(crate) struct Parts {
     pub(crate) credentials: CredentialsLayer,
     pub(crate) retry: config::Retry,
+    pub(crate) breaker: CircuitBreaker,
     pub(crate) client: Client,
     pub(crate) observer: Observer,
 }
@@ -45,8 +55,8 @@ pub(crate) struct Observer {
 impl Parts {
     /// Puts a stack together, outermost layer first.
     ///
-    /// Circuit breaker, rate limit, concurrency and attempt metrics will stand below the retry, in
-    /// this order: every attempt passes them anew.
+    /// Rate limit, concurrency and attempt metrics will stand below the circuit breaker, in this order:
+    /// every attempt passes them anew.
     pub(crate) fn stack<J, P>(
         &self,
         protocol: P,
@@ -65,12 +75,13 @@ impl Parts {
         let (retries, timeouts) = (self.observer.clone(), self.observer.clone());
         ServiceBuilder::new()
             .layer(
-                RetryLayer::new(protocol)
+                RetryLayer::new(protocol.clone())
                     .max_attempts(attempts)
                     .backoff(backoff)
                     .budget(budget)
                     .on_event(move |event| retries.retry(event)),
             )
+            .layer(CircuitBreakerLayer::new(protocol).breaker(&self.breaker))
             .layer(attempt.on_event(move |event| timeouts.timeout(event)))
             .layer(self.credentials.clone())
             .layer(track)
@@ -92,24 +103,61 @@ impl Observer {
         .on_event(move |event| observer.key(event))
     }
 
+    /// The circuit of the endpoint, which its stacks share.
+    pub(crate) fn breaker(&self, breaker: Option<&config::Breaker>) -> CircuitBreaker {
+        let Some(breaker) = breaker else {
+            let unused = CircuitBreaker::new(Policy::default());
+            unused.force_closed();
+            return unused;
+        };
+        let observer = self.clone();
+        let policy = Policy::failure_rate(breaker.failure_rate, breaker.window)
+            .minimum_calls(breaker.minimum_calls)
+            .wait(Wait::exponential(breaker.wait, breaker.longest_wait))
+            .probes(breaker.probes)
+            .name(&self.endpoint)
+            .on_event(move |event| observer.journal.note(&observer.endpoint, event));
+        CircuitBreaker::new(policy)
+    }
+
     fn retry(&self, event: &RetryEvent<'_>) {
         match event {
-            RetryEvent::Again { outcome, delay, .. } => {
-                self.counters.retry(outcome.class, *delay);
+            RetryEvent::Again {
+                attempt,
+                outcome,
+                delay,
+                ..
+            } => {
+                self.made(*attempt);
                 Story::of_this_call(|steps| {
-                    steps.failed.push(outcome.class);
-                    steps.waited += *delay;
+                    steps.waiting = Some(Waiting {
+                        attempt: *attempt,
+                        class: outcome.class,
+                        delay: *delay,
+                        since: Instant::now(),
+                    });
                 });
             }
-            // What is settled at once is nothing to tell.
-            RetryEvent::Done {
-                attempts: 1,
-                stop: Stop::Settled | Stop::Attempts | Stop::Dropped | Stop::Unsafe,
-                ..
-            } => return,
+            RetryEvent::Done { attempts, stop, .. } => {
+                self.made(*attempts);
+                // What is settled at once is nothing to tell.
+                let settled = [Stop::Settled, Stop::Attempts, Stop::Dropped, Stop::Unsafe];
+                if *attempts == 1 && settled.contains(stop) {
+                    return;
+                }
+            }
             _ => {}
         }
         self.journal.note(&self.endpoint, event);
+    }
+
+    /// As many attempts were made: an attempt that waits when its caller leaves is none.
+    fn made(&self, attempts: u32) {
+        Story::of_this_call(|steps| {
+            if let Some((class, delay)) = steps.made(attempts) {
+                self.counters.retry(class, delay);
+            }
+        });
     }
 
     pub(crate) fn timeout(&self, event: &TimeoutEvent<'_>) {

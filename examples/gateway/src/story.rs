@@ -7,6 +7,7 @@ use std::{
 };
 
 use buttress_core::{Class, Outcome, Reason, Report};
+use tokio::time::Instant;
 
 tokio::task_local! {
     // The layers' observers run in the task that makes the call, and find it there.
@@ -28,12 +29,23 @@ pub(crate) struct Steps {
     pub(crate) answered: Option<Arc<str>>,
     /// The attempts that were given up for another one at the same endpoint, in order.
     pub(crate) failed: Vec<Class>,
+    /// An attempt failed, and another one waits for its time.
+    pub(crate) waiting: Option<Waiting>,
     /// What was waited between attempts, all together.
     pub(crate) waited: Duration,
     /// What took too long, the last time that something did.
     pub(crate) timed_out: Option<Reason>,
     /// How it ended. Who hears nothing was dropped before there was anything to hear.
     pub(crate) outcome: Option<Outcome>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waiting {
+    /// Which attempt failed; the first is 1.
+    pub(crate) attempt: u32,
+    pub(crate) class: Class,
+    pub(crate) delay: Duration,
+    pub(crate) since: Instant,
 }
 
 // ===== impl Story =====
@@ -64,6 +76,24 @@ impl Report for Story {
 // ===== impl Steps =====
 
 impl Steps {
+    /// As many attempts were made: the one that waited, if one did, or not. If it was, the class of
+    /// the one before, and the wait.
+    pub(crate) fn made(&mut self, attempts: u32) -> Option<(Class, Duration)> {
+        let Waiting {
+            attempt,
+            class,
+            delay,
+            since,
+        } = self.waiting.take()?;
+        if attempts <= attempt {
+            self.waited += delay.min(since.elapsed());
+            return None;
+        }
+        self.waited += delay;
+        self.failed.push(class);
+        Some((class, delay))
+    }
+
     pub(crate) fn attempts(&self) -> usize {
         self.failed.len() + self.endpoints.len().max(1)
     }

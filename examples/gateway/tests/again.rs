@@ -343,3 +343,27 @@ async fn a_key_that_is_denied_gives_way_to_the_next_at_once() {
     let log = gateway.log();
     assert!(!(log + status.text()).contains("canary"));
 }
+
+#[tokio::test]
+async fn a_caller_who_leaves_while_an_attempt_waits_has_made_one() {
+    let mut upstream = Upstream::start().await;
+    let gateway = Gateway::start(&config("openai", &upstream.origin(), QUICK));
+    let mut caller = Caller::connect(gateway.address).await;
+    caller.start(CHAT, "", ASK).await;
+    upstream.request().await;
+    let hint = format!("{JSON}retry-after: 1\r\n");
+    upstream.reply("503 Down", &hint, "{}").await;
+    // When the page shows that it waits, the caller leaves.
+    let mut monitor = Caller::connect(gateway.address).await;
+    while !(monitor.get("/status", "").await.text()).contains("retry.again attempt=1") {}
+    drop(caller);
+    while !(monitor.get("/status", "").await.text()).contains("\"in_flight\":0") {}
+    let metrics = monitor.get("/metrics", "").await;
+    let line = "gateway_retries_total{endpoint=\"up\",class=\"unavailable\"} 0\n";
+    assert!(metrics.text().contains(line), "{}", metrics.text());
+    let log = gateway.log();
+    assert!(log.contains("class=cancelled"), "{log}");
+    assert_eq!(word(&log, "attempts"), None, "{log}");
+    let waited: u64 = word(&log, "waited_ms").unwrap().parse().unwrap();
+    assert!(waited < 1000, "{log}");
+}

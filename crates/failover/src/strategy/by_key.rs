@@ -1,6 +1,6 @@
 use std::{any::type_name, fmt};
 
-use super::{Candidates, Choice, Strategy};
+use super::{Candidate, Candidates, Choice, Strategy};
 use crate::hash::mix;
 
 /// Sends what has the same key to the same endpoint, as long as that may be tried: for the prompt cache
@@ -51,25 +51,25 @@ where
 }
 
 /// The candidate that the key wants most.
-fn by_key(key: u64, candidates: Candidates<'_>) -> Option<super::Candidate<'_>> {
+fn by_key(key: u64, candidates: Candidates<'_>) -> Option<Candidate<'_>> {
     let key = mix(key);
-    let score = |candidate: &super::Candidate<'_>| {
+    let (mut best, mut least) = (None, f64::INFINITY);
+    for candidate in candidates.iter() {
         // Of the 52 bits of a fraction in (0, 1). The time to the first event of a process of rate
         // `weight` is -ln(u) / weight: the first of several is each by its weight
         // (Schindelhauer and Schomaker, Weighted Distributed Hash Tables, 2005).
         let drawn = mix(key ^ candidate.info().hash) >> 12;
         let fraction = (drawn as f64 + 0.5) / 2_f64.powi(52);
-        -fraction.ln() / f64::from(candidate.weight())
-    };
-    let mut scored = candidates
-        .iter()
-        .map(|candidate| (score(&candidate), candidate));
-    let first = scored.next()?;
-    let best = scored.fold(
-        first,
-        |best, next| if next.0 < best.0 { next } else { best },
-    );
-    Some(best.1)
+        let weight = f64::from(candidate.weight());
+        // A logarithm costs more than all the rest, and -ln(u) is never less than 1 - u.
+        if 1.0 - fraction < least * weight {
+            let score = -fraction.ln() / weight;
+            if score < least {
+                (best, least) = (Some(candidate), score);
+            }
+        }
+    }
+    best
 }
 
 impl<F> fmt::Debug for ByKey<F> {

@@ -19,17 +19,11 @@ pub struct LeastLoaded;
 
 impl<Req> Strategy<Req> for LeastLoaded {
     fn choose(&self, _: &Req, candidates: Candidates<'_>) -> Option<Choice> {
-        let one = candidates.by_chance()?;
-        let mut others = candidates;
-        others.leave_out(one);
-        let Some(other) = others.by_chance() else {
-            return Some(Choice::of(one));
+        let chosen = match candidates.two_by_chance()? {
+            (one, Some(other)) if is_less(&other, &one, &candidates) => other,
+            (one, _) => one,
         };
-        Some(Choice::of(if is_less(&other, &one, &candidates) {
-            other
-        } else {
-            one
-        }))
+        Some(Choice::of(chosen))
     }
 
     fn follows(&self) -> bool {

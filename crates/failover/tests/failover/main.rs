@@ -5,6 +5,7 @@ mod cool;
 mod extras;
 mod http;
 mod load;
+mod model;
 mod order;
 mod weights;
 

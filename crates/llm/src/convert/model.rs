@@ -3,7 +3,10 @@
 //! Small on purpose: what two dialects can say is here, and what only one can say is kept as it
 //! stands, to be carried over where the other side takes it, and named where it does not.
 
-use super::text::{Raw, Text};
+use super::{
+    parts::Parts,
+    text::{Raw, Text},
+};
 use crate::Dialect;
 
 /// A member that nothing here knows, with its name.
@@ -66,7 +69,7 @@ pub(super) enum Weight {
 #[derive(Debug)]
 pub(super) struct Message<'a> {
     pub(super) role: Role,
-    pub(super) parts: Vec<Part<'a>>,
+    pub(super) parts: Parts<'a>,
     /// OpenAI's `name`: who of several speaks.
     pub(super) name: Option<Text<'a>>,
     pub(super) at: usize,
@@ -80,7 +83,8 @@ pub(super) enum Role {
     Assistant,
 }
 
-/// A part of a turn, or of a reply.
+/// A part of a turn, or of a reply. Most are text: what is larger stands apart, so that a list of
+/// them is no larger than it need be.
 #[derive(Debug)]
 pub(super) struct Part<'a> {
     pub(super) kind: PartKind<'a>,
@@ -94,17 +98,17 @@ pub(super) enum PartKind<'a> {
         /// Gemini's `thoughtSignature` of a part of text.
         signature: Option<Signature<'a>>,
     },
-    Image(Media<'a>),
-    Audio(Media<'a>),
+    Image(Box<Media<'a>>),
+    Audio(Box<Media<'a>>),
     /// A document such as a PDF.
     File {
-        media: Media<'a>,
+        media: Box<Media<'a>>,
         name: Option<Text<'a>>,
     },
-    Reasoning(Reasoned<'a>),
+    Reasoning(Box<Reasoned<'a>>),
     Refusal(Text<'a>),
-    Call(Call<'a>),
-    Result(Outcome<'a>),
+    Call(Box<Call<'a>>),
+    Result(Box<Outcome<'a>>),
     /// What only the dialect that it was read from knows: it cannot be left out.
     Own,
 }

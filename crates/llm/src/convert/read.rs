@@ -6,7 +6,7 @@ use super::{
     error::{Fault, Wrong},
     text::{Raw, Text},
 };
-use crate::json::{Cursor, Kind, Strings};
+use crate::json::{Cursor, Items, Kind, Strings};
 
 /// Reads values in the order in which they stand. Each method takes what it names.
 ///
@@ -18,7 +18,7 @@ pub(super) struct Reader<'a> {
     json: Cursor<'a>,
     names: Names,
     /// The names in the objects that are open, each after those of the one that it is in.
-    seen: Vec<Cow<'a, [u8]>>,
+    seen: Vec<Cow<'a, str>>,
     wrong: Option<Fault>,
 }
 
@@ -136,7 +136,7 @@ impl<'a> Reader<'a> {
 
     fn members(
         &mut self,
-        named: impl Fn(Cow<'a, [u8]>) -> Cow<'a, [u8]>,
+        named: impl Fn(Cow<'a, str>) -> Cow<'a, str>,
         mut member: impl FnMut(&mut Self, &str),
     ) {
         if !self.is(Kind::Object, "an object") {
@@ -144,22 +144,22 @@ impl<'a> Reader<'a> {
         }
         let outside = self.seen.len();
         let mut items = self.json.object();
-        while let Some(name) = self.json.member_decoded(&mut items) {
+        while let Some(name) = next_name(&mut self.json, self.text, &mut items) {
             let name = named(name);
-            let at = self.at();
             if self.names == Names::Once {
                 let seen = &self.seen[outside..];
                 // Past the bound it is a fault already, and none is compared with all before it.
                 if seen.len() == MOST_MEMBERS {
+                    let at = self.at();
                     self.fail(at, Wrong::TooMany);
                 } else if seen.contains(&name) {
+                    let at = self.at();
                     self.fail(at, Wrong::Twice);
                 } else {
                     self.seen.push(name.clone());
                 }
             }
-            // The text is UTF-8, and names end at quotes.
-            member(self, std::str::from_utf8(&name).unwrap_or_default());
+            member(self, &name);
         }
         self.seen.truncate(outside);
     }
@@ -187,17 +187,17 @@ impl<'a> Reader<'a> {
             return Err((at, Wrong::Type { expected, kind }));
         }
         let mut items = ahead.object();
-        while let Some(name) = ahead.member_decoded(&mut items) {
+        while let Some(name) = next_name(&mut ahead, self.text, &mut items) {
             let (kind, at) = (ahead.kind(), ahead.at());
             match kind {
-                Kind::String if *name == *member.as_bytes() => {
+                Kind::String if name == member => {
                     let span = ahead.string();
                     if ahead.bad().is_some() {
                         break;
                     }
                     return Ok(Text::new(&self.text[span], at));
                 }
-                kind if kind != Kind::Null && *name == *member.as_bytes() => {
+                kind if kind != Kind::Null && name == member => {
                     let expected = "a string";
                     return Err((at, Wrong::Type { expected, kind }));
                 }
@@ -316,41 +316,55 @@ impl<'a> Reader<'a> {
     }
 
     /// Whether such a value comes. If not, it is passed over.
+    #[inline]
     fn is(&mut self, kind: Kind, expected: &'static str) -> bool {
-        let found = self.json.kind();
-        if found == kind {
-            return true;
+        let is = self.json.kind() == kind;
+        if !is {
+            self.pass_over(expected);
         }
-        let at = self.json.at();
-        self.fail(
-            at,
-            Wrong::Type {
-                expected,
-                kind: found,
-            },
-        );
+        is
+    }
+
+    #[cold]
+    fn pass_over(&mut self, expected: &'static str) {
+        let (kind, at) = (self.json.kind(), self.json.at());
+        self.fail(at, Wrong::Type { expected, kind });
         self.json.skip();
-        false
     }
 }
 
 /// How many members an object that is read may have; what is taken as it stands may have more.
 const MOST_MEMBERS: usize = 256;
 
+/// The name of the next member in `text`, which is what the cursor reads: what it says.
+pub(super) fn next_name<'a>(
+    json: &mut Cursor<'a>,
+    text: &'a str,
+    items: &mut Items,
+) -> Option<Cow<'a, str>> {
+    let span = json.member_span(items)?;
+    let written = &text[span.clone()];
+    if !json.is_escaped() {
+        return Some(written.into());
+    }
+    // Half of a surrogate pair is in no name that we know.
+    Some(json.decode(span).unwrap_or(written.into()))
+}
+
 /// A name such as `top_p` as the dialect has it otherwise: `topP`.
-pub(super) fn camel_case(name: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
-    if memchr::memchr(b'_', &name).is_none() {
+pub(super) fn camel_case(name: Cow<'_, str>) -> Cow<'_, str> {
+    if memchr::memchr(b'_', name.as_bytes()).is_none() {
         return name;
     }
-    let mut camel = Vec::with_capacity(name.len());
+    let mut camel = String::with_capacity(name.len());
     let mut upper = false;
-    for &byte in &*name {
-        match byte {
-            b'_' => {}
-            _ if upper => camel.push(byte.to_ascii_uppercase()),
-            _ => camel.push(byte),
+    for char in name.chars() {
+        match char {
+            '_' => {}
+            _ if upper => camel.push(char.to_ascii_uppercase()),
+            _ => camel.push(char),
         }
-        upper = byte == b'_';
+        upper = char == '_';
     }
     camel.into()
 }

@@ -61,10 +61,17 @@ impl<'a> Text<'a> {
 
     /// What it says. Half of a surrogate pair becomes U+FFFD.
     pub(super) fn decode(&self) -> Cow<'_, str> {
-        if memchr::memchr(b'\\', self.written.as_bytes()).is_none() {
-            return Cow::Borrowed(&self.written);
+        let written = self.written.as_bytes();
+        // A call of memchr takes longer than a word.
+        let is_escaped = match written.len() {
+            ..16 => written.contains(&b'\\'),
+            _ => memchr::memchr(b'\\', written).is_some(),
+        };
+        if is_escaped {
+            Cow::Owned(unescape(&self.written))
+        } else {
+            Cow::Borrowed(&self.written)
         }
-        Cow::Owned(unescape(&self.written))
     }
 
     /// Both sides of the first such character, which is none that is ever escaped.

@@ -51,25 +51,28 @@ fn tell_part<'a>(candidate: u64, part: Part<'a>, calls: &mut u64, tell: &mut dyn
             }
             sign(candidate, signature, tell);
         }
-        PartKind::Reasoning(Reasoned {
-            redacted: Some(data),
-            ..
-        }) => tell(Event::Redacted { candidate, data }),
-        PartKind::Reasoning(Reasoned {
-            text, signature, ..
-        }) => {
+        PartKind::Reasoning(reasoned) => {
+            let Reasoned {
+                text,
+                signature,
+                redacted,
+            } = *reasoned;
+            if let Some(data) = redacted {
+                return tell(Event::Redacted { candidate, data });
+            }
             if !text.is_empty() {
                 tell(Event::Reasoning { candidate, text });
             }
             sign(candidate, signature, tell);
         }
         PartKind::Refusal(text) => tell(Event::Refusal { candidate, text }),
-        PartKind::Call(Call {
-            id,
-            name,
-            arguments,
-            signature,
-        }) => {
+        PartKind::Call(call) => {
+            let Call {
+                id,
+                name,
+                arguments,
+                signature,
+            } = *call;
             let call = *calls;
             *calls += 1;
             tell(Event::Call {

@@ -2,7 +2,7 @@ use std::{borrow::Cow, ops::Range};
 
 use super::{
     Bad, DEPTH, Kind, Strings, What,
-    scan::{find_special, quoted_len, short_len, whole},
+    scan::{find_special, quoted_len, short_len, whole, word_len},
 };
 
 /// A place in a JSON text. Each method takes what it names, with the space before it.
@@ -113,8 +113,9 @@ impl<'a> Cursor<'a> {
         Some(decoded.map_or(raw.into(), |name| name.into_owned().into_bytes().into()))
     }
 
+    /// Where the name of the next member stands, as it is written.
     #[inline]
-    fn member_span(&mut self, items: &mut Items) -> Option<Range<usize>> {
+    pub(crate) fn member_span(&mut self, items: &mut Items) -> Option<Range<usize>> {
         if !self.more(items, b'}', "`,` or `}`") {
             return None;
         }
@@ -173,10 +174,15 @@ impl<'a> Cursor<'a> {
     // What is short is inlined, and so what is not must not be.
     #[inline]
     fn rest_of_string(&mut self) -> Range<usize> {
-        if self.strict {
-            return self.strict_string();
-        }
         let start = self.at;
+        if self.strict {
+            let Some(len) = word_len(&self.text[start..]) else {
+                return self.strict_string();
+            };
+            self.escaped = false;
+            self.at = start + len + 1;
+            return start..start + len;
+        }
         match short_len(&self.text[start..]) {
             Some(len) => {
                 self.at = start + len + 1;
@@ -235,6 +241,11 @@ impl<'a> Cursor<'a> {
         }
         let quoted = &self.text[span.start.checked_sub(1)?..span.end + 1];
         serde_json::from_slice(quoted).ok().map(Cow::Owned)
+    }
+
+    /// Whether the last string or name has an escape in it, if the cursor is strict.
+    pub(crate) const fn is_escaped(&self) -> bool {
+        self.escaped
     }
 
     /// What failed the cursor.

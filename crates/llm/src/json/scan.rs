@@ -33,10 +33,23 @@ pub(crate) fn find_quote(text: &[u8]) -> Option<usize> {
 /// The first quote, backslash or control character.
 #[inline]
 pub(super) fn find_special(text: &[u8]) -> Option<usize> {
-    let marks = |word| zero_bytes(word ^ QUOTES) | zero_bytes(word ^ BACKSLASHES) | controls(word);
-    find(text, MEDIUM, marks, |rest| {
+    find(text, MEDIUM, specials, |rest| {
         or_control(rest, memchr2(b'"', b'\\', rest))
     })
+}
+
+/// How long the string is whose first quote is before `text`, if it ends within 16 bytes and has no
+/// backslash or control character, as most names do.
+#[inline]
+pub(super) fn word_len(text: &[u8]) -> Option<usize> {
+    let (words, _) = text.first_chunk::<16>()?.as_chunks();
+    for (k, word) in words.iter().enumerate() {
+        if let Some(found) = first_of(specials(u64::from_le_bytes(*word))) {
+            let len = k * 8 + found;
+            return (text[len] == b'"').then_some(len);
+        }
+    }
+    None
 }
 
 /// The first control character before what was found, or else that.
@@ -140,6 +153,16 @@ const fn zero_bytes(word: u64) -> u64 {
 #[inline]
 const fn controls(word: u64) -> u64 {
     word.wrapping_sub(ONES * 0x20) & !word & (ONES << 7)
+}
+
+/// The highest bit of each byte that is a quote, a backslash or below a space; also of some above the
+/// first such one.
+#[inline]
+const fn specials(word: u64) -> u64 {
+    // With the second bit turned over, a quote is next to the controls, and they are where they were.
+    let turned = word ^ (ONES << 1);
+    let quotes_or_controls = turned.wrapping_sub(ONES * 0x21) & !turned & (ONES << 7);
+    quotes_or_controls | zero_bytes(word ^ BACKSLASHES)
 }
 
 /// Which byte has the lowest of these bits.

@@ -222,6 +222,7 @@ impl<'a> Check<'a> {
             .as_ref()
             .and_then(|variables| self.keys(variables));
         let retry = self.retry(&entry.retry, &file.retry);
+        let breaker = self.breaker(&entry.breaker, &file.breaker);
         let timeouts = self.timeouts(&entry.timeouts, &file.timeouts);
         for model in &entry.models {
             self.model(model);
@@ -247,6 +248,7 @@ impl<'a> Check<'a> {
             base_url: entry.base_url.as_ref()?.get_ref().clone(),
             keys,
             retry,
+            breaker,
             timeouts,
             models: entry
                 .models

@@ -27,6 +27,7 @@ pub(super) struct File {
     pub(super) web: WebSection,
     pub(super) failover: FailoverSection,
     pub(super) retry: RetrySection,
+    pub(super) breaker: BreakerSection,
     pub(super) timeouts: TimeoutsSection,
     pub(super) callers: Vec<CallerEntry>,
     pub(super) endpoints: Vec<EndpointEntry>,
@@ -71,6 +72,19 @@ pub(super) struct RetrySection {
     pub(super) reserve: Option<u32>,
 }
 
+/// The same for the circuit breaker.
+#[derive(Debug, Default)]
+pub(super) struct BreakerSection {
+    pub(super) enabled: Option<bool>,
+    pub(super) failure_rate: Option<Spanned<f64>>,
+    pub(super) calls: Option<Spanned<u32>>,
+    pub(super) time: Option<Spanned<Time>>,
+    pub(super) minimum_calls: Option<Spanned<u32>>,
+    pub(super) wait: Option<Spanned<Time>>,
+    pub(super) longest_wait: Option<Spanned<Time>>,
+    pub(super) probes: Option<Spanned<u32>>,
+}
+
 /// The same for the timeouts. The total is that of a call, whichever endpoints it goes to.
 #[derive(Debug, Default)]
 pub(super) struct TimeoutsSection {
@@ -98,6 +112,7 @@ pub(super) struct EndpointEntry {
     pub(super) models: Vec<Text>,
     pub(super) context: Option<u64>,
     pub(super) retry: RetrySection,
+    pub(super) breaker: BreakerSection,
     pub(super) timeouts: TimeoutsSection,
 }
 
@@ -140,6 +155,7 @@ impl File {
                 "web" => file.web = section("web", &value, faults),
                 "failover" => file.failover = section("failover", &value, faults),
                 "retry" => file.retry = section("retry", &value, faults),
+                "breaker" => file.breaker = section("breaker", &value, faults),
                 "timeouts" => file.timeouts = section("timeouts", &value, faults),
                 "callers" => file.callers = file.entries("callers", &value, faults),
                 "endpoint" => file.endpoints = file.entries("endpoint", &value, faults),
@@ -147,7 +163,7 @@ impl File {
                 other => faults.add(
                     &key.span(),
                     format!(
-                        "found key `{}`, expected one of `listen`, `limits`, `pages`, `web`, `failover`, `retry`, `timeouts`, `callers`, `endpoint`, `route`",
+                        "found key `{}`, expected one of `listen`, `limits`, `pages`, `web`, `failover`, `retry`, `breaker`, `timeouts`, `callers`, `endpoint`, `route`",
                         other.escape_debug()
                     ),
                 ),
@@ -291,6 +307,21 @@ impl Section for RetrySection {
     }
 }
 
+impl Section for BreakerSection {
+    fn read(fields: &mut Fields<'_, '_>) -> Self {
+        Self {
+            enabled: fields.optional("enabled"),
+            failure_rate: fields.optional("failure_rate"),
+            calls: fields.optional("calls"),
+            time: fields.optional("time"),
+            minimum_calls: fields.optional("minimum_calls"),
+            wait: fields.optional("wait"),
+            longest_wait: fields.optional("longest_wait"),
+            probes: fields.optional("probes"),
+        }
+    }
+}
+
 impl Section for TimeoutsSection {
     fn read(fields: &mut Fields<'_, '_>) -> Self {
         Self {
@@ -330,6 +361,7 @@ impl Section for EndpointEntry {
             models: fields.listed("models"),
             context: fields.optional("context"),
             retry: within("retry", fields),
+            breaker: within("breaker", fields),
             timeouts: within("timeouts", fields),
         }
     }

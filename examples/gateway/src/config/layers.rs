@@ -1,15 +1,18 @@
 //! What the file says of the layers.
 
-use std::num::NonZeroU32;
+use std::{fmt::Display, num::NonZeroU32, ops::Range};
 
+use buttress_circuit_breaker::{self as breaker, Window};
 use buttress_failover::{MAX_ENDPOINTS, Next};
 use buttress_retry::{Backoff, Budget, Exponential, Ratio};
+use toml::Spanned;
 
 use super::{
-    Failover, Retry, Strategy, Timeouts,
+    Breaker, Failover, Retry, Strategy, Timeouts,
     check::Check,
     fields::Text,
-    file::{FailoverSection, RetrySection, RouteEntry, TimeoutsSection},
+    file::{BreakerSection, FailoverSection, RetrySection, RouteEntry, TimeoutsSection},
+    units::Time,
 };
 
 /// More of them on one endpoint help nobody.
@@ -28,9 +31,7 @@ impl Check<'_> {
             }
             read
         });
-        let time = |time: &Option<toml::Spanned<super::units::Time>>| {
-            time.as_ref().map(|time| time.get_ref().0)
-        };
+        let time = |time: &Option<Spanned<Time>>| time.as_ref().map(|time| time.get_ref().0);
         let cool_down = time(&section.cool_down);
         let longest = time(&section.longest_cool_down);
         if let (Some(place), Some(cool_down)) = (&section.cool_down, cool_down)
@@ -180,6 +181,85 @@ impl Check<'_> {
             Some(reserve) => budget.reserve(reserve),
             None => budget,
         }
+    }
+
+    /// What an endpoint says of its circuit breaker, over what the file says for all.
+    pub(super) fn breaker(
+        &mut self,
+        own: &BreakerSection,
+        all: &BreakerSection,
+    ) -> Option<Breaker> {
+        let default = Breaker::default();
+        let time = |own: &Option<Spanned<Time>>, all: &Option<Spanned<Time>>| {
+            let time = own.as_ref().or(all.as_ref());
+            time.map(|time| (time.get_ref().0, time.span()))
+        };
+        let failure_rate = own.failure_rate.as_ref().or(all.failure_rate.as_ref());
+        let failure_rate = failure_rate.and_then(|ratio| {
+            let read = breaker::Ratio::try_from(*ratio.get_ref());
+            self.good(&ratio.span(), read)
+        });
+        let minimum_calls = own.minimum_calls.as_ref().or(all.minimum_calls.as_ref());
+        let minimum_calls = minimum_calls.and_then(|calls| self.some("minimum_calls", calls));
+        let probes = own.probes.as_ref().or(all.probes.as_ref());
+        let probes = probes.and_then(|probes| self.some("probes", probes));
+        let wait = time(&own.wait, &all.wait);
+        let longest = time(&own.longest_wait, &all.longest_wait).map(|(time, _)| time);
+        let longest = longest.unwrap_or(default.longest_wait);
+        if let Some((wait, at)) = &wait
+            && *wait > longest
+        {
+            let what = format!(
+                "found a wait of {wait:?}, expected at most longest_wait, which is {longest:?}"
+            );
+            self.fault(at, what);
+        }
+        let breaker = Breaker {
+            failure_rate: failure_rate.unwrap_or(default.failure_rate),
+            window: self
+                .window(own)
+                .or_else(|| self.window(all))
+                .unwrap_or(default.window),
+            minimum_calls: minimum_calls.unwrap_or(default.minimum_calls),
+            wait: wait.map_or(default.wait, |(wait, _)| wait),
+            longest_wait: longest,
+            probes: probes.unwrap_or(default.probes),
+        };
+        own.enabled
+            .or(all.enabled)
+            .unwrap_or(true)
+            .then_some(breaker)
+    }
+
+    /// The calls that are looked back at, or the time.
+    fn window(&mut self, section: &BreakerSection) -> Option<Window> {
+        match (&section.calls, &section.time) {
+            (Some(_), Some(time)) => {
+                let what = "found `time` beside `calls`, expected one of them".to_owned();
+                self.fault(&time.span(), what);
+                None
+            }
+            (Some(calls), None) => self.good(&calls.span(), Window::last_calls(*calls.get_ref())),
+            (None, Some(time)) => self.good(&time.span(), Window::last(time.get_ref().0)),
+            (None, None) => None,
+        }
+    }
+
+    /// What was read, or why it is wrong.
+    fn good<T, E: Display>(&mut self, at: &Range<usize>, read: Result<T, E>) -> Option<T> {
+        read.map_err(|error| self.fault(at, error.to_string())).ok()
+    }
+
+    /// A number that is not 0.
+    fn some(&mut self, key: &str, number: &Spanned<u32>) -> Option<NonZeroU32> {
+        let some = NonZeroU32::new(*number.get_ref());
+        if some.is_none() {
+            self.fault(
+                &number.span(),
+                format!("found {key} of 0, expected at least 1"),
+            );
+        }
+        some
     }
 
     /// What an endpoint says of its timeouts, over what the file says for all.

@@ -81,29 +81,29 @@ fn read_block<'a>(json: &mut Reader<'a>) -> Option<Part<'a>> {
         }
         "thinking" => {
             block.read(json);
-            PartKind::Reasoning(Reasoned {
+            PartKind::Reasoning(Box::new(Reasoned {
                 text: block.text,
                 signature: signature::read(block.signature),
                 redacted: None,
-            })
+            }))
         }
         "redacted_thinking" => {
             block.read(json);
-            PartKind::Reasoning(Reasoned {
+            PartKind::Reasoning(Box::new(Reasoned {
                 redacted: Some(block.data),
                 ..Reasoned::default()
-            })
+            }))
         }
         "tool_use" => {
             block.read(json);
             let id = block.id.map(|id| split(&id));
             let (id, signature) = id.map_or((None, None), |(id, of)| (Some(id), of));
-            PartKind::Call(Call {
+            PartKind::Call(Box::new(Call {
                 id,
                 name: block.name,
                 arguments: block.input,
                 signature,
-            })
+            }))
         }
         _ => {
             json.object(|json, _| json.skip());

@@ -161,12 +161,12 @@ fn read_part<'a>(json: &mut Reader<'a>, strange: &mut String) -> Option<Part<'a>
         value,
     });
     let kind = match (call, text) {
-        (Some(call), _) => PartKind::Call(Call { signature, ..call }),
-        (None, Some(text)) if thought => PartKind::Reasoning(Reasoned {
+        (Some(call), _) => PartKind::Call(Box::new(Call { signature, ..call })),
+        (None, Some(text)) if thought => PartKind::Reasoning(Box::new(Reasoned {
             text,
             signature,
             redacted: None,
-        }),
+        })),
         (None, Some(text)) => PartKind::Text { text, signature },
         (None, None) => PartKind::Text {
             text: Text::default(),

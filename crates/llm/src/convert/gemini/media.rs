@@ -93,7 +93,7 @@ pub(super) fn read_file<'a>(json: &mut Reader<'a>, own: &mut Vec<Own>) -> PartKi
 /// The part that a source of this type is.
 fn part<'a>(mime: &str, source: Source<'a>, name: Option<Text<'a>>) -> PartKind<'a> {
     let detail = None;
-    let media = Media { source, detail };
+    let media = Box::new(Media { source, detail });
     match mime.split('/').next() {
         Some("image") => PartKind::Image(media),
         Some("audio") => PartKind::Audio(media),

@@ -10,7 +10,7 @@ use crate::{
     convert::{
         context::Context,
         error::Wrong,
-        model::{Candidate, Finish, Part, PartKind, Reasoned, Reply},
+        model::{Candidate, Finish, Part, PartKind, Reply},
         read::Reader,
         rest,
         write::Writer,
@@ -110,11 +110,9 @@ fn write_part(kind: &PartKind<'_>, to: &mut Writer<'_>) {
             to.object(|to| write_text(text, signature.as_ref(), to));
         }
         PartKind::Refusal(text) => to.object(|to| write_text(text, None, to)),
-        PartKind::Reasoning(Reasoned {
-            redacted: Some(data),
-            ..
-        }) => {
-            if let Some(data) = signature::write_redacted(data) {
+        PartKind::Reasoning(reasoned) if reasoned.redacted.is_some() => {
+            let data = reasoned.redacted.as_ref();
+            if let Some(data) = data.and_then(signature::write_redacted) {
                 to.object(|to| {
                     to.name("text").str("");
                     to.name("thought").bool(true);
@@ -442,22 +440,22 @@ mod tests {
             value: Text::plain("AAAA"),
         };
         let kinds = [
-            PartKind::Reasoning(Reasoned {
+            PartKind::Reasoning(Box::new(Reasoned {
                 text: Text::plain("hm"),
                 signature: Some(by(Dialect::Anthropic)),
                 redacted: None,
-            }),
-            PartKind::Reasoning(Reasoned {
+            })),
+            PartKind::Reasoning(Box::new(Reasoned {
                 redacted: Some(Text::plain("BBBB")),
                 ..Reasoned::default()
-            }),
+            })),
             PartKind::Refusal(Text::plain("no")),
-            PartKind::Call(Call {
+            PartKind::Call(Box::new(Call {
                 id: Some(Text::plain("call_1")),
                 name: Text::plain("f"),
                 arguments: Arguments::Written(Text::plain(r#"{\"a\":1}"#)),
                 signature: None,
-            }),
+            })),
         ];
         let reply = Reply {
             candidates: vec![Candidate {

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use crate::{
     convert::{
-        read::camel_case,
+        read::{camel_case, next_name},
         text::{Raw, Text},
         write::Writer,
     },
@@ -58,9 +58,9 @@ impl<'a> Translator<'a> {
         let (mut kind, mut nullable) = (None, false);
         to.object(|to| {
             let mut items = self.json.object();
-            while let Some(name) = self.json.member_decoded(&mut items) {
-                let camel = camel_case(name.clone());
-                let camel = std::str::from_utf8(&camel).unwrap_or_default();
+            while let Some(name) = next_name(&mut self.json, self.text, &mut items) {
+                let camel = camel_case(Cow::Borrowed(&name));
+                let camel = &*camel;
                 match (camel, self.json.kind()) {
                     // In JSON Schema the two are one member.
                     ("type", Kind::String) => kind = Some(self.string().to_ascii_lowercase()),
@@ -103,7 +103,6 @@ impl<'a> Translator<'a> {
                     _ => {
                         let known = COUNTS.contains(&camel)
                             || matches!(camel, "additionalProperties" | "propertyOrdering");
-                        let name = String::from_utf8_lossy(&name);
                         let name = if known { camel } else { &name };
                         // What is no name of ours may need escapes.
                         self.raw(to.name(Text::of(name).written()));
@@ -127,8 +126,8 @@ impl<'a> Translator<'a> {
     fn schemas(&mut self, to: &mut Writer<'_>) {
         to.object(|to| {
             let mut items = self.json.object();
-            while let Some(name) = self.json.member_decoded(&mut items) {
-                to.name(Text::of(&String::from_utf8_lossy(&name)).written());
+            while let Some(name) = next_name(&mut self.json, self.text, &mut items) {
+                to.name(Text::of(&name).written());
                 self.schema(to);
             }
         });

@@ -6,6 +6,7 @@ use crate::{
         error::Wrong,
         model::{Arguments, Call, Own, Part, PartKind, Reasoned, Signature},
         own::matters,
+        parts::Parts,
         read::Reader,
         signature,
         text::Text,
@@ -16,7 +17,7 @@ use crate::{
 /// An assistant's message, member by member.
 #[derive(Debug, Default)]
 pub(super) struct Said<'a> {
-    pub(super) content: Vec<Part<'a>>,
+    pub(super) content: Parts<'a>,
     pub(super) calls: Vec<Part<'a>>,
     refusal: Option<Text<'a>>,
     reasoning: Option<Text<'a>>,
@@ -74,7 +75,7 @@ impl<'a> Said<'a> {
             call.id = Some(id);
         }
         call.signature = signature;
-        let kind = PartKind::Call(call);
+        let kind = PartKind::Call(Box::new(call));
         self.calls.push(Part { kind, at });
     }
 
@@ -85,7 +86,7 @@ impl<'a> Said<'a> {
         own: Option<&mut Vec<Own>>,
     ) -> Option<&mut Call<'a>> {
         let at = json.at();
-        let kind = PartKind::Call(read_function(json, own));
+        let kind = PartKind::Call(Box::new(read_function(json, own)));
         self.calls.push(Part { kind, at });
         match self.calls.last_mut()?.kind {
             PartKind::Call(ref mut call) => Some(call),
@@ -95,8 +96,8 @@ impl<'a> Said<'a> {
 
     /// The parts, in the order that every dialect can say. An empty string is one only if it is all
     /// there is.
-    pub(super) fn parts(self) -> Vec<Part<'a>> {
-        let mut parts = self.thinking;
+    pub(super) fn parts(self) -> Parts<'a> {
+        let mut parts = Parts::from(self.thinking);
         let reasoning = self.reasoning.filter(|text| !text.is_empty());
         if parts.is_empty()
             && let Some(text) = reasoning
@@ -107,10 +108,10 @@ impl<'a> Said<'a> {
                 text,
                 ..Reasoned::default()
             };
-            let kind = PartKind::Reasoning(reasoned);
+            let kind = PartKind::Reasoning(Box::new(reasoned));
             parts.push(Part { kind, at });
         }
-        parts.extend(self.content);
+        parts.append(self.content);
         if let Some(proof) = self.signature {
             let last = parts
                 .iter_mut()
@@ -134,7 +135,7 @@ impl<'a> Said<'a> {
             let kind = PartKind::Refusal(refusal);
             parts.push(Part { kind, at });
         }
-        parts.extend(self.calls);
+        parts.append(self.calls);
         if parts.len() > 1 {
             parts.retain(|part| !is_empty(part));
         }
@@ -221,7 +222,7 @@ pub(super) fn read_thinking<'a>(json: &mut Reader<'a>) -> Option<Part<'a>> {
         signature: proof.map(|value| Signature { of, value }),
         redacted: data,
     };
-    let kind = PartKind::Reasoning(reasoned);
+    let kind = PartKind::Reasoning(Box::new(reasoned));
     Some(Part { kind, at })
 }
 

@@ -29,7 +29,7 @@ fn what_is_wrong_is_told_with_file_and_line_found_and_expected() {
         ),
         (
             first("listne = \"127.0.0.1:1\""),
-            "1: found key `listne`, expected one of `listen`, `limits`, `pages`, `web`, `failover`, `retry`, `timeouts`, `callers`, `endpoint`, `route`",
+            "1: found key `listne`, expected one of `listen`, `limits`, `pages`, `web`, `failover`, `retry`, `breaker`, `timeouts`, `callers`, `endpoint`, `route`",
         ),
         (
             first("listen = "),
@@ -111,7 +111,7 @@ fn what_is_wrong_is_told_with_file_and_line_found_and_expected() {
         ),
         (
             with("[endpoint.x]"),
-            "8: found key `x`, expected one of `name`, `dialect`, `base_url`, `key_env`, `models`, `context`, `retry`, `timeouts`",
+            "8: found key `x`, expected one of `name`, `dialect`, `base_url`, `key_env`, `models`, `context`, `retry`, `breaker`, `timeouts`",
         ),
         (
             with("[failover]\nattempts = 0"),
@@ -237,7 +237,7 @@ fn what_is_wrong_is_told_with_file_and_line_found_and_expected() {
         ),
         (
             endpoint("name = \"b\"\ndialect = \"openai\"\nbase_url = \"http://b\"\nmodel = \"m\""),
-            "12: found key `model`, expected one of `name`, `dialect`, `base_url`, `key_env`, `models`, `context`, `retry`, `timeouts`",
+            "12: found key `model`, expected one of `name`, `dialect`, `base_url`, `key_env`, `models`, `context`, `retry`, `breaker`, `timeouts`",
         ),
         (
             endpoint("name = \"b\"\ndialect = \"openai\"\nbase_url = \"http://b\"\nmodels = \"m\""),

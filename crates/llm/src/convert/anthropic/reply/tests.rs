@@ -168,12 +168,12 @@ fn a_reply_is_read_forgivingly_but_must_be_one() {
 #[test]
 fn what_the_sdks_want_is_made_where_it_is_missing() {
     let call = |signature| {
-        PartKind::Call(Call {
+        PartKind::Call(Box::new(Call {
             id: None,
             name: Text::plain("f"),
             arguments: Arguments::Written(Text::plain("")),
             signature,
-        })
+        }))
     };
     let signed = Signature {
         of: Dialect::Gemini,
@@ -203,17 +203,17 @@ fn a_signature_of_gemini_stands_after_what_it_signs() {
         })
     };
     let reply = saying(vec![
-        PartKind::Reasoning(Reasoned {
+        PartKind::Reasoning(Box::new(Reasoned {
             text: Text::plain("Hm"),
             signature: None,
             redacted: None,
-        }),
-        PartKind::Reasoning(Reasoned {
+        })),
+        PartKind::Reasoning(Box::new(Reasoned {
             text: Text::plain("Ah"),
             signature: signature(),
             redacted: None,
-        }),
-        PartKind::Reasoning(Reasoned::default()),
+        })),
+        PartKind::Reasoning(Box::new(Reasoned::default())),
         PartKind::Text {
             text: Text::plain("So"),
             signature: signature(),

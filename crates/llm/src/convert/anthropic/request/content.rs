@@ -12,6 +12,7 @@ use crate::{
         model::{
             Arguments, Call, Content, Outcome, Own, Part, PartKind, Reasoned, Signature, Weight,
         },
+        parts::Parts,
         read::Reader,
         signature::split,
         text::Text,
@@ -33,9 +34,8 @@ pub(super) fn read_content<'a>(
     json: &mut Reader<'a>,
     place: Place,
     owns: &mut Vec<Own>,
-) -> Vec<Part<'a>> {
-    // Most have one, and a part is large.
-    let mut parts = Vec::with_capacity(1);
+) -> Parts<'a> {
+    let mut parts = Parts::default();
     match json.kind() {
         Kind::String => {
             let text = json.text();
@@ -58,12 +58,7 @@ pub(super) fn read_content<'a>(
     parts
 }
 
-fn read_block<'a>(
-    json: &mut Reader<'a>,
-    place: Place,
-    owns: &mut Vec<Own>,
-    parts: &mut Vec<Part<'a>>,
-) {
+fn read_block<'a>(json: &mut Reader<'a>, place: Place, owns: &mut Vec<Own>, parts: &mut Parts<'a>) {
     let at = json.at();
     let Some(kind) = json.look("type") else {
         // What is no object is told as such.
@@ -80,12 +75,12 @@ fn read_block<'a>(
         }
         ("image", _) => {
             let media = read_media(json, false, owns);
-            media.map_or(PartKind::Own, |(media, _)| PartKind::Image(media))
+            media.map_or(PartKind::Own, |(media, _)| PartKind::Image(Box::new(media)))
         }
         ("document", _) => {
             let media = read_media(json, true, owns);
             media.map_or(PartKind::Own, |(media, name)| PartKind::File {
-                media,
+                media: Box::new(media),
                 name,
             })
         }
@@ -98,7 +93,7 @@ fn read_block<'a>(
             } if text.is_empty() && signature.of == Dialect::Gemini => {
                 return sign(signature, at, parts);
             }
-            reasoned => PartKind::Reasoning(reasoned),
+            reasoned => PartKind::Reasoning(Box::new(reasoned)),
         },
         ("redacted_thinking", Place::Assistant) => read_redacted(json, owns),
         ("tool_use", Place::Assistant) => read_call(json, owns),
@@ -121,7 +116,7 @@ fn read_block<'a>(
     parts.push(Part { kind, at });
 }
 
-fn sign<'a>(signed: Signature<'a>, at: usize, parts: &mut Vec<Part<'a>>) {
+fn sign<'a>(signed: Signature<'a>, at: usize, parts: &mut Parts<'a>) {
     if let Some(PartKind::Text { signature, .. }) = parts.last_mut().map(|part| &mut part.kind)
         && signature.is_none()
     {
@@ -211,10 +206,10 @@ fn read_redacted<'a>(json: &mut Reader<'a>, owns: &mut Vec<Own>) -> PartKind<'a>
         "cache_control" => own(json, Weight::Hint, owns),
         _ => own(json, Weight::Matters, owns),
     });
-    PartKind::Reasoning(Reasoned {
+    PartKind::Reasoning(Box::new(Reasoned {
         redacted: Some(need(json, data, at, "data")),
         ..Reasoned::default()
-    })
+    }))
 }
 
 fn read_call<'a>(json: &mut Reader<'a>, owns: &mut Vec<Own>) -> PartKind<'a> {
@@ -233,12 +228,12 @@ fn read_call<'a>(json: &mut Reader<'a>, owns: &mut Vec<Own>) -> PartKind<'a> {
         json.fail(at, Wrong::Missing { member: "input" });
     }
     let (id, signature) = split(&need(json, id, at, "id"));
-    PartKind::Call(Call {
+    PartKind::Call(Box::new(Call {
         id: Some(id),
         name: need(json, called, at, "name"),
         arguments: Arguments::Object(input.unwrap_or_default()),
         signature,
-    })
+    }))
 }
 
 /// Who called: the model, unless a server tool did.
@@ -255,7 +250,7 @@ fn read_caller<'a>(json: &mut Reader<'a>, owns: &mut Vec<Own>) {
 
 fn read_result<'a>(json: &mut Reader<'a>, owns: &mut Vec<Own>) -> PartKind<'a> {
     let at = json.at();
-    let (mut id, mut content, mut failed) = (None, Vec::new(), false);
+    let (mut id, mut content, mut failed) = (None, Parts::default(), false);
     json.object(|json, name| match name {
         "type" => json.skip(),
         "tool_use_id" => id = Some(json.text()),
@@ -267,12 +262,12 @@ fn read_result<'a>(json: &mut Reader<'a>, owns: &mut Vec<Own>) -> PartKind<'a> {
     });
     // The signature came with the call as well.
     let (id, _) = split(&need(json, id, at, "tool_use_id"));
-    PartKind::Result(Outcome {
+    PartKind::Result(Box::new(Outcome {
         id: Some(id),
         name: None,
-        content: Content::Parts(content),
+        content: Content::Parts(content.into()),
         failed,
-    })
+    }))
 }
 
 /// A member that the object at `at` must have.

@@ -1,6 +1,8 @@
 //! Messages as the API wants them: what the system says apart, turns that alternate, and the results
 //! of calls before anything else.
 
+use std::ops::Range;
+
 use super::source::{check_document, check_image, write_source};
 use crate::{
     Dialect,
@@ -19,13 +21,16 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Turns<'r, 'a> {
     pub(super) system: Vec<&'r Part<'a>>,
-    turns: Vec<Turn<'r, 'a>>,
+    turns: Vec<Turn>,
+    /// Those of all turns: a list for each would be an allocation for each.
+    parts: Vec<&'r Part<'a>>,
 }
 
 #[derive(Debug)]
-struct Turn<'r, 'a> {
+struct Turn {
     role: Role,
-    parts: Vec<&'r Part<'a>>,
+    /// Which of the parts are its own.
+    parts: Range<usize>,
 }
 
 const NOT_HERE: &str = "it has no such part";
@@ -44,25 +49,23 @@ impl<'r, 'a> Turns<'r, 'a> {
                 all.system.extend(parts.filter(|part| says(part, notes)));
                 continue;
             }
+            let start = all.parts.len();
             let parts = parts.filter(|part| is_kept(part, message.role, notes));
+            all.parts.extend(parts);
+            let end = all.parts.len();
             match all.turns.last_mut() {
-                Some(turn) if turn.role == message.role => turn.parts.extend(parts),
-                _ => {
-                    let parts: Vec<_> = parts.collect();
-                    if parts.is_empty() {
-                        // Nothing was said, and the API takes no turn without content.
-                        notes.leave_out(message.at);
-                        continue;
-                    }
-                    let role = message.role;
-                    all.turns.push(Turn { role, parts });
-                }
+                Some(turn) if turn.role == message.role => turn.parts.end = end,
+                // Nothing was said, and the API takes no turn without content.
+                _ if start == end => notes.leave_out(message.at),
+                _ => all.turns.push(Turn {
+                    role: message.role,
+                    parts: start..end,
+                }),
             }
         }
         let first = all.turns.first();
         if first.is_none_or(|turn| turn.role != Role::User) {
-            let at = first.and_then(|turn| turn.parts.first());
-            let at = at.or(all.system.first()).map(|part| part.at);
+            let at = all.parts.first().or(all.system.first()).map(|part| part.at);
             let at = at.or(messages.first().map(|message| message.at));
             notes.unfit(
                 at.unwrap_or_default(),
@@ -76,6 +79,7 @@ impl<'r, 'a> Turns<'r, 'a> {
     pub(super) fn write(&self, to: &mut Writer<'_>) {
         to.array(|to| {
             for turn in &self.turns {
+                let parts = &self.parts[turn.parts.clone()];
                 to.object(|to| {
                     to.name("role").str(match turn.role {
                         Role::Assistant => "assistant",
@@ -84,8 +88,7 @@ impl<'r, 'a> Turns<'r, 'a> {
                     to.name("content").array(|to| {
                         let is_result = |part: &Part<'_>| matches!(part.kind, PartKind::Result(_));
                         for results in [true, false] {
-                            for part in turn.parts.iter().filter(|part| is_result(part) == results)
-                            {
+                            for part in parts.iter().filter(|part| is_result(part) == results) {
                                 write_part(part, to);
                             }
                         }

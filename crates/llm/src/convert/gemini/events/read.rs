@@ -172,12 +172,13 @@ impl Seen {
                 }
                 self.signature(reasoned.signature, tell);
             }
-            PartKind::Call(Call {
-                id,
-                name,
-                arguments,
-                signature,
-            }) => {
+            PartKind::Call(call) => {
+                let Call {
+                    id,
+                    name,
+                    arguments,
+                    signature,
+                } = *call;
                 let call = self.calls;
                 self.calls += 1;
                 tell(Event::Call {

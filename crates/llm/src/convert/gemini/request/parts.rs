@@ -31,8 +31,8 @@ pub(super) fn read_part<'a>(json: &mut Reader<'a>, own: &mut Vec<Own>) -> Part<'
             },
             "inlineData" => read_inline(json, own),
             "fileData" => read_file(json, own),
-            "functionCall" => PartKind::Call(read_call(json, |json| unknown(json, own))),
-            "functionResponse" => PartKind::Result(read_result(json, own)),
+            "functionCall" => PartKind::Call(Box::new(read_call(json, |json| unknown(json, own)))),
+            "functionResponse" => PartKind::Result(Box::new(read_result(json, own))),
             "executableCode" | "codeExecutionResult" | "toolCall" | "toolResponse" => {
                 json.skip();
                 PartKind::Own
@@ -102,11 +102,11 @@ fn sign<'a>(
     };
     match &mut kind {
         PartKind::Text { text, .. } if thought || redacted.is_some() => {
-            return PartKind::Reasoning(Reasoned {
+            return PartKind::Reasoning(Box::new(Reasoned {
                 text: std::mem::take(text),
                 signature: by,
                 redacted,
-            });
+            }));
         }
         PartKind::Text { signature, .. } => *signature = by,
         PartKind::Call(call) => call.signature = by,

@@ -9,6 +9,7 @@ use crate::convert::{
     error::Wrong,
     model::{Message, Own, Part, PartKind, Request, Role},
     own::{hint, matters, unknown},
+    parts::Parts,
     read::Reader,
     text::Text,
 };
@@ -108,7 +109,7 @@ fn read_content<'a>(json: &mut Reader<'a>, own: &mut Vec<Own>) -> (Option<Text<'
         "role" => role = json.text_or_null(),
         "parts" => {
             let at = json.at();
-            let mut read = Vec::new();
+            let mut read = Parts::default();
             json.array(|json| push(&mut read, read_part(json, own)));
             if read.is_empty() {
                 let expected = "an array of at least one part";
@@ -131,7 +132,7 @@ fn read_content<'a>(json: &mut Reader<'a>, own: &mut Vec<Own>) -> (Option<Text<'
 }
 
 /// Adds a part. Thoughts that came in pieces are one: the signature of the last is that of all.
-fn push<'a>(parts: &mut Vec<Part<'a>>, part: Part<'a>) {
+fn push<'a>(parts: &mut Parts<'a>, part: Part<'a>) {
     if let PartKind::Reasoning(more) = &part.kind
         && let Some(Part {
             kind: PartKind::Reasoning(before),
@@ -154,14 +155,17 @@ impl<'a> Calls<'a> {
     /// Gives every call an id, and every result that of the call that it answers: by its id, or else
     /// the first of that name that is not answered.
     fn link(mut self, messages: &mut [Message<'a>], json: &mut Reader<'a>) {
-        for part in messages.iter().flat_map(|message| &message.parts) {
+        for part in messages.iter().flat_map(|message| message.parts.iter()) {
             if let PartKind::Call(call) = &part.kind
                 && let Some(id) = &call.id
             {
                 self.ids.insert(id.decode().into_owned());
             }
         }
-        for part in messages.iter_mut().flat_map(|message| &mut message.parts) {
+        for part in messages
+            .iter_mut()
+            .flat_map(|message| message.parts.iter_mut())
+        {
             match &mut part.kind {
                 PartKind::Call(call) => {
                     let id = call.id.get_or_insert_with(|| self.make(part.at)).clone();

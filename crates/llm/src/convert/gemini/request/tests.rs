@@ -44,5 +44,5 @@ fn again(text: &str) -> Result<(Value, Vec<String>), ConvertError> {
 
 fn parts<'r, 'a>(request: &'r Request<'a>) -> Vec<&'r Part<'a>> {
     let messages = request.messages.iter();
-    messages.flat_map(|message| &message.parts).collect()
+    messages.flat_map(|message| message.parts.iter()).collect()
 }

@@ -1,7 +1,7 @@
 //! Messages as the API wants them: what the system says apart, turns that alternate, and results
 //! before anything else, in the order of their calls.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::Range};
 
 use crate::{
     Dialect,
@@ -24,6 +24,8 @@ use crate::{
 pub(super) struct Turns<'r, 'a> {
     system: Vec<&'r Part<'a>>,
     turns: Vec<Turn<'r, 'a>>,
+    /// Those of all turns: a list for each would be an allocation for each.
+    parts: Vec<&'r Part<'a>>,
     /// The calls so far by their ids, each with its number.
     calls: HashMap<String, (usize, &'r Text<'a>)>,
 }
@@ -32,7 +34,8 @@ pub(super) struct Turns<'r, 'a> {
 struct Turn<'r, 'a> {
     role: Role,
     results: Vec<Answer<'r, 'a>>,
-    parts: Vec<&'r Part<'a>>,
+    /// Which of the parts are its own.
+    parts: Range<usize>,
 }
 
 /// The result of a tool, and of which call it is.
@@ -73,7 +76,7 @@ impl<'r, 'a> Turns<'r, 'a> {
         }
         let first = all.turns.first();
         if first.is_none_or(|turn| turn.role != Role::User) {
-            let at = first.and_then(|turn| turn.parts.first());
+            let at = first.and_then(|turn| all.parts[turn.parts.clone()].first());
             let at = at.or(all.system.first()).map(|part| part.at);
             let at = at.or(messages.first().map(|message| message.at));
             notes.unfit(
@@ -88,9 +91,9 @@ impl<'r, 'a> Turns<'r, 'a> {
         let mut turn = Turn {
             role,
             results: Vec::new(),
-            parts: Vec::new(),
+            parts: self.parts.len()..self.parts.len(),
         };
-        for part in &message.parts {
+        for part in message.parts.iter() {
             match &part.kind {
                 PartKind::Result(outcome) => turn.results.extend(self.answer(part, outcome, notes)),
                 kind => {
@@ -98,11 +101,12 @@ impl<'r, 'a> Turns<'r, 'a> {
                         self.call(call);
                     }
                     if is_kept(part, notes) {
-                        turn.parts.push(part);
+                        self.parts.push(part);
                     }
                 }
             }
         }
+        turn.parts.end = self.parts.len();
         turn
     }
 
@@ -148,7 +152,7 @@ impl<'r, 'a> Turns<'r, 'a> {
         match self.turns.last_mut() {
             Some(last) if last.role == turn.role => {
                 last.results.extend(turn.results);
-                last.parts.extend(turn.parts);
+                last.parts.end = turn.parts.end;
             }
             _ => self.turns.push(turn),
         }
@@ -171,7 +175,7 @@ impl<'r, 'a> Turns<'r, 'a> {
         }
         to.name("contents").array(|to| {
             for turn in &self.turns {
-                to.object(|to| turn.write(signed, to));
+                to.object(|to| turn.write(&self.parts[turn.parts.clone()], signed, to));
             }
         });
     }
@@ -180,7 +184,7 @@ impl<'r, 'a> Turns<'r, 'a> {
 // ===== impl Turn =====
 
 impl Turn<'_, '_> {
-    fn write(&self, signed: bool, to: &mut Writer<'_>) {
+    fn write(&self, parts: &[&Part<'_>], signed: bool, to: &mut Writer<'_>) {
         to.name("role").str(match self.role {
             Role::Assistant => "model",
             _ => "user",
@@ -191,7 +195,7 @@ impl Turn<'_, '_> {
             }
             // Of several calls at once the first is signed.
             let mut calls = 0;
-            for part in &self.parts {
+            for part in parts {
                 to.object(|to| {
                     write_part(part, to);
                     if let PartKind::Call(call) = &part.kind {

@@ -55,7 +55,7 @@ fn read_choice<'a>(json: &mut Reader<'a>, index: u64) -> Candidate<'a> {
     if said.is_none() {
         json.fail(at, Wrong::Missing { member: "message" });
     }
-    candidate.parts = said.unwrap_or_default().parts();
+    candidate.parts = said.unwrap_or_default().parts().into();
     candidate.parts.retain(|part| !is_empty(part));
     let calls = |part: &Part<'_>| matches!(part.kind, PartKind::Call(_));
     let calls = candidate.parts.iter().any(calls);
@@ -68,7 +68,7 @@ fn read_message<'a>(json: &mut Reader<'a>, beside: &mut Rest<'a>) -> Said<'a> {
     json.object(|json, name| match name {
         _ if json.null() => {}
         "role" => json.skip(),
-        "content" => said.content = content(json),
+        "content" => said.content = content(json).into(),
         "tool_calls" => json.array(|json| said.call(json, None)),
         "function_call" => {
             said.function_call(json, None);
@@ -113,10 +113,10 @@ pub(in crate::convert::openai) fn content<'a>(json: &mut Reader<'a>) -> Vec<Part
         });
         if kind.is_none() && !reasoning.is_empty() {
             let text = reasoning;
-            kind = Some(PartKind::Reasoning(Reasoned {
+            kind = Some(PartKind::Reasoning(Box::new(Reasoned {
                 text,
                 ..Reasoned::default()
-            }));
+            })));
         }
         match kind {
             Some(kind) => parts.push(Part { kind, at }),

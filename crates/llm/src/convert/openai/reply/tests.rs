@@ -241,36 +241,36 @@ fn a_name_that_is_written_here_is_not_written_twice() {
 #[test]
 fn what_another_provider_wants_back_goes_where_a_caller_echoes_it() {
     let reply = candidate(vec![
-        PartKind::Reasoning(Reasoned {
+        PartKind::Reasoning(Box::new(Reasoned {
             text: Text::plain("one,"),
             signature: of(Dialect::Anthropic, "c2ln"),
             redacted: None,
-        }),
-        PartKind::Reasoning(Reasoned {
+        })),
+        PartKind::Reasoning(Box::new(Reasoned {
             redacted: Some(Text::plain("ZGF0YQ==")),
             ..Reasoned::default()
-        }),
+        })),
         PartKind::Text {
             text: Text::plain("Hi "),
             signature: of(Dialect::Gemini, "Z2Vt"),
         },
-        PartKind::Reasoning(Reasoned {
+        PartKind::Reasoning(Box::new(Reasoned {
             text: Text::plain(" two"),
             ..Reasoned::default()
-        }),
+        })),
         text("there"),
-        PartKind::Call(Call {
+        PartKind::Call(Box::new(Call {
             id: Some(Text::plain("call_1")),
             name: Text::plain("f"),
             arguments: Arguments::Object(Raw::of("{}")),
             signature: of(Dialect::Gemini, "A+/B"),
-        }),
-        PartKind::Call(Call {
+        })),
+        PartKind::Call(Box::new(Call {
             id: None,
             name: Text::plain("g"),
             arguments: Arguments::Object(Raw::of("{}")),
             signature: of(Dialect::Gemini, "AAAA"),
-        }),
+        })),
     ]);
     let call = |id: &str, name: &str| json!({"id": id, "type": "function", "function": {"name": name, "arguments": "{}"}});
     let said = json!({
@@ -337,13 +337,13 @@ fn a_reply_without_an_id_a_time_or_a_model_gets_them() {
 
 #[test]
 fn an_image_has_a_place() {
-    let reply = candidate(vec![PartKind::Image(Media {
+    let reply = candidate(vec![PartKind::Image(Box::new(Media {
         source: Source::Data {
             mime: Text::plain("image/png"),
             data: Text::plain("AAAA"),
         },
         detail: None,
-    })]);
+    }))]);
     assert_eq!(
         message(&reply)["images"],
         json!([{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}])

@@ -5,6 +5,7 @@ use crate::convert::{
     error::Wrong,
     model::{Content, Message, Outcome, Own, Part, PartKind, Role},
     openai::said::{Said, is_empty},
+    parts::Parts,
     read::Reader,
     signature,
     text::Text,
@@ -156,7 +157,7 @@ impl<'a> Messages<'a, '_> {
             }
         }
         let mut content = content.unwrap_or_default();
-        for part in &content {
+        for part in content.iter() {
             if !matches!(part.kind, PartKind::Text { .. } | PartKind::Own) {
                 let expected = "a part of type `text`";
                 json.fail(part.at, Wrong::Value { expected });
@@ -169,18 +170,18 @@ impl<'a> Messages<'a, '_> {
             (None, None) => Text::default(),
         };
         let part = Part {
-            kind: PartKind::Result(Outcome {
+            kind: PartKind::Result(Box::new(Outcome {
                 id: Some(id),
                 name: tool,
-                content: Content::Parts(content),
+                content: Content::Parts(content.into()),
                 failed: false,
-            }),
+            })),
             at,
         };
         match self.list.last_mut() {
             Some(last) if self.results => last.parts.push(part),
             _ => {
-                self.push(Role::User, vec![part], None, at);
+                self.push(Role::User, part.into(), None, at);
                 self.results = true;
             }
         }
@@ -199,7 +200,7 @@ impl<'a> Messages<'a, '_> {
         }
     }
 
-    fn push(&mut self, role: Role, parts: Vec<Part<'a>>, name: Option<Text<'a>>, at: usize) {
+    fn push(&mut self, role: Role, parts: Parts<'a>, name: Option<Text<'a>>, at: usize) {
         self.results = false;
         self.list.push(Message {
             role,

@@ -3,6 +3,7 @@ use crate::{
     convert::{
         error::Wrong,
         model::{Media, Own, Part, PartKind, Source},
+        parts::Parts,
         read::Reader,
         text::Text,
     },
@@ -10,16 +11,16 @@ use crate::{
 };
 
 /// Takes a string, or an array of parts.
-pub(in crate::convert::openai) fn read<'a>(
-    json: &mut Reader<'a>,
-    own: &mut Vec<Own>,
-) -> Vec<Part<'a>> {
+pub(in crate::convert::openai) fn read<'a>(json: &mut Reader<'a>, own: &mut Vec<Own>) -> Parts<'a> {
     if json.kind() != Kind::Array {
-        return vec![text_part(json.text())];
+        return text_part(json.text()).into();
     }
-    // Most have one, and a part is large.
-    let mut parts = Vec::with_capacity(1);
-    json.array(|json| parts.extend(read_part(json, own)));
+    let mut parts = Parts::default();
+    json.array(|json| {
+        if let Some(part) = read_part(json, own) {
+            parts.push(part);
+        }
+    });
     parts
 }
 
@@ -93,7 +94,7 @@ fn read_image<'a>(json: &mut Reader<'a>, own: &mut Vec<Own>) -> PartKind<'a> {
     } else {
         Source::Url { mime: None, url }
     };
-    PartKind::Image(Media { source, detail })
+    PartKind::Image(Box::new(Media { source, detail }))
 }
 
 fn read_audio<'a>(json: &mut Reader<'a>, own: &mut Vec<Own>) -> PartKind<'a> {
@@ -126,7 +127,7 @@ fn read_audio<'a>(json: &mut Reader<'a>, own: &mut Vec<Own>) -> PartKind<'a> {
         data: data.unwrap_or_default(),
     };
     let detail = None;
-    PartKind::Audio(Media { source, detail })
+    PartKind::Audio(Box::new(Media { source, detail }))
 }
 
 fn read_file<'a>(json: &mut Reader<'a>, own: &mut Vec<Own>) -> PartKind<'a> {
@@ -153,10 +154,10 @@ fn read_file<'a>(json: &mut Reader<'a>, own: &mut Vec<Own>) -> PartKind<'a> {
         }
     };
     PartKind::File {
-        media: Media {
+        media: Box::new(Media {
             source,
             detail: None,
-        },
+        }),
         name: file_name,
     }
 }

@@ -1,11 +1,16 @@
 //! Messages of a request, written.
 
+use std::iter;
+
 use crate::convert::{
     model::{Arguments, Call, Content, Media, Message, Outcome, Part, PartKind, Role, Source},
     notes::Notes,
     text::Text,
     write::Writer,
 };
+
+/// What stands before the result of a tool that failed.
+static FAILED: Text<'static> = Text::plain("Error: ");
 
 /// Writes what a message becomes: one, several, or none if nothing of it can be said.
 pub(super) fn write(message: &Message<'_>, notes: &mut Notes, to: &mut Writer<'_>) {
@@ -17,40 +22,44 @@ pub(super) fn write(message: &Message<'_>, notes: &mut Notes, to: &mut Writer<'_
 }
 
 fn write_system(message: &Message<'_>, notes: &mut Notes, to: &mut Writer<'_>) {
-    let texts = texts(&message.parts, notes, "the system says text");
-    if !texts.is_empty() {
+    check_texts(&message.parts, notes, "the system says text");
+    let texts = texts(&message.parts);
+    if texts.clone().next().is_some() {
         to.object(|to| {
             to.name("role").str("system");
             write_name(message, to);
-            write_texts(&texts, to.name("content"));
+            write_texts(texts, to.name("content"));
         });
     }
 }
 
 /// First the results, each a message of its own, since they belong to the calls before them.
 fn write_user(message: &Message<'_>, notes: &mut Notes, to: &mut Writer<'_>) {
-    let mut parts = Vec::with_capacity(message.parts.len());
-    for part in &message.parts {
-        match &part.kind {
-            PartKind::Result(outcome) => write_result(outcome, part.at, notes, to),
-            _ => parts.push(part),
+    for part in message.parts.iter() {
+        if let PartKind::Result(outcome) = &part.kind {
+            write_result(outcome, part.at, notes, to);
         }
     }
-    if parts.is_empty() && !message.parts.is_empty() {
+    let is_result = |part: &&Part<'_>| matches!(part.kind, PartKind::Result(_));
+    let parts = message.parts.iter().filter(|part| !is_result(part));
+    let mut first = parts.clone();
+    let first = (first.next(), first.next());
+    if first.0.is_none() && !message.parts.is_empty() {
         return;
     }
     to.object(|to| {
         to.name("role").str("user");
         write_name(message, to);
         to.name("content");
-        match parts.as_slice() {
-            [
-                Part {
+        match first {
+            (
+                Some(Part {
                     kind: PartKind::Text { text, .. },
                     ..
-                },
-            ] => to.text(text),
-            parts => to.array(|to| {
+                }),
+                None,
+            ) => to.text(text),
+            _ => to.array(|to| {
                 for part in parts {
                     write_part(part, notes, to);
                 }
@@ -60,7 +69,6 @@ fn write_user(message: &Message<'_>, notes: &mut Notes, to: &mut Writer<'_>) {
 }
 
 fn write_result(outcome: &Outcome<'_>, at: usize, notes: &mut Notes, to: &mut Writer<'_>) {
-    let failed = Text::plain("Error: ");
     let Some(id) = &outcome.id else {
         return notes.unfit(at, "a result belongs to a call by its id");
     };
@@ -71,19 +79,18 @@ fn write_result(outcome: &Outcome<'_>, at: usize, notes: &mut Notes, to: &mut Wr
         match &outcome.content {
             Content::Object(object) => to.quoted(object),
             Content::Parts(parts) => {
-                let mut texts = texts(parts, notes, "the result of a tool is text");
+                check_texts(parts, notes, "the result of a tool is text");
+                let texts = texts(parts);
                 if outcome.failed {
                     // It has no member for it, and the model is to know.
-                    match texts.as_slice() {
-                        [] => to.str("Error"),
-                        [text] => to.pieces([&failed, *text]),
-                        _ => {
-                            texts.insert(0, &failed);
-                            write_texts(&texts, to);
-                        }
+                    let mut first = texts.clone();
+                    match (first.next(), first.next()) {
+                        (None, _) => to.str("Error"),
+                        (Some(text), None) => to.pieces([&FAILED, text]),
+                        _ => write_texts(iter::once(&FAILED).chain(texts), to),
                     }
                 } else {
-                    write_texts(&texts, to);
+                    write_texts(texts, to);
                 }
             }
         }
@@ -91,41 +98,49 @@ fn write_result(outcome: &Outcome<'_>, at: usize, notes: &mut Notes, to: &mut Wr
 }
 
 fn write_assistant(message: &Message<'_>, notes: &mut Notes, to: &mut Writer<'_>) {
-    let (mut texts, mut refusals, mut calls) = (Vec::new(), Vec::new(), Vec::new());
-    for part in &message.parts {
+    let mut says = false;
+    for part in message.parts.iter() {
         match &part.kind {
-            PartKind::Text { text, signature } => {
+            PartKind::Text { signature, .. } => {
                 if let Some(signature) = signature {
                     notes.leave_out(signature.value.at());
                 }
-                texts.push(text);
+                says = true;
             }
-            PartKind::Refusal(text) => refusals.push(text),
-            PartKind::Call(call) => calls.push(call),
+            PartKind::Refusal(_) | PartKind::Call(_) => says = true,
             // Whoever wants it back is another provider.
             PartKind::Reasoning(_) => notes.leave_out(part.at),
             PartKind::Own => notes.unfit(part.at, "it has no such part"),
             _ => notes.unfit(part.at, "the assistant says text and calls tools"),
         }
     }
-    if texts.is_empty() && refusals.is_empty() && calls.is_empty() {
+    if !says {
         return;
     }
+    let texts = texts(&message.parts);
+    let refusals = message.parts.iter().filter_map(|part| match &part.kind {
+        PartKind::Refusal(text) => Some(text),
+        _ => None,
+    });
+    let calls = message.parts.iter().filter_map(|part| match &part.kind {
+        PartKind::Call(call) => Some(call),
+        _ => None,
+    });
     to.object(|to| {
         to.name("role").str("assistant");
         write_name(message, to);
         to.name("content");
-        if texts.is_empty() {
+        if texts.clone().next().is_none() {
             to.null();
         } else {
-            write_texts(&texts, to);
+            write_texts(texts, to);
         }
-        if !refusals.is_empty() {
-            to.name("refusal").pieces(refusals.iter().copied());
+        if refusals.clone().next().is_some() {
+            to.name("refusal").pieces(refusals);
         }
-        if !calls.is_empty() {
+        if calls.clone().next().is_some() {
             to.name("tool_calls").array(|to| {
-                for (n, call) in calls.iter().enumerate() {
+                for (n, call) in calls.enumerate() {
                     write_call(call, n, to);
                 }
             });
@@ -245,24 +260,30 @@ fn write_name(message: &Message<'_>, to: &mut Writer<'_>) {
     }
 }
 
-/// The texts of the parts; the rest is unfit for this reason.
-fn texts<'p, 'a>(parts: &'p [Part<'a>], notes: &mut Notes, why: &'static str) -> Vec<&'p Text<'a>> {
-    let mut texts = Vec::with_capacity(parts.len());
+/// What is no text is unfit for this reason.
+fn check_texts(parts: &[Part<'_>], notes: &mut Notes, why: &'static str) {
     for part in parts {
-        match &part.kind {
-            PartKind::Text { text, .. } => texts.push(text),
-            _ => notes.unfit(part.at, why),
+        if !matches!(part.kind, PartKind::Text { .. }) {
+            notes.unfit(part.at, why);
         }
     }
-    texts
+}
+
+/// The texts of the parts.
+fn texts<'p>(parts: &'p [Part<'p>]) -> impl Iterator<Item = &'p Text<'p>> + Clone {
+    parts.iter().filter_map(|part| match &part.kind {
+        PartKind::Text { text, .. } => Some(text),
+        _ => None,
+    })
 }
 
 /// Writes a string where it is one, or parts.
-fn write_texts(texts: &[&Text<'_>], to: &mut Writer<'_>) {
-    match texts {
-        [] => to.str(""),
-        [text] => to.text(text),
-        texts => to.array(|to| texts.iter().for_each(|text| write_text(text, to))),
+fn write_texts<'t>(mut texts: impl Iterator<Item = &'t Text<'t>> + Clone, to: &mut Writer<'_>) {
+    let all = texts.clone();
+    match (texts.next(), texts.next()) {
+        (None, _) => to.str(""),
+        (Some(text), None) => to.text(text),
+        _ => to.array(|to| all.for_each(|text| write_text(text, to))),
     }
 }
 

@@ -30,7 +30,7 @@ fn said(text: &'static str) -> Part<'static> {
 fn message(role: Role, parts: Vec<Part<'_>>) -> Message<'_> {
     Message {
         role,
-        parts,
+        parts: parts.into(),
         name: None,
         at: 0,
     }
@@ -338,7 +338,10 @@ fn media_that_it_does_not_take_are_unfit() {
         },
         detail: None,
     };
-    let file = |media| PartKind::File { media, name: None };
+    let file = |media| PartKind::File {
+        media: Box::new(media),
+        name: None,
+    };
     let uploaded = || Media {
         source: Source::Uploaded(text("file-1")),
         detail: None,
@@ -352,11 +355,11 @@ fn media_that_it_does_not_take_are_unfit() {
     };
     for (kind, why) in [
         (
-            PartKind::Image(data("image/tiff", "")),
+            PartKind::Image(Box::new(data("image/tiff", ""))),
             "it takes images as JPEG, PNG, GIF or WebP",
         ),
         (
-            PartKind::Image(uploaded()),
+            PartKind::Image(Box::new(uploaded())),
             "what was uploaded to another provider is not there",
         ),
         (
@@ -376,7 +379,10 @@ fn media_that_it_does_not_take_are_unfit() {
             "what was uploaded to another provider is not there",
         ),
         (file(url), "it takes a document at a URL as PDF alone"),
-        (PartKind::Audio(data("audio/wav", "")), "it does not hear"),
+        (
+            PartKind::Audio(Box::new(data("audio/wav", ""))),
+            "it does not hear",
+        ),
         (PartKind::Own, "it has no such part"),
     ] {
         let request = Request {
@@ -389,7 +395,7 @@ fn media_that_it_does_not_take_are_unfit() {
     let request = Request {
         messages: vec![message(
             Role::User,
-            vec![part(PartKind::Image(data("image/jpg", "AA==")))],
+            vec![part(PartKind::Image(Box::new(data("image/jpg", "AA=="))))],
         )],
         ..hello("m")
     };
@@ -425,8 +431,8 @@ fn arguments_that_are_a_string_become_the_object_that_it_says() {
         let request = Request {
             messages: vec![
                 message(Role::User, vec![said("Hi")]),
-                message(Role::Assistant, vec![part(PartKind::Call(call))]),
-                message(Role::User, vec![part(PartKind::Result(result))]),
+                message(Role::Assistant, vec![part(PartKind::Call(Box::new(call)))]),
+                message(Role::User, vec![part(PartKind::Result(Box::new(result)))]),
             ],
             ..hello("m")
         };
@@ -462,12 +468,12 @@ fn what_another_provider_signed_is_not_sent() {
                         signature: gemini(),
                     }),
                     part(PartKind::Refusal(text("No"))),
-                    part(PartKind::Call(Call {
+                    part(PartKind::Call(Box::new(Call {
                         id: Some(text("i")),
                         name: text("f"),
                         arguments: Arguments::Object(Raw::of("{}")),
                         signature: gemini(),
-                    })),
+                    }))),
                 ],
             ),
         ],

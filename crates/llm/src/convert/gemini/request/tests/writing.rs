@@ -25,7 +25,11 @@ fn text(text: &'static str) -> PartKind<'static> {
 fn say(role: Role, parts: Vec<PartKind<'static>>) -> Message<'static> {
     Message {
         role,
-        parts: parts.into_iter().map(|kind| Part { kind, at: 0 }).collect(),
+        parts: parts
+            .into_iter()
+            .map(|kind| Part { kind, at: 0 })
+            .collect::<Vec<_>>()
+            .into(),
         name: None,
         at: 0,
     }
@@ -43,16 +47,16 @@ fn hello() -> Request<'static> {
 }
 
 fn call(id: &'static str, name: &'static str) -> PartKind<'static> {
-    PartKind::Call(Call {
+    PartKind::Call(Box::new(Call {
         id: Some(Text::plain(id)),
         name: Text::plain(name),
         arguments: Arguments::Written(Text::plain("")),
         signature: None,
-    })
+    }))
 }
 
 fn result(id: &'static str, said: &'static str) -> PartKind<'static> {
-    PartKind::Result(Outcome {
+    PartKind::Result(Box::new(Outcome {
         id: Some(Text::plain(id)),
         name: None,
         content: Content::Parts(vec![Part {
@@ -60,7 +64,7 @@ fn result(id: &'static str, said: &'static str) -> PartKind<'static> {
             at: 0,
         }]),
         failed: false,
-    })
+    }))
 }
 
 fn signed(of: Dialect) -> Option<Signature<'static>> {
@@ -160,7 +164,7 @@ fn what_it_cannot_say_is_unfit_and_says_why() {
     let with = |kind| asked(vec![say(Role::User, vec![kind])]);
     let image = |source| {
         let detail = None;
-        PartKind::Image(Media { source, detail })
+        PartKind::Image(Box::new(Media { source, detail }))
     };
     let named = Message {
         name: Some(Text::plain("bob")),
@@ -292,19 +296,19 @@ fn what_does_not_change_the_reply_is_left_out_and_named() {
         ..asked(vec![say(
             Role::User,
             vec![
-                PartKind::Image(Media {
+                PartKind::Image(Box::new(Media {
                     source: url(),
                     detail: Some(at("high")),
-                }),
-                PartKind::Image(Media {
+                })),
+                PartKind::Image(Box::new(Media {
                     source: url(),
                     detail: Some(Text::plain("auto")),
-                }),
+                })),
                 PartKind::File {
-                    media: Media {
+                    media: Box::new(Media {
                         source: url(),
                         detail: None,
-                    },
+                    }),
                     name: Some(at("f")),
                 },
             ],

@@ -179,7 +179,7 @@ fn results_after_one_another_are_one_turn_of_the_user() {
     );
     let results: Vec<_> = messages
         .iter()
-        .flat_map(|message| &message.parts)
+        .flat_map(|message| message.parts.iter())
         .filter_map(|part| match &part.kind {
             PartKind::Result(outcome) => Some(outcome),
             _ => None,
@@ -245,15 +245,8 @@ fn what_another_provider_wants_back_is_found_in_what_a_caller_echoes() {
     assert!(request.own.is_empty(), "{:?}", request.own);
     let parts = &request.messages[0].parts;
     let [
-        PartKind::Reasoning(Reasoned {
-            text: thought,
-            signature: Some(proof),
-            redacted: None,
-        }),
-        PartKind::Reasoning(Reasoned {
-            redacted: Some(data),
-            ..
-        }),
+        PartKind::Reasoning(thought),
+        PartKind::Reasoning(redacted),
         PartKind::Text {
             text: hi,
             signature: Some(signature),
@@ -264,7 +257,13 @@ fn what_another_provider_wants_back_is_found_in_what_a_caller_echoes() {
     else {
         panic!("{parts:?}");
     };
-    assert_eq!((thought.written(), proof.value.written()), ("hm", "c2ln"));
+    let (proof, data) = (&thought.signature, &redacted.redacted);
+    let (proof, data) = (proof.as_ref().unwrap(), data.as_ref().unwrap());
+    assert!(thought.redacted.is_none());
+    assert_eq!(
+        (thought.text.written(), proof.value.written()),
+        ("hm", "c2ln")
+    );
     assert_eq!((proof.of, data.written()), (Dialect::Anthropic, "ZGF0YQ=="));
     assert_eq!((hi.written(), signature.value.written()), ("Hi", "Z2Vt"));
     let signature = |call: &Call<'_>| {
@@ -316,10 +315,13 @@ fn a_data_url_is_read_whatever_is_escaped_in_it() {
         {"type":"file","file":{"file_id":"file-1"}}]}"#,
     );
     let messages = messages_of(&text);
-    let PartKind::Image(Media {
+    let PartKind::Image(image) = &messages[0].parts[0].kind else {
+        panic!("{messages:?}");
+    };
+    let Media {
         source: Source::Data { mime, data },
         detail: None,
-    }) = &messages[0].parts[0].kind
+    } = &**image
     else {
         panic!("{messages:?}");
     };

@@ -17,7 +17,7 @@ fn turn<'a>(role: Role, parts: Vec<PartKind<'a>>) -> Request<'a> {
     Request {
         messages: vec![Message {
             role,
-            parts: parts.into_iter().map(part).collect(),
+            parts: parts.into_iter().map(part).collect::<Vec<_>>().into(),
             name: None,
             at: 0,
         }],
@@ -26,22 +26,22 @@ fn turn<'a>(role: Role, parts: Vec<PartKind<'a>>) -> Request<'a> {
 }
 
 fn image<'a>() -> PartKind<'a> {
-    PartKind::Image(Media {
+    PartKind::Image(Box::new(Media {
         source: Source::Data {
             mime: Text::plain("image/png"),
             data: Text::plain("AAAA"),
         },
         detail: None,
-    })
+    }))
 }
 
 fn result<'a>(content: Content<'a>, failed: bool) -> PartKind<'a> {
-    PartKind::Result(Outcome {
+    PartKind::Result(Box::new(Outcome {
         id: Some(Text::plain("a")),
         name: None,
         content,
         failed,
-    })
+    }))
 }
 
 #[test]
@@ -81,12 +81,12 @@ fn results_stand_before_what_the_user_says_and_a_failure_is_told() {
 #[test]
 fn a_call_has_an_id_and_arguments_in_a_string() {
     let call = |arguments| {
-        PartKind::Call(Call {
+        PartKind::Call(Box::new(Call {
             id: None,
             name: Text::plain("f"),
             arguments,
             signature: None,
-        })
+        }))
     };
     let request = turn(
         Role::Assistant,
@@ -123,11 +123,11 @@ fn a_turn_of_which_nothing_can_be_said_is_no_message() {
         of: Dialect::Anthropic,
         value: Text::plain("c2ln"),
     });
-    let thought = PartKind::Reasoning(Reasoned {
+    let thought = PartKind::Reasoning(Box::new(Reasoned {
         text: Text::plain("hm"),
         signature,
         redacted: None,
-    });
+    }));
     let (said, left_out) = write(&turn(Role::Assistant, vec![thought])).unwrap();
     assert_eq!((said["messages"].clone(), left_out), (json!([]), vec![7]));
     let (said, _) = write(&turn(Role::System, vec![])).unwrap();
@@ -153,20 +153,20 @@ fn what_openai_cannot_say_is_unfit_where_it_stands() {
     };
     for (role, kind) in [
         (Role::User, PartKind::Own),
-        (Role::User, PartKind::Image(uploaded())),
-        (Role::User, PartKind::Audio(url())),
-        (Role::User, PartKind::Audio(media(ogg))),
+        (Role::User, PartKind::Image(Box::new(uploaded()))),
+        (Role::User, PartKind::Audio(Box::new(url()))),
+        (Role::User, PartKind::Audio(Box::new(media(ogg)))),
         (
             Role::User,
             PartKind::File {
-                media: uploaded(),
+                media: Box::new(uploaded()),
                 name: None,
             },
         ),
         (
             Role::User,
             PartKind::File {
-                media: url(),
+                media: Box::new(url()),
                 name: None,
             },
         ),
@@ -177,12 +177,12 @@ fn what_openai_cannot_say_is_unfit_where_it_stands() {
         ),
         (
             Role::User,
-            PartKind::Result(Outcome {
+            PartKind::Result(Box::new(Outcome {
                 id: None,
                 name: None,
                 content: Content::Parts(vec![]),
                 failed: false,
-            }),
+            })),
         ),
         (Role::System, image()),
         (Role::System, PartKind::Own),

@@ -82,7 +82,7 @@ fn a_result_of_no_call_is_a_fault() {
 fn a_result_of_several_parts_is_lines_and_bytes() {
     let image = |source| {
         let detail = None;
-        PartKind::Image(Media { source, detail })
+        PartKind::Image(Box::new(Media { source, detail }))
     };
     let answer = |parts: Vec<PartKind<'static>>, failed| {
         let parts = parts.into_iter().map(|kind| Part { kind, at: 0 });
@@ -95,7 +95,7 @@ fn a_result_of_several_parts_is_lines_and_bytes() {
         asked(vec![
             say(Role::User, vec![text("go")]),
             say(Role::Assistant, vec![call("x", "f")]),
-            say(Role::User, vec![PartKind::Result(outcome)]),
+            say(Role::User, vec![PartKind::Result(Box::new(outcome))]),
         ])
     };
     let png = Source::Data {
@@ -134,23 +134,23 @@ fn a_result_of_several_parts_is_lines_and_bytes() {
 #[test]
 fn what_gemini_signed_goes_back_and_nobody_elses() {
     let reasoned = |of| {
-        PartKind::Reasoning(Reasoned {
+        PartKind::Reasoning(Box::new(Reasoned {
             text: Text::plain("hm"),
             signature: signed(of),
             redacted: None,
-        })
+        }))
     };
     let spoken = |of| PartKind::Text {
         text: Text::plain("so"),
         signature: signed(of),
     };
     let called = |of| {
-        PartKind::Call(Call {
+        PartKind::Call(Box::new(Call {
             id: None,
             name: Text::plain("f"),
             arguments: Arguments::Object(Raw::new("{}", 0)),
             signature: signed(of),
-        })
+        }))
     };
     let request = |of| {
         asked(vec![
@@ -184,11 +184,11 @@ fn what_gemini_signed_goes_back_and_nobody_elses() {
 
 #[test]
 fn a_signature_alone_is_that_of_the_text() {
-    let alone = PartKind::Reasoning(Reasoned {
+    let alone = PartKind::Reasoning(Box::new(Reasoned {
         text: Text::default(),
         signature: signed(Dialect::Gemini),
         redacted: None,
-    });
+    }));
     let request = asked(vec![
         say(Role::User, vec![text("go")]),
         say(Role::Assistant, vec![text("so"), alone]),

@@ -1,0 +1,63 @@
+//! What a call allocates: nothing, whether it passes or is refused.
+
+use std::{
+    alloc::System,
+    future::{Ready, poll_fn, ready},
+    pin::pin,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use buttress_circuit_breaker::{CircuitBreakerLayer, Policy, Ratio, Window};
+use buttress_core::{Plain, Refused};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use tower::{Layer, Service};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+#[derive(Clone)]
+struct Echo;
+
+impl Service<u32> for Echo {
+    type Response = u32;
+    type Error = Refused;
+    type Future = Ready<Result<u32, Refused>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Refused>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: u32) -> Self::Future {
+        ready(Ok(request))
+    }
+}
+
+// Alone in its file: other tests would allocate meanwhile.
+#[test]
+fn neither_a_call_that_passes_nor_one_that_is_refused_allocates() {
+    let half = Ratio::percent::<50>();
+    let policy = Policy::failure_rate(half, Window::calls::<100>())
+        .or_failure_rate(half, Window::secs::<30>())
+        .or_slow_rate(half, Duration::from_secs(1), Window::calls::<100>())
+        .on_event(|_| {});
+    let layer = CircuitBreakerLayer::new(Plain).policy(policy);
+    let mut service = layer.layer(Echo);
+    let mut cx = Context::from_waker(Waker::noop());
+    for refused in [false, true] {
+        if refused {
+            layer.handle().force_open();
+        }
+        let region = Region::new(ALLOCATOR);
+        for request in 0..1000 {
+            let ready = pin!(poll_fn(|cx| service.poll_ready(cx))).poll(&mut cx);
+            assert!(ready.is_ready());
+            let Poll::Ready(reply) = pin!(service.call(request)).poll(&mut cx) else {
+                panic!("it is there at once")
+            };
+            assert_eq!(reply.is_err(), refused);
+        }
+        let change = region.change();
+        assert_eq!((change.allocations, change.reallocations), (0, 0));
+    }
+}
