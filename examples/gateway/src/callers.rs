@@ -27,7 +27,7 @@ pub(crate) struct Caller {
 /// What the configuration says of a caller.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    pub(crate) name: String,
+    pub(crate) name: Arc<str>,
     /// `None`: all.
     pub(crate) models: Option<Vec<Pattern>>,
     pub(crate) expires: Option<SystemTime>,
@@ -118,6 +118,11 @@ fn presented(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
 // ===== impl Caller =====
 
 impl Caller {
+    /// The same, to be kept.
+    pub(crate) fn shared_name(&self) -> &Arc<str> {
+        &self.entry.name
+    }
+
     pub(crate) fn name(&self) -> &str {
         &self.entry.name
     }

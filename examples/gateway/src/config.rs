@@ -9,10 +9,12 @@ mod layers;
 mod units;
 
 use std::{
+    collections::HashMap,
     ffi::OsString,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     num::NonZeroU32,
     path::Path,
+    sync::Arc,
     time::Duration,
 };
 
@@ -20,6 +22,7 @@ use buttress_circuit_breaker::{Ratio, Window};
 use buttress_failover::Next;
 use buttress_http::client::Client;
 use buttress_llm::{Dialect, keys::Keys};
+use buttress_rate_limit::Quotas;
 use buttress_retry::{Budget, Exponential};
 
 pub(crate) use self::fault::Faults;
@@ -34,6 +37,8 @@ pub(crate) struct Config {
     pub(crate) public_pages: bool,
     pub(crate) web: Web,
     pub(crate) callers: Callers,
+    /// What each of them may ask for, by name, if not as much as they like.
+    pub(crate) caller_limits: HashMap<Arc<str>, Limit>,
     pub(crate) limits: Limits,
     /// For a call with all of its attempts and waits.
     pub(crate) total: Duration,
@@ -72,7 +77,19 @@ pub(crate) struct Endpoint {
     pub(crate) retry: Retry,
     /// When it is left alone; `None`: never.
     pub(crate) breaker: Option<Breaker>,
+    pub(crate) limit: Limit,
     pub(crate) timeouts: Timeouts,
+}
+
+/// How much may be asked for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Limit {
+    /// `None`: as much as anybody likes.
+    pub(crate) quotas: Option<Quotas>,
+    /// Some of them count tokens.
+    pub(crate) tokens: bool,
+    /// How long a call waits for its turn at most. `None`: it does not.
+    pub(crate) wait: Option<Duration>,
 }
 
 /// When an endpoint is left alone because too many calls to it fail.

@@ -8,6 +8,7 @@ use buttress_llm::{
     AnyPath, Dialect,
     convert::{Conversion, ConvertError, Converted},
 };
+use buttress_rate_limit::Limiter;
 use buttress_timeout::{Timeout, TimeoutLayer};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header, request};
@@ -19,6 +20,7 @@ use crate::{
     config::{self, Timeouts},
     headers::{is_callers, is_of_a_dialect, take_out},
     journal::Journal,
+    quota,
     stack::{Observer, Parts, Stack},
     stats::Counters,
     target::Targets,
@@ -38,6 +40,8 @@ pub(crate) struct Endpoint {
     pub(crate) counters: Arc<Counters>,
     targets: Targets,
     pub(crate) breaker: CircuitBreaker,
+    pub(crate) limiter: Limiter,
+    pub(crate) counts_tokens: bool,
     pub(crate) chat: Chat,
     pub(crate) other: Other,
 }
@@ -66,6 +70,7 @@ impl Endpoint {
             models,
             retry,
             breaker,
+            limit,
             timeouts,
         } = endpoint;
         let name: Arc<str> = name.into();
@@ -79,6 +84,9 @@ impl Endpoint {
             credentials: observer.credentials(dialect, keys),
             retry,
             breaker: observer.breaker(breaker.as_ref()),
+            limiter: quota::limiter(&limit),
+            wait: limit.wait,
+            dialect,
             client,
             observer,
         };
@@ -98,6 +106,8 @@ impl Endpoint {
                 TrackLayer::new(AnyPath(dialect)).peek_bytes(0),
             )),
             breaker: parts.breaker.clone(),
+            limiter: parts.limiter.clone(),
+            counts_tokens: limit.tokens,
             credential: credential.into(),
             context,
             counters,

@@ -5,7 +5,7 @@ use std::{future::poll_fn, pin::Pin, sync::Arc};
 use axum::{body::Body, extract::State};
 use buttress_core::{Completion, settle};
 use buttress_http::{BoxError, sse::is_event_stream};
-use buttress_llm::{Dialect, request::Peek};
+use buttress_llm::{Dialect, estimate::Estimate, request::Peek};
 use bytes::Bytes;
 use http::{
     Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version,
@@ -24,6 +24,7 @@ use crate::{
     fault::{self, Fault},
     gateway::{Gateway, Id},
     headers::{ATTEMPTS, ENDPOINTS, is_endpoints, take_out},
+    quota::OfCallers,
     route::Model,
     web,
     written::Written,
@@ -35,7 +36,7 @@ pub(crate) type Answer = Response<Either<Pin<Box<Written<ReplyBody>>>, Body>>;
 
 /// Who is asked, and what.
 struct Asking {
-    service: Either<Model, Adapt<Other>>,
+    service: Either<Model, OfCallers<Adapt<Other>>>,
     /// Whom it concerns if nobody could be asked.
     endpoint: Arc<str>,
     request: Request<Full<Bytes>>,
@@ -173,6 +174,9 @@ fn understand(
         head.extensions.insert(caller);
     }
     let body = asked.body().clone();
+    if gateway.counts_tokens {
+        head.extensions.insert(Estimate::of_body(&body));
+    }
     head.extensions.insert(Asked(Arc::new(Question {
         face,
         rename: route.rename().cloned(),

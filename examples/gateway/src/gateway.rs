@@ -20,6 +20,7 @@ use crate::{
     journal::Journal,
     log::Log,
     models::Model,
+    quota,
     route::Routes,
     wall,
     web::Web,
@@ -40,6 +41,8 @@ pub(crate) struct Gateway {
     pub(crate) ids: Ids,
     pub(crate) web: Web,
     pub(crate) callers: Callers,
+    /// Some limit counts tokens, so that each request is estimated.
+    pub(crate) counts_tokens: bool,
     /// Whether everybody may see the pages.
     pub(crate) public_pages: bool,
 }
@@ -68,11 +71,15 @@ impl Gateway {
             .into_iter()
             .map(|endpoint| Arc::new(Endpoint::new(endpoint, &journal)))
             .collect();
+        let counts_tokens = config.caller_limits.values().any(|limit| limit.tokens)
+            || endpoints.iter().any(|endpoint| endpoint.counts_tokens);
+        let callers = quota::of_callers(config.caller_limits, &journal);
         let routes = Routes::new(
             config.routes,
             &endpoints,
             config.total,
             &config.failover,
+            &callers,
             &journal,
         );
         Self {
@@ -87,6 +94,7 @@ impl Gateway {
             ids: Ids::new(),
             web: config.web,
             callers: config.callers,
+            counts_tokens,
             public_pages: config.public_pages,
         }
     }

@@ -20,6 +20,7 @@ mod log;
 mod models;
 mod pages;
 mod pattern;
+mod quota;
 mod route;
 mod seldom;
 mod server;

@@ -22,6 +22,7 @@ use crate::{
     endpoint::{Chat, Endpoint, Other},
     journal::Journal,
     pattern::Pattern,
+    quota::{CallersLayer, OfCallers},
     story::Story,
 };
 
@@ -41,11 +42,12 @@ pub(crate) struct Route {
     endpoints: Vec<Arc<Endpoint>>,
     model: Model,
     handle: Handle<Adapt<Chat>>,
+    callers: CallersLayer,
     rename: Option<Arc<str>>,
 }
 
 /// What answers calls for a model.
-pub(crate) type Model = Timeout<Http, Failover<Judged, Adapt<Chat>, Spread, Decide>>;
+pub(crate) type Model = Timeout<Http, OfCallers<Failover<Judged, Adapt<Chat>, Spread, Decide>>>;
 
 type Decide = fn(&Request<Full<Bytes>>, &Outcome, &Info) -> Option<Next>;
 
@@ -71,12 +73,13 @@ impl Routes {
         endpoints: &[Arc<Endpoint>],
         total: Duration,
         failover: &config::Failover,
+        callers: &CallersLayer,
         journal: &Journal,
     ) -> Self {
         let (mut exact, mut names, mut patterns) = (HashMap::new(), Vec::new(), Vec::new());
         for route in routes {
             let model = route.model.clone();
-            let route = Route::new(route, endpoints, total, failover, journal);
+            let route = Route::new(route, endpoints, total, failover, callers, journal);
             if model.is_exact() {
                 names.push(model.as_str().into());
                 exact.insert(model.as_str().into(), route);
@@ -120,12 +123,13 @@ impl Routes {
 
 impl Route {
     /// Puts together what stands outside of the endpoints, outermost layer first: the total timeout,
-    /// and the choice among them.
+    /// the limits of callers, and the choice among endpoints.
     fn new(
         route: config::Route,
         endpoints: &[Arc<Endpoint>],
         total: Duration,
         failover: &config::Failover,
+        callers: &CallersLayer,
         journal: &Journal,
     ) -> Self {
         let name: Arc<str> = route.model.as_str().into();
@@ -169,13 +173,14 @@ impl Route {
                 }
                 journal.note(&name, event);
             })
-            .layer(chosen);
+            .layer(callers.layer(chosen));
         Self {
             endpoints: (route.endpoints.iter())
                 .map(|(place, _)| endpoints[*place].clone())
                 .collect(),
             model,
             handle,
+            callers: callers.clone(),
             rename: route.rename.map(Arc::from),
         }
     }
@@ -196,10 +201,11 @@ impl Route {
     }
 
     /// What answers any other call in this dialect: the first endpoint that speaks it.
-    pub(crate) fn speaking(&self, dialect: Dialect) -> Option<Adapt<Other>> {
+    pub(crate) fn speaking(&self, dialect: Dialect) -> Option<OfCallers<Adapt<Other>>> {
         let mut endpoints = self.endpoints.iter();
         let endpoint = endpoints.find(|endpoint| endpoint.dialect == dialect)?;
-        Some(Adapt::new(endpoint.clone(), endpoint.other.clone()))
+        let adapt = Adapt::new(endpoint.clone(), endpoint.other.clone());
+        Some(self.callers.layer(adapt))
     }
 
     /// What the model is called upstream, if not as it is called here.

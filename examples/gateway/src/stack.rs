@@ -1,6 +1,6 @@
 //! The layers that every attempt at an endpoint passes, and the client at their bottom.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use buttress_circuit_breaker::{
     CircuitBreaker, CircuitBreakerLayer, CircuitBreakerService as Circuit, Policy, Wait,
@@ -13,6 +13,7 @@ use buttress_llm::{
     Dialect,
     keys::{self, CredentialsLayer, CredentialsService, Keys},
 };
+use buttress_rate_limit::Limiter;
 use buttress_retry::{Retry, RetryEvent, RetryLayer, Stop};
 use buttress_timeout::{Timeout, TimeoutEvent, TimeoutLayer};
 use bytes::Bytes;
@@ -24,12 +25,14 @@ use tower::ServiceBuilder;
 use crate::{
     config,
     journal::Journal,
+    quota::{self, OfEndpoint},
     stats::Counters,
     story::{Story, Waiting},
 };
 
 /// The stack of one endpoint: it retries as `P` says, and its replies are read by `J`.
-pub(crate) type Stack<J, P> = Retry<P, Circuit<P, Timeout<Http, CredentialsService<Tracked<J>>>>>;
+pub(crate) type Stack<J, P> =
+    Retry<P, Circuit<P, OfEndpoint<P, Timeout<Http, CredentialsService<Tracked<J>>>>>>;
 
 type Tracked<J> = TrackService<BoxErrorService<Client>, J>;
 
@@ -38,6 +41,10 @@ pub(crate) struct Parts {
     pub(crate) credentials: CredentialsLayer,
     pub(crate) retry: config::Retry,
     pub(crate) breaker: CircuitBreaker,
+    pub(crate) limiter: Limiter,
+    /// How long a call waits for its turn at most.
+    pub(crate) wait: Option<Duration>,
+    pub(crate) dialect: Dialect,
     pub(crate) client: Client,
     pub(crate) observer: Observer,
 }
@@ -55,8 +62,8 @@ pub(crate) struct Observer {
 impl Parts {
     /// Puts a stack together, outermost layer first.
     ///
-    /// Rate limit, concurrency and attempt metrics will stand below the circuit breaker, in this order:
-    /// every attempt passes them anew.
+    /// Concurrency and attempt metrics will stand below the rate limit, in this order: every attempt
+    /// passes them anew.
     pub(crate) fn stack<J, P>(
         &self,
         protocol: P,
@@ -72,7 +79,9 @@ impl Parts {
             backoff,
             budget,
         } = self.retry.clone();
-        let (retries, timeouts) = (self.observer.clone(), self.observer.clone());
+        let [retries, limits, timeouts] = [(); 3].map(|()| self.observer.clone());
+        let limit = quota::of_endpoint(protocol.clone(), &self.limiter, self.dialect, self.wait)
+            .on_event(move |event| quota::note(event, &limits.endpoint, &limits.journal));
         ServiceBuilder::new()
             .layer(
                 RetryLayer::new(protocol.clone())
@@ -82,6 +91,7 @@ impl Parts {
                     .on_event(move |event| retries.retry(event)),
             )
             .layer(CircuitBreakerLayer::new(protocol).breaker(&self.breaker))
+            .layer(limit)
             .layer(attempt.on_event(move |event| timeouts.timeout(event)))
             .layer(self.credentials.clone())
             .layer(track)

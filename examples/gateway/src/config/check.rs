@@ -1,9 +1,9 @@
 //! What keys and types do not say: whether it all fits together, and whether it can work.
 
-use std::{collections::HashMap, net::SocketAddr, ops::Range};
+use std::{collections::HashMap, net::SocketAddr, ops::Range, sync::Arc};
 
 use super::{
-    Config, Endpoint, Environment, Faults, LISTEN, Limits, NOBODY_ASKED, Route, Timeouts,
+    Config, Endpoint, Environment, Faults, LISTEN, Limit, Limits, NOBODY_ASKED, Route, Timeouts,
     fields::{Text, Texts},
     file::{EndpointEntry, File, LimitsSection, RouteEntry, WebSection},
 };
@@ -48,6 +48,7 @@ impl<'a> Check<'a> {
     ) -> Result<Config, Faults> {
         let listen = listen.unwrap_or_else(|| self.listen(file));
         let callers = self.callers(file);
+        let caller_limits = self.caller_limits(file);
         let limits = self.limits(&file.limits);
         let web = self.web(&file.web);
         let names = self.names(file);
@@ -73,6 +74,7 @@ impl<'a> Check<'a> {
             public_pages: file.pages.public.unwrap_or(false),
             web,
             callers: Callers::new(callers),
+            caller_limits,
             limits,
             total,
             failover,
@@ -153,13 +155,33 @@ impl<'a> Check<'a> {
             callers.push((
                 key,
                 Entry {
-                    name: name.get_ref().clone(),
+                    name: name.get_ref().as_str().into(),
                     models,
                     expires: entry.expires,
                 },
             ));
         }
         callers
+    }
+
+    /// What each caller may ask for, with whichever of its keys.
+    fn caller_limits(&mut self, file: &File) -> HashMap<Arc<str>, Limit> {
+        let mut limits: HashMap<Arc<str>, Limit> = HashMap::new();
+        for entry in &file.callers {
+            let limit = self.limit(&entry.limit, false);
+            let (Some(name), Some(_)) = (&entry.name, &limit.quotas) else {
+                continue;
+            };
+            let known = limits.insert(name.get_ref().as_str().into(), limit);
+            if known.is_some() {
+                let found = format!(
+                    "found limits of caller `{}` again, expected them with one of its keys",
+                    name.get_ref()
+                );
+                self.faults.add(&name.span(), found);
+            }
+        }
+        limits
     }
 
     fn web(&mut self, section: &WebSection) -> Web {
@@ -223,6 +245,7 @@ impl<'a> Check<'a> {
             .and_then(|variables| self.keys(variables));
         let retry = self.retry(&entry.retry, &file.retry);
         let breaker = self.breaker(&entry.breaker, &file.breaker);
+        let limit = self.limit(&entry.limit, true);
         let timeouts = self.timeouts(&entry.timeouts, &file.timeouts);
         for model in &entry.models {
             self.model(model);
@@ -249,6 +272,7 @@ impl<'a> Check<'a> {
             keys,
             retry,
             breaker,
+            limit,
             timeouts,
             models: entry
                 .models

@@ -85,6 +85,18 @@ pub(super) struct BreakerSection {
     pub(super) probes: Option<Spanned<u32>>,
 }
 
+/// What may be asked for.
+#[derive(Debug, Default)]
+pub(super) struct LimitSection {
+    pub(super) requests_per_minute: Option<Spanned<u64>>,
+    pub(super) requests_per_day: Option<Spanned<u64>>,
+    pub(super) tokens_per_minute: Option<Spanned<u64>>,
+    pub(super) tokens_per_day: Option<Spanned<u64>>,
+    pub(super) input_tokens_per_minute: Option<Spanned<u64>>,
+    pub(super) output_tokens_per_minute: Option<Spanned<u64>>,
+    pub(super) wait: Option<Spanned<Time>>,
+}
+
 /// The same for the timeouts. The total is that of a call, whichever endpoints it goes to.
 #[derive(Debug, Default)]
 pub(super) struct TimeoutsSection {
@@ -101,6 +113,7 @@ pub(super) struct CallerEntry {
     pub(super) key_sha256: Option<Spanned<Digest>>,
     pub(super) models: Option<Texts>,
     pub(super) expires: Option<SystemTime>,
+    pub(super) limit: LimitSection,
 }
 
 #[derive(Debug)]
@@ -113,6 +126,7 @@ pub(super) struct EndpointEntry {
     pub(super) context: Option<u64>,
     pub(super) retry: RetrySection,
     pub(super) breaker: BreakerSection,
+    pub(super) limit: LimitSection,
     pub(super) timeouts: TimeoutsSection,
 }
 
@@ -322,6 +336,20 @@ impl Section for BreakerSection {
     }
 }
 
+impl Section for LimitSection {
+    fn read(fields: &mut Fields<'_, '_>) -> Self {
+        Self {
+            requests_per_minute: fields.optional("requests_per_minute"),
+            requests_per_day: fields.optional("requests_per_day"),
+            tokens_per_minute: fields.optional("tokens_per_minute"),
+            tokens_per_day: fields.optional("tokens_per_day"),
+            input_tokens_per_minute: fields.optional("input_tokens_per_minute"),
+            output_tokens_per_minute: fields.optional("output_tokens_per_minute"),
+            wait: fields.optional("wait"),
+        }
+    }
+}
+
 impl Section for TimeoutsSection {
     fn read(fields: &mut Fields<'_, '_>) -> Self {
         Self {
@@ -345,6 +373,7 @@ impl Section for CallerEntry {
             expires: fields
                 .optional::<Spanned<Moment>>("expires")
                 .map(|moment| moment.into_inner().0),
+            limit: within("limit", fields),
         }
     }
 }
@@ -362,6 +391,7 @@ impl Section for EndpointEntry {
             context: fields.optional("context"),
             retry: within("retry", fields),
             breaker: within("breaker", fields),
+            limit: within("limit", fields),
             timeouts: within("timeouts", fields),
         }
     }

@@ -1,17 +1,25 @@
 //! What the file says of the layers.
 
-use std::{fmt::Display, num::NonZeroU32, ops::Range};
+use std::{
+    fmt::Display,
+    num::{NonZeroU32, NonZeroU64},
+    ops::Range,
+    time::Duration,
+};
 
 use buttress_circuit_breaker::{self as breaker, Window};
 use buttress_failover::{MAX_ENDPOINTS, Next};
+use buttress_rate_limit::{Quotas, Rate, Unit};
 use buttress_retry::{Backoff, Budget, Exponential, Ratio};
 use toml::Spanned;
 
 use super::{
-    Breaker, Failover, Retry, Strategy, Timeouts,
+    Breaker, Failover, Limit, Retry, Strategy, Timeouts,
     check::Check,
     fields::Text,
-    file::{BreakerSection, FailoverSection, RetrySection, RouteEntry, TimeoutsSection},
+    file::{
+        BreakerSection, FailoverSection, LimitSection, RetrySection, RouteEntry, TimeoutsSection,
+    },
     units::Time,
 };
 
@@ -260,6 +268,47 @@ impl Check<'_> {
             );
         }
         some
+    }
+
+    /// How much may be asked for. What an endpoint's provider admits in a minute is never exceeded in
+    /// any minute (`mirrors`); a caller gets a minute's worth at once.
+    pub(super) fn limit(&mut self, section: &LimitSection, mirrors: bool) -> Limit {
+        const MINUTE: Duration = Duration::from_secs(60);
+        const DAY: Duration = Duration::from_secs(86_400);
+        let asked = [
+            (&section.requests_per_minute, Unit::Requests, MINUTE),
+            (&section.requests_per_day, Unit::Requests, DAY),
+            (&section.tokens_per_minute, Unit::Tokens, MINUTE),
+            (&section.tokens_per_day, Unit::Tokens, DAY),
+            (&section.input_tokens_per_minute, Unit::InputTokens, MINUTE),
+            (
+                &section.output_tokens_per_minute,
+                Unit::OutputTokens,
+                MINUTE,
+            ),
+        ];
+        let mut limit = Limit::default();
+        for (number, unit, period) in asked {
+            let Some(number) = number else { continue };
+            let most = *number.get_ref();
+            // Half of it at once: what a single call may cost, and what comes back in the minute.
+            let rate = match NonZeroU64::new(most) {
+                Some(_) if mirrors && period == MINUTE => Rate::mirroring_with(most, most / 2),
+                Some(most) => Rate::new(most, period),
+                None => Rate::mirroring(0),
+            };
+            let Some(rate) = self.good(&number.span(), rate) else {
+                continue;
+            };
+            limit.tokens |= unit != Unit::Requests;
+            limit.quotas = Some(limit.quotas.unwrap_or(Quotas::none()).and(unit, rate));
+        }
+        limit.wait = section.wait.as_ref().map(|wait| wait.get_ref().0);
+        if let (Some(wait), None) = (&section.wait, &limit.quotas) {
+            let what = "found `wait` and no limit, expected one such as `tokens_per_minute`";
+            self.fault(&wait.span(), what.to_owned());
+        }
+        limit
     }
 
     /// What an endpoint says of its timeouts, over what the file says for all.

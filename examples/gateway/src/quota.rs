@@ -1,0 +1,108 @@
+//! How much may be asked for: of an endpoint, and by a caller.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use buttress_core::Limits;
+use buttress_http::Http;
+use buttress_llm::{Dialect, estimate::Estimate};
+use buttress_rate_limit::{
+    AllCalls, Cost, Limiter, NoLimits, Quotas, RateLimit, RateLimitEvent, RateLimitLayer,
+};
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+
+use crate::{callers::Caller, config, endpoint::Reply, journal::Journal, wall};
+
+/// What is behind the limit of an endpoint.
+pub(crate) type OfEndpoint<P, S> = RateLimit<P, S, Limiter, AllCalls, CostOf, LimitsOf>;
+
+/// The limit of an endpoint, with the protocol of one of its stacks.
+pub(crate) type EndpointLayer<P> = RateLimitLayer<P, Limiter, AllCalls, CostOf, LimitsOf>;
+
+/// What is behind the limits of callers.
+pub(crate) type OfCallers<S> = RateLimit<Http, S, Limiter<Name>, KeyOf, CostOf, NoLimits, Name>;
+
+/// The limits of callers. Its clones are one.
+pub(crate) type CallersLayer = RateLimitLayer<Http, Limiter<Name>, KeyOf, CostOf, NoLimits, Name>;
+
+/// Who calls, if anybody is asked.
+type Name = Option<Arc<str>>;
+
+type KeyOf = fn(&Request<Full<Bytes>>) -> Name;
+type CostOf = fn(&Request<Full<Bytes>>) -> Cost;
+type LimitsOf = fn(&Reply) -> Option<Limits>;
+
+/// What a reply is estimated at whose request sets no bound.
+const OUTPUT: u64 = 1_000;
+
+/// The limit of one endpoint: its quotas, and what its provider says of them.
+pub(crate) fn of_endpoint<P>(
+    protocol: P,
+    limiter: &Limiter,
+    dialect: Dialect,
+    wait: Option<Duration>,
+) -> EndpointLayer<P> {
+    let limits: LimitsOf = match dialect {
+        Dialect::OpenAi => |reply| Some(Dialect::OpenAi.limits(reply.headers(), wall::now())),
+        Dialect::Anthropic => |reply| Some(Dialect::Anthropic.limits(reply.headers(), wall::now())),
+        _ => |_| None,
+    };
+    let layer = RateLimitLayer::new(protocol, limiter.clone())
+        .cost(cost as CostOf)
+        .limits(limits);
+    match wait {
+        Some(longest) => layer.wait(longest),
+        None => layer,
+    }
+}
+
+/// The quotas of an endpoint.
+pub(crate) fn limiter(limit: &config::Limit) -> Limiter {
+    let none = Duration::ZERO;
+    match &limit.quotas {
+        Some(quotas) => Limiter::new(quotas.clone()),
+        // Nobody asked to be held back.
+        None => Limiter::new(Quotas::none()).longest_hold(none),
+    }
+}
+
+/// The limits of all callers, each by its name.
+pub(crate) fn of_callers(
+    limits: HashMap<Arc<str>, config::Limit>,
+    journal: &Journal,
+) -> CallersLayer {
+    let wait = limits.values().filter_map(|limit| limit.wait).max();
+    let limiter = Limiter::keyed(Quotas::none())
+        .quotas_for(move |name: &Name| limits.get(name.as_ref()?)?.quotas.clone())
+        .longest_hold(Duration::ZERO);
+    let journal = journal.clone();
+    let layer = RateLimitLayer::new(Http, Quotas::none())
+        .limiter(limiter, caller as KeyOf)
+        .cost(cost as CostOf)
+        .on_event(move |event| note(event, &Arc::from("callers"), &journal));
+    match wait {
+        Some(longest) => layer.wait(longest),
+        None => layer,
+    }
+}
+
+/// Tells who was held back; all others are nothing to tell.
+pub(crate) fn note(event: &RateLimitEvent<'_>, name: &Arc<str>, journal: &Journal) {
+    if let RateLimitEvent::Queued { .. } | RateLimitEvent::Limited { .. } = event {
+        journal.note(name, event);
+    }
+}
+
+fn caller(request: &Request<Full<Bytes>>) -> Name {
+    let caller: &Caller = request.extensions().get()?;
+    Some(caller.shared_name().clone())
+}
+
+/// One request, and the tokens that it was estimated at where any limit counts them.
+fn cost(request: &Request<Full<Bytes>>) -> Cost {
+    let Some(estimate) = request.extensions().get::<Estimate>() else {
+        return Cost::REQUEST;
+    };
+    Cost::tokens(estimate.input, estimate.max_output.unwrap_or(OUTPUT))
+}
