@@ -376,9 +376,14 @@ async fn a_body_that_is_looked_at_late_ends_soon_after_its_limit() {
 
 #[tokio::test(start_paused = true)]
 async fn a_body_whose_timer_is_as_late_as_timers_are_ends() {
-    for (late, more) in [(5, 0), (6, 50)] {
+    let total = || timeout().total(secs(5));
+    for (layer, late, more) in [
+        (total(), 5, 0),
+        (total(), 6, 50),
+        // The look before it should have been a second earlier.
+        (total().idle(secs(32)), 2, 50),
+    ] {
         let seen = Seen::default();
-        let layer = timeout().total(secs(5));
         let response = call(layer, seen.upstream(Vec::new()), &seen).await.unwrap();
         let mut body = response.into_body();
         let mut frame = spawn(body.frame());
