@@ -7,7 +7,7 @@ use std::{
 
 use buttress_core::{Classify, Completion, Refuse, Track};
 use pin_project_lite::pin_project;
-use tokio::time::{Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
     Phase, TimeoutEvent,
@@ -135,10 +135,19 @@ fn poll_head(mut timer: Pin<&mut Option<Sleep>>, plan: &Plan, cx: &mut Context<'
     if timer.is_none() {
         timer.set(plan.at(end).map(sleep_until));
     }
-    match timer.as_pin_mut() {
-        Some(timer) => timer.poll(cx).map(|()| phase),
-        None => Poll::Pending,
+    let Some(mut timer) = timer.as_pin_mut() else {
+        return Poll::Pending;
+    };
+    ready!(timer.as_mut().poll(cx));
+    // Once: after that, it is set to a later time.
+    if Some(timer.deadline()) == plan.at(end)
+        && let Some(grace) = plan.grace(end, end, plan.since(Instant::now()))
+        && let Some(at) = plan.at(grace)
+    {
+        timer.as_mut().reset(at);
+        ready!(timer.poll(cx));
     }
+    Poll::Ready(phase)
 }
 
 impl<F, P> fmt::Debug for ResponseFuture<F, P> {

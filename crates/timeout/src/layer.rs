@@ -83,7 +83,9 @@ impl<P, R> TimeoutLayer<P, R> {
     /// This is for the outermost layer: it covers what waits inside, attempts and the waits between
     /// them. It travels with the request as its [deadline](buttress_core::CallInfo::deadline), where
     /// the protocol has a place for it and none that is earlier is there already; layers inside
-    /// neither wait nor retry past it, and a timeout inside ends a moment before it. Refused as
+    /// neither wait nor retry past it, and a timeout inside ends a moment before it. Where the process
+    /// was stopped meanwhile, a call ends up to 50 ms after it has gone on, and its body as well: see
+    /// [what is delivered](crate#what-is-there-is-delivered). Refused as
     /// [`TotalTimeout`](buttress_core::Reason::TotalTimeout).
     #[must_use]
     pub fn total(mut self, limit: Duration) -> Self {

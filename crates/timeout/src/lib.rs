@@ -121,6 +121,10 @@
 //! has arrived, all of the time counts; but that eighth is waited for then, too, once. Somebody who was
 //! stopped, or whose threads were busy, hears of the time before he hears of what his sockets hold.
 //!
+//! The limits of a whole call are kept in the same way: one that is looked at more than five milliseconds
+//! late lets the response, and then its body, come for another eighth of itself, but for 50 ms at the
+//! most; once for each.
+//!
 //! So the time limits of a body say when it is cut if nothing comes, and no limit ends a body that
 //! always has something.
 //!
@@ -129,7 +133,8 @@
 //! A [`total`](TimeoutLayer::total) is put into the request as its [deadline], unless an earlier one
 //! is there. Every timeout inside ends five milliseconds before the deadline that it finds, so that
 //! the endpoint is judged by what it did: it had its time, and is [`Unavailable`]. Otherwise the layer
-//! outside would end the call, and those inside would hear that their caller went away.
+//! outside would end the call, and those inside would hear that their caller went away. The same
+//! goes for a look that is late: it counts as late by the deadline itself, and gives five milliseconds less.
 //!
 //! If the call had less than [`min_wait`](TimeoutLayer::min_wait) from the beginning, its end is the
 //! caller's doing, and it is [`Cancelled`]: neutral. If it has not even those five milliseconds, the
@@ -140,8 +145,9 @@
 //! | | |
 //! |---|---|
 //! | limits | none, but the deadline of the request is kept |
-//! | a limit of zero | what is there at once is delivered; nothing is waited for |
+//! | a limit of zero | what is there at once is delivered; nothing is waited for, however late |
 //! | a limit of 30 years or more | none |
+//! | how exact `total`, `attempt`, `headers` and a deadline are | to the millisecond; for whom they wake late, [an eighth more, up to 50 ms](#what-is-there-is-delivered) |
 //! | how exact `idle` and `silence` are | from the limit to an eighth more, and another eighth for a reader who comes late |
 //! | pings | restart `silence` alone |
 //! | shortest time that says something of an endpoint | 1 s |

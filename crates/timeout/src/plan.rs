@@ -12,6 +12,16 @@ use crate::{Limits, Phase, Throughput, TimeoutEvent, layer::Settings, span::Span
 /// woken by another thread.
 const MOMENT: Duration = Duration::from_millis(5);
 
+/// Whoever looks so much later than the timer was not waiting, or could not: the process was
+/// stopped, or its threads were busy. Timers are late by themselves, but less.
+pub(crate) const AWAY: Span = Span::new(Duration::from_millis(5));
+
+/// Timers are no finer.
+pub(crate) const TICK: Span = Span::new(Duration::from_millis(1));
+
+/// The most that such a look adds to the limit of a call. What waits in a socket is read in less.
+const GRACE: Span = Span::new(Duration::from_millis(50));
+
 /// The limits of one call, from when it was called. It is moved with the call, and so it is small:
 /// what follows from it is reckoned when it is needed.
 #[derive(Clone, Copy, Debug)]
@@ -169,6 +179,28 @@ impl Plan {
             (self.limits.first_content, Phase::FirstContent),
         ];
         earliest(ends)
+    }
+
+    /// Until when a call goes on whose limit was found to have run out only `now`, though it was to
+    /// be looked at when it was `due`; `None` if it ends. Where that is late, what has arrived may
+    /// have had no turn yet: timers are served before sockets.
+    pub(crate) fn grace(&self, limit: Span, due: Span, now: Span) -> Option<Span> {
+        if limit.is_zero() || now.since(due) <= AWAY {
+            return None;
+        }
+        let grace = limit.eighth().min(GRACE);
+        if !self.deadline.ends() {
+            return Some(now.plus(grace.max(TICK)));
+        }
+        // Whoever set the deadline does the same by a clock that is a moment behind. If the call
+        // went on here and ended there, nothing could be said of the endpoint.
+        let moment = Span::new(MOMENT);
+        let end = now.plus(grace.since(moment).max(TICK));
+        if now < self.deadline {
+            Some(end.min(self.deadline))
+        } else {
+            (now.since(self.deadline) > AWAY.plus(moment)).then_some(end)
+        }
     }
 
     /// Whether anything is left to do once the response is there.

@@ -3,7 +3,7 @@
 //! Pure: it is told what came, and handed the time when it is asked. It is asked when somebody
 //! begins to wait, when content begins, and whenever its timer has run out; never for a chunk.
 
-use std::{mem, time::Duration};
+use std::mem;
 
 use buttress_core::Progress;
 use tokio::time::Instant;
@@ -11,16 +11,9 @@ use tokio::time::Instant;
 use crate::{
     Phase,
     pace::Pace,
-    plan::{Cut, Plan},
+    plan::{AWAY, Cut, Plan, TICK},
     span::Span,
 };
-
-/// A reader who comes so much later than the timer was not waiting, or could not: the process was
-/// stopped, or its threads were busy. Timers are late by themselves, but less.
-const AWAY: Span = Span::new(Duration::from_millis(5));
-
-/// Timers are no finer.
-const TICK: Span = Span::new(Duration::from_millis(1));
 
 #[derive(Debug)]
 pub(crate) struct Watch {
@@ -30,6 +23,8 @@ pub(crate) struct Watch {
     silence: Quiet,
     pace: Pace,
     heard: Heard,
+    /// Until when the call goes on after its end, because the look at that was late. Once.
+    grace: Span,
     /// When it wants to look again, once it has looked.
     due: Span,
     begun: bool,
@@ -89,6 +84,7 @@ impl Watch {
                 chunks: 0,
                 pieces: 0,
             },
+            grace: Span::UNSET,
             due: Span::UNSET,
             begun: false,
             new: true,
@@ -140,7 +136,13 @@ impl Watch {
     fn phases(&mut self, look: Look, heard: Heard) -> Result<Span, Phase> {
         let now = look.now;
         let limits = self.plan.limits;
-        let (mut due, phase) = self.plan.end();
+        let (end, phase) = self.plan.end();
+        if end <= now && !self.grace.is_set() {
+            // Before the first look nobody asked the body for anything.
+            let due = self.due.min(end);
+            self.grace = self.plan.grace(end, due, now).ok_or(phase)?;
+        }
+        let mut due = if self.grace.is_set() { self.grace } else { end };
         if due <= now {
             return Err(phase);
         }

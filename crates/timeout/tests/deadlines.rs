@@ -4,7 +4,7 @@ mod support;
 
 use std::sync::{Arc, Mutex};
 
-use buttress_core::{Carry, Class, Classify, Plain, Reason, Refused};
+use buttress_core::{Carry, Class, Classify, Event, Plain, Reason, Refused};
 use buttress_http::{Http, TrackLayer};
 use buttress_testing::probe;
 use buttress_timeout::{Limits, TimeoutLayer};
@@ -15,8 +15,9 @@ use support::{
     ask::{Ask, BoxError, Pair, carried, hung, patient, told, within},
     line, millis, secs,
 };
-use tokio::time::Instant;
-use tower::{Layer, ServiceExt, service_fn};
+use tokio::time::{Instant, advance};
+use tokio_test::task;
+use tower::{Layer, Service, ServiceExt, service_fn};
 
 #[tokio::test(start_paused = true)]
 async fn the_total_travels_inward_as_a_deadline() {
@@ -101,6 +102,34 @@ async fn what_follows_attempts_hears_of_a_hung_one_before_the_total_ends_all() {
     let error = service.oneshot(Ask::default()).await.unwrap_err();
     assert!(Refused::find(&*error).is_some());
     assert_eq!(*outcomes.lock().unwrap(), [Class::Unavailable]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hung_endpoint_is_judged_however_late_time_is_told() {
+    // The limit of an attempt is over long before the total, about then, and after it.
+    for (attempt, late) in (9970..10_010).step_by(5).flat_map(|attempt| {
+        let late = (9960..10_090).map(move |late| (attempt, late));
+        late.chain([(attempt, 70_000)])
+    }) {
+        let outcomes = Arc::new(Mutex::new(Vec::new()));
+        let (inner, _upstream): Pair = probe::pair();
+        let told = outcomes.clone();
+        let endpoint = TimeoutLayer::new(carried())
+            .attempt(millis(attempt))
+            .on_event(move |event| told.lock().unwrap().push(event.name()))
+            .layer(inner);
+        let mut service = TimeoutLayer::new(carried()).total(secs(10)).layer(endpoint);
+        let mut reply = task::spawn(service.ready().await.unwrap().call(Ask::default()));
+        assert!(reply.poll().is_pending());
+        advance(millis(late)).await;
+        let start = Instant::now();
+        let error = reply.await.unwrap_err();
+        assert_eq!(Refused::find(&*error).unwrap().class(), Class::Unavailable);
+        let case = format!("an attempt of {attempt} ms, at {late} ms");
+        assert_eq!(outcomes.lock().unwrap().len(), 1, "{case}");
+        let most = millis(10_000_u64.saturating_sub(late)).max(millis(50));
+        assert!(start.elapsed() <= most, "{case}: {:?}", start.elapsed());
+    }
 }
 
 #[tokio::test(start_paused = true)]

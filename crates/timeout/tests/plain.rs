@@ -16,17 +16,17 @@ use std::{
 
 use buttress_core::{Class, Fault, Plain, Reason, Refused, check};
 use buttress_http::{HttpServer, TrackLayer};
-use buttress_testing::probe;
+use buttress_testing::probe::{self, Call, Handle};
 use buttress_timeout::TimeoutLayer;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use support::{
-    ask::{Ask, BoxError, Pair, carried, hung, within},
+    ask::{Ask, BoxError, Carried, Pair, carried, hung, within},
     millis, secs,
 };
-use tokio::time::{Instant, sleep};
-use tokio_test::task;
+use tokio::time::{Instant, advance, sleep};
+use tokio_test::task::{self, Spawn};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
 #[derive(Debug, PartialEq)]
@@ -107,6 +107,106 @@ async fn d1_the_total_covers_a_queue_every_attempt_and_the_waits_between_them() 
     assert_eq!(attempts.load(Ordering::Relaxed), 3);
 }
 
+/// One call of a caller with this `patience`, at which nobody looks until so long after its `limit`.
+async fn late(
+    layer: TimeoutLayer<Carried>,
+    patience: Option<Duration>,
+    limit: Duration,
+    late: Duration,
+) -> (
+    Spawn<impl Future<Output = Result<&'static str, BoxError>>>,
+    Call<Ask, &'static str, BoxError>,
+    Handle<Ask, &'static str, BoxError>,
+) {
+    let ask = patience.map_or_else(Ask::default, within);
+    let (inner, mut upstream): Pair = probe::pair();
+    let mut service = layer.layer(inner);
+    let mut reply = task::spawn(service.ready().await.unwrap().call(ask));
+    assert!(reply.poll().is_pending());
+    let call = upstream.next_call().await;
+    advance(limit + late).await;
+    assert!(reply.is_woken());
+    (reply, call, upstream)
+}
+
+#[tokio::test(start_paused = true)]
+async fn d3_a_reply_that_arrived_while_nothing_ran_is_delivered() {
+    let new = || TimeoutLayer::new(carried());
+    for (layer, time) in [
+        (new().total(secs(3)), None),
+        (new().attempt(secs(3)), None),
+        (new().headers(secs(3)), None),
+        (new().first_content(secs(3)), None),
+        (new(), Some(secs(3) + millis(5))),
+        // That of the caller was over meanwhile, too.
+        (new().attempt(secs(3)), Some(secs(9))),
+        (new().headers(secs(3)), Some(secs(99))),
+    ] {
+        let (mut reply, call, _upstream) = late(layer, time, secs(3), secs(60)).await;
+        assert!(reply.poll().is_pending());
+        advance(millis(44)).await;
+        assert!(reply.poll().is_pending());
+        assert!(call.reply("hello"));
+        assert!(reply.is_woken());
+        assert!(matches!(reply.poll(), Poll::Ready(Ok("hello"))));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_looked_at_late_ends_an_eighth_of_its_limit_later_and_soon() {
+    let new = || TimeoutLayer::new(carried());
+    for (layer, time, limit, more) in [
+        (new().total(secs(3)), None, secs(3), 50),
+        (new().headers(millis(400)), None, millis(400), 50),
+        (new().attempt(millis(80)), None, millis(80), 10),
+        (new().total(millis(1)), None, millis(1), 1),
+        // A moment before whoever set the deadline.
+        (new(), Some(millis(3005)), millis(3000), 45),
+        (new(), Some(millis(85)), millis(80), 5),
+        (new().attempt(millis(1)), Some(secs(1)), millis(1), 1),
+    ] {
+        let (mut reply, call, _upstream) = late(layer, time, limit, secs(60)).await;
+        assert!(reply.poll().is_pending());
+        advance(millis(more - 1)).await;
+        assert!(reply.poll().is_pending(), "{limit:?}");
+        // Once, however late it is looked at again.
+        advance(secs(60)).await;
+        assert!(reply.is_woken());
+        assert!(matches!(reply.poll(), Poll::Ready(Err(_))), "{limit:?}");
+        assert!(call.is_cancelled());
+    }
+    // It is woken for it.
+    let (mut reply, _call, _upstream) = late(new().total(secs(3)), None, secs(3), secs(1)).await;
+    assert!(reply.poll().is_pending());
+    advance(millis(50)).await;
+    assert!(reply.is_woken());
+    assert!(reply.poll().is_ready());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timer_that_is_as_late_as_timers_are_ends_its_call() {
+    let new = || TimeoutLayer::new(carried());
+    for (layer, time, late_by, ended) in [
+        (new().total(secs(3)), None, 5, true),
+        (new().total(secs(3)), None, 6, false),
+        // Whoever set the deadline is as late a moment after that.
+        (new(), Some(millis(3005)), 10, true),
+        (new(), Some(millis(3005)), 11, false),
+    ] {
+        let (mut reply, _call, _upstream) = late(layer, time, secs(3), millis(late_by)).await;
+        assert_eq!(reply.poll().is_ready(), ended, "{late_by} ms");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn d7_zero_waits_for_nothing_however_late_it_is_looked_at() {
+    let layer = TimeoutLayer::new(Plain).attempt(secs(0));
+    let never = service_fn(|()| std::future::pending::<Result<(), BoxError>>());
+    let mut reply = task::spawn(layer.layer(never).call(()));
+    advance(secs(60)).await;
+    assert!(matches!(reply.poll(), Poll::Ready(Err(_))));
+}
+
 #[tokio::test(start_paused = true)]
 async fn d6_the_inner_call_is_gone_when_time_is_up() {
     let (inner, mut upstream): Pair = probe::pair();
@@ -114,7 +214,7 @@ async fn d6_the_inner_call_is_gone_when_time_is_up() {
     let mut reply = task::spawn(service.ready().await.unwrap().call(Ask::default()));
     assert!(reply.poll().is_pending());
     let call = upstream.next_call().await;
-    tokio::time::advance(secs(3)).await;
+    advance(secs(3)).await;
     assert!(reply.poll().is_ready());
     // Though the future is still held.
     assert!(call.is_cancelled());

@@ -16,7 +16,8 @@ use support::{
         timeout,
     },
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, advance, sleep};
+use tokio_test::task::spawn;
 
 const CONTENT_TIMEOUT: (Reason, Class) = (Reason::FirstContentTimeout, Class::Unavailable);
 const STALL: (Reason, Class) = (Reason::IdleTimeout, Class::Interrupted);
@@ -307,6 +308,93 @@ async fn d3_what_arrived_while_nothing_ran_is_delivered() {
     }
 }
 
+/// The limits of a whole call, each with how long a caller waits for it.
+fn whole(limit: Duration) -> [(TimeoutLayer<Http>, Option<Duration>); 3] {
+    [
+        (timeout().total(limit), None),
+        (timeout().attempt(limit), None),
+        (timeout(), Some(limit + millis(5))),
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn d3_the_rest_of_a_body_that_arrived_while_nothing_ran_is_delivered() {
+    for (layer, time) in whole(secs(5)) {
+        // It was waited for; nobody had asked for it; its head came as late.
+        for (head, waited) in [(0, true), (0, false), (61_020, false)] {
+            let seen = Seen::default();
+            let script = vec![(head, "a"), (61_040, "b"), (61_041, ".")];
+            let upstream = seen.upstream(script).after(head);
+            let mut response = spawn(call_within(time, layer.clone(), upstream, &seen));
+            if head > 0 {
+                assert!(response.poll().is_pending());
+                advance(secs(61)).await;
+            }
+            let mut body = response.await.unwrap().into_body();
+            body.frame().await.unwrap().unwrap();
+            if waited {
+                let waited = tokio::time::timeout(secs(1), body.frame()).await;
+                assert!(waited.is_err(), "nothing has come by then");
+                sleep(secs(60)).await;
+            } else if head == 0 {
+                sleep(secs(61)).await;
+            }
+            let late = read(body).await;
+            assert_eq!((late.text().as_str(), late.cut), ("b", None));
+            assert_eq!(seen.classes(), [Class::Success]);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_looked_at_late_ends_soon_after_its_limit() {
+    for (limit, more) in [(secs(5), [50, 50, 45]), (millis(80), [10, 10, 5])] {
+        for ((layer, time), more) in whole(limit).into_iter().zip(more) {
+            for waited in [true, false] {
+                let seen = Seen::default();
+                // Pings make it no longer.
+                let script = drip(":", 70_001, 80_000);
+                let layer = layer.clone().silence(secs(3600));
+                let response = call_within(time, layer, seen.upstream(script), &seen).await;
+                let mut body = response.unwrap().into_body();
+                if waited {
+                    let waited = tokio::time::timeout(millis(10), body.frame()).await;
+                    assert!(waited.is_err(), "nothing has come by then");
+                }
+                sleep(secs(60)).await;
+                let start = Instant::now();
+                let waited = tokio::time::timeout(millis(more - 1), body.frame()).await;
+                assert!(waited.is_err(), "{more} ms more");
+                // Once, however late the next look is.
+                let again = read(body).await;
+                assert!(again.cut.is_some());
+                assert_eq!(start.elapsed(), millis(more));
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_whose_timer_is_as_late_as_timers_are_ends() {
+    let total = || timeout().total(secs(5));
+    for (layer, late, more) in [
+        (total(), 5, 0),
+        (total(), 6, 50),
+        // The look before it should have been a second earlier.
+        (total().idle(secs(32)), 2, 50),
+    ] {
+        let seen = Seen::default();
+        let response = call(layer, seen.upstream(Vec::new()), &seen).await.unwrap();
+        let mut body = response.into_body();
+        let mut frame = spawn(body.frame());
+        assert!(frame.poll().is_pending());
+        advance(secs(5) + millis(late)).await;
+        let start = Instant::now();
+        assert!(frame.await.unwrap().is_err());
+        assert_eq!(start.elapsed(), millis(more), "{late} ms late");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn d4_a_stall_shorter_than_the_limit_recovers() {
     let seen = Seen::default();
@@ -454,6 +542,17 @@ async fn d7_zero_delivers_what_is_there_and_waits_for_nothing() {
         let layer = timeout().idle(Duration::from_nanos(nanos));
         let read = stream(layer, vec![(0, "a")], &seen).await;
         assert_eq!((read.cut(), read.ended), (Some(STALL), millis(1)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn d7_zero_waits_for_no_body_however_late_it_is_read() {
+    for layer in [timeout().total(secs(0)), timeout().attempt(secs(0))] {
+        let seen = Seen::default();
+        let response = call(layer, seen.upstream(vec![]), &seen).await.unwrap();
+        sleep(secs(60)).await;
+        let late = read(response.into_body()).await;
+        assert_eq!((late.cut.is_some(), late.ended), (true, secs(0)));
     }
 }
 
