@@ -167,7 +167,7 @@ mod tests {
 
     fn callers() -> Callers {
         let entry = |name: &str, models: Option<&str>, expires| Entry {
-            name: name.to_owned(),
+            name: name.into(),
             models: models.map(|model| vec![Pattern::new(model)]),
             expires,
         };

@@ -9,7 +9,7 @@ use std::{
 };
 
 use axum::body::Body;
-use buttress_core::Refused;
+use buttress_core::{Reason, Refused};
 use buttress_http::{BoxError, client::Kind, outcome_of_error, status_of_refusal};
 use buttress_llm::{Dialect, ErrorReply, convert::ConvertError, request::PeekError, tell_retry};
 use http::{HeaderValue, Method, Response, StatusCode, header};
@@ -59,6 +59,8 @@ pub(crate) enum Fault {
     /// The endpoint of this name could not be reached, or broke off before it replied, at the last
     /// of so many attempts.
     Endpoint(Arc<str>, BoxError, usize),
+    /// Nobody was asked: a limit of the caller's own, or no endpoint that may be asked.
+    Refused(Refused),
     /// The endpoint of this name says that all is well, and gives no reply.
     Worthless(Arc<str>, Worthless, StatusCode),
 }
@@ -89,10 +91,14 @@ const REASONS: [&str; 13] = [
 
 impl Fault {
     /// No reply came from this endpoint, at the last of so many attempts.
-    pub(crate) fn of(endpoint: Arc<str>, error: BoxError, attempts: usize) -> Self {
-        match error.downcast::<Unsaid>() {
-            Ok(unsaid) => Self::Convert(unsaid.endpoint, unsaid.error),
-            Err(error) => Self::Endpoint(endpoint, error, attempts),
+    pub(crate) fn of(endpoint: Option<Arc<str>>, error: BoxError, attempts: usize) -> Self {
+        match (error.downcast::<Unsaid>(), endpoint) {
+            (Ok(unsaid), _) => Self::Convert(unsaid.endpoint, unsaid.error),
+            (Err(error), Some(endpoint)) => Self::Endpoint(endpoint, error, attempts),
+            (Err(error), None) => match Refused::find(&*error) {
+                Some(refused) => Self::Refused(refused),
+                None => Self::Endpoint(Arc::from("none"), error, attempts),
+            },
         }
     }
 
@@ -113,6 +119,7 @@ impl Fault {
             Self::OtherDialect(..) => "other_dialect",
             Self::Convert(..) => "not_convertible",
             Self::Endpoint(..) | Self::Worthless(..) => "endpoint",
+            Self::Refused(_) => "refused",
         }
     }
 
@@ -134,6 +141,7 @@ impl Fault {
             | Self::NoModel
             | Self::Convert(..) => StatusCode::BAD_REQUEST,
             Self::Endpoint(_, error, _) => status_of(error),
+            Self::Refused(refused) => status_of_refusal(*refused),
             Self::Worthless(..) => StatusCode::BAD_GATEWAY,
         }
     }
@@ -190,6 +198,7 @@ impl Fault {
             Self::Endpoint(_, error, _) => {
                 tell_retry(headers, &outcome_of_error(error));
             }
+            Self::Refused(refused) => tell_retry(headers, &refused.outcome()),
             Self::Worthless(_, why, _) => tell_retry(headers, &why.outcome()),
             _ => {}
         }
@@ -274,6 +283,12 @@ impl fmt::Display for Fault {
                     attempts => write!(f, ", at the last of {attempts} attempts"),
                 }
             }
+            Self::Refused(refused) => match refused.reason() {
+                Reason::Limited | Reason::Oversized | Reason::QueueFull => {
+                    write!(f, "this caller: {refused}")
+                }
+                _ => refused.fmt(f),
+            },
             Self::Worthless(endpoint, Worthless::Redirect, status) => {
                 let what = match status.is_redirection() {
                     true => "a redirect",

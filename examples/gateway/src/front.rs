@@ -37,8 +37,6 @@ pub(crate) type Answer = Response<Either<Pin<Box<Written<ReplyBody>>>, Body>>;
 /// Who is asked, and what.
 struct Asking {
     service: Either<Model, OfCallers<Adapt<Other>>>,
-    /// Whom it concerns if nobody could be asked.
-    endpoint: Arc<str>,
     request: Request<Full<Bytes>>,
 }
 
@@ -184,7 +182,6 @@ fn understand(
     })));
     Ok(Asking {
         service,
-        endpoint: route.first().name.clone(),
         request: Request::from_parts(head, Full::new(body)),
     })
 }
@@ -193,7 +190,6 @@ fn understand(
 async fn ask(asking: Asking, face: Face, id: Id, line: Line) -> Answer {
     let Asking {
         service,
-        endpoint,
         mut request,
     } = asking;
     let mut call = Call::begin(line);
@@ -208,11 +204,7 @@ async fn ask(asking: Asking, face: Face, id: Id, line: Line) -> Answer {
         let steps = call.story().steps();
         let answered = steps.answered.as_ref().or(steps.endpoints.last());
         let tried = (steps.endpoints.len() > 1).then(|| steps.endpoints.join(", "));
-        (
-            answered.cloned().unwrap_or(endpoint),
-            steps.attempts(),
-            tried,
-        )
+        (answered.cloned(), steps.attempts(), tried)
     };
     let worthless = match &result {
         Ok(reply) => worthless(reply).filter(|why| {
@@ -239,7 +231,10 @@ async fn ask(asking: Asking, face: Face, id: Id, line: Line) -> Answer {
         (Ok(reply), None) => {
             return reply.map(|body| Either::Left(Box::pin(Written::new(body, call))));
         }
-        (Ok(reply), Some(why)) => Fault::Worthless(endpoint, why, reply.status()),
+        (Ok(reply), Some(why)) => {
+            let endpoint = endpoint.unwrap_or_else(|| Arc::from("none"));
+            Fault::Worthless(endpoint, why, reply.status())
+        }
         (Err(error), _) => Fault::of(endpoint, error, attempts),
     };
     let mut answer = fault.answer(face.dialect, id);

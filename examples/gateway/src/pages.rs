@@ -71,12 +71,16 @@ pub(crate) async fn status(State(gateway): State<Arc<Gateway>>) -> impl IntoResp
 fn shown(endpoint: &Endpoint) -> Value {
     let counters = &endpoint.counters;
     let (input, output) = counters.tokens();
+    let left: serde_json::Map<_, Value> = (endpoint.limiter.standing(&()).into_iter())
+        .map(|standing| (standing.unit.to_string(), standing.remaining.into()))
+        .collect();
     json!({
         "name": *endpoint.name,
         "dialect": endpoint.dialect.as_str(),
         "base_url": endpoint.base_url,
         "models": endpoint.models,
         "circuit": endpoint.breaker.state().as_str(),
+        "left": left,
         "in_flight": counters.in_flight(),
         "ended": counted(counters.ended()),
         "retried": counted(counters.retried()),

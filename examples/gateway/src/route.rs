@@ -277,5 +277,9 @@ fn follow(event: &FailoverEvent<'_>, route: &Arc<str>, journal: &Journal) {
             return;
         }
     }
-    journal.note(route, event);
+    // A circuit that is open, or a limit, has told of itself.
+    let refused = matches!(event, FailoverEvent::Failed { tried, .. } if tried.outcome.class == Class::Refused);
+    if !refused {
+        journal.note(route, event);
+    }
 }

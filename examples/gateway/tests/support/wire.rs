@@ -1,4 +1,4 @@
-use std::net::SocketAddr;
+use std::{fmt, net::SocketAddr};
 
 use serde_json::Value;
 use tokio::{
@@ -13,7 +13,6 @@ struct Wire {
 }
 
 /// A message as it stood on the wire, its body put together.
-#[derive(Debug)]
 pub(crate) struct Answer {
     /// The first line and the headers.
     pub(crate) head: String,
@@ -104,6 +103,12 @@ impl Wire {
 }
 
 // ===== impl Answer =====
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.head, String::from_utf8_lossy(&self.body))
+    }
+}
 
 impl Answer {
     pub(crate) fn status(&self) -> u16 {

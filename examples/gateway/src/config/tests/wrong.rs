@@ -111,7 +111,40 @@ fn what_is_wrong_is_told_with_file_and_line_found_and_expected() {
         ),
         (
             with("[endpoint.x]"),
-            "8: found key `x`, expected one of `name`, `dialect`, `base_url`, `key_env`, `models`, `context`, `retry`, `breaker`, `timeouts`",
+            "8: found key `x`, expected one of `name`, `dialect`, `base_url`, `key_env`, `models`, `context`, `retry`, `breaker`, `limit`, `timeouts`",
+        ),
+        (
+            with("[breaker]\nfailure_rate = 0"),
+            "9: found the ratio 0, expected one above 0 and up to 1",
+        ),
+        (
+            with("[breaker]\nfailure_rate = 1.5"),
+            "9: found the ratio 1.5, expected one above 0 and up to 1",
+        ),
+        (with("[breaker]\ncalls = 0"), "9: found"),
+        (
+            with("[breaker]\ncalls = 10\ntime = 10"),
+            "10: found `time` beside `calls`, expected one of them",
+        ),
+        (
+            with("[breaker]\nprobes = 0"),
+            "9: found probes of 0, expected at least 1",
+        ),
+        (
+            with("[breaker]\nwait = \"2 min\""),
+            "9: found a wait of 120s, expected at most longest_wait, which is 60s",
+        ),
+        (
+            with("[endpoint.limit]\nrequests_per_minute = 0"),
+            "9: found",
+        ),
+        (
+            with("[endpoint.limit]\nwait = 1"),
+            "9: found `wait` and no limit, expected one such as `tokens_per_minute`",
+        ),
+        (
+            with("[endpoint.limit]\ntokens_per_second = 1"),
+            "9: found key `tokens_per_second`, expected one of `requests_per_minute`,",
         ),
         (
             with("[failover]\nattempts = 0"),
@@ -237,7 +270,7 @@ fn what_is_wrong_is_told_with_file_and_line_found_and_expected() {
         ),
         (
             endpoint("name = \"b\"\ndialect = \"openai\"\nbase_url = \"http://b\"\nmodel = \"m\""),
-            "12: found key `model`, expected one of `name`, `dialect`, `base_url`, `key_env`, `models`, `context`, `retry`, `breaker`, `timeouts`",
+            "12: found key `model`, expected one of `name`, `dialect`, `base_url`, `key_env`, `models`, `context`, `retry`, `breaker`, `limit`, `timeouts`",
         ),
         (
             endpoint("name = \"b\"\ndialect = \"openai\"\nbase_url = \"http://b\"\nmodels = \"m\""),
