@@ -4,15 +4,21 @@ use std::{
     error::Error,
     fmt::{Debug, Write as _},
     io,
+    num::NonZeroU32,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD, Engine as _};
+use buttress_circuit_breaker::{CircuitBreakerLayer, Policy};
 use buttress_core::Class;
-use buttress_http::{BoxError, Http, TrackLayer, client::Client};
-use buttress_llm::{Dialect, Secret};
+use buttress_failover::Failover;
+use buttress_http::{BoxError, BoxErrorLayer, Http, TrackLayer, client::Client};
+use buttress_llm::{Dialect, Secret, keys::CredentialsLayer};
+use buttress_rate_limit::{Quotas, Rate, RateLimitLayer};
+use buttress_retry::{Constant, RetryLayer};
 use buttress_testing::{Carrier, Fault, Provider, Reply, Running, Script};
+use buttress_timeout::TimeoutLayer;
 use bytes::Bytes;
 use http::{Request, Uri};
 use http_body_util::{BodyExt, Full};
@@ -123,10 +129,38 @@ async fn call(
         client.http1_only()
     };
     printed.debug(&client);
-    let stack = ServiceBuilder::new()
+    // Every layer, and everything that it tells.
+    let told = [(); 5].map(|()| printed.clone());
+    let [retries, limits, timeouts, keys, failovers] = told;
+    let changes = printed.clone();
+    let policy = Policy::default().on_event(move |event| changes.debug(event));
+    let endpoint = ServiceBuilder::new()
+        .layer(
+            RetryLayer::new(Http)
+                .max_attempts(const { NonZeroU32::new(2).unwrap() })
+                .backoff(Constant::NONE)
+                .on_event(move |event| retries.debug(event)),
+        )
+        .layer(CircuitBreakerLayer::new(Http).policy(policy))
+        .layer(
+            RateLimitLayer::new(Http, Quotas::requests(Rate::per_second(NonZeroU32::MAX)))
+                .on_event(move |event| limits.debug(event)),
+        )
+        .layer(
+            TimeoutLayer::new(Http)
+                .first_content(Duration::from_millis(100))
+                .idle(Duration::from_millis(200))
+                .on_event(move |event| timeouts.debug(event)),
+        )
+        .layer(
+            CredentialsLayer::new(dialect, Secret::new(KEY).unwrap())
+                .on_event(move |event| keys.debug(event)),
+        )
         .layer(TrackLayer::new(dialect))
-        .map_err(BoxError::from)
+        .layer(BoxErrorLayer)
         .service(client);
+    let stack = Failover::new(Http, [endpoint.clone(), endpoint])
+        .on_event(move |event| failovers.debug(event));
     printed.debug(&stack);
     let request = request(provider, dialect, streamed);
     printed.debug(request.headers());
