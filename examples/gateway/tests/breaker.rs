@@ -7,11 +7,12 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use buttress_testing::{Provider, Reply};
 use support::{Caller, Gateway, config};
+use tokio::time::Instant;
 
 const CHAT: &str = "/v1/chat/completions";
 const ASK: &str = "{\"model\":\"m-1\",\"messages\":[{\"role\":\"user\",\"content\":\"Hello!\"}]}";

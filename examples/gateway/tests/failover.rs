@@ -2,13 +2,14 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use buttress_testing::{ApiError, Carrier, Dialect, Fault, Match, Provider, Reply, Running};
 use support::{Caller, Gateway};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    time::Instant,
 };
 
 const FIRST: &str = "from the first";
