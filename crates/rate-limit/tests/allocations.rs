@@ -1,4 +1,6 @@
 //! What an admitted call allocates: nothing.
+//!
+//! It has no test harness: the thread of that allocates, now and then, while this is counted.
 
 use std::{
     alloc::System,
@@ -53,7 +55,10 @@ fn minute(units: u32) -> Quota {
 }
 
 // Alone in its file: other tests would allocate meanwhile.
-#[test]
+fn main() {
+    an_admitted_call_allocates_nothing_nor_does_its_settlement_or_a_refusal();
+}
+
 fn an_admitted_call_allocates_nothing_nor_does_its_settlement_or_a_refusal() {
     let protocol = Plain.classify_with(|result: Result<&u32, &No>| {
         let used = Usage::new(u64::from(*result.ok()? % 50), 3);

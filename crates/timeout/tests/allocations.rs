@@ -1,5 +1,7 @@
 //! What a limit allocates, counted at the allocator. Nothing else may run in this process meanwhile,
 //! so there is one test.
+//!
+//! It has no test harness: the thread of that allocates, now and then, while this is counted.
 
 use std::{
     alloc::System,
@@ -96,7 +98,16 @@ where
     (head, chunks)
 }
 
-#[tokio::test(start_paused = true)]
+fn main() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build();
+    runtime.expect("a runtime").block_on(
+        a_limit_allocates_nothing_over_plain_and_no_more_than_its_box_and_timer_over_a_stream(),
+    );
+}
+
 async fn a_limit_allocates_nothing_over_plain_and_no_more_than_its_box_and_timer_over_a_stream() {
     let mut at_once = all(Plain).layer(service_fn(|n: u32| ready(Ok::<_, BoxError>(n))));
     let (reply, count) = allocations(|| poll(pin!(at_once.call(1))).is_ready());
