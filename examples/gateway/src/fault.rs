@@ -12,7 +12,7 @@ use axum::body::Body;
 use buttress_core::{Reason, Refused};
 use buttress_http::{BoxError, client::Kind, outcome_of_error, status_of_refusal};
 use buttress_llm::{Dialect, ErrorReply, convert::ConvertError, request::PeekError, tell_retry};
-use http::{HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 
 use crate::{
     adapt::{Unsaid, Worthless},
@@ -195,15 +195,26 @@ impl Fault {
                 let scheme = HeaderValue::from_static("Bearer");
                 headers.insert(header::WWW_AUTHENTICATE, scheme);
             }
-            Self::Endpoint(_, error, _) => {
-                tell_retry(headers, &outcome_of_error(error));
-            }
-            Self::Refused(refused) => tell_retry(headers, &refused.outcome()),
+            Self::Endpoint(_, error, _) => match Refused::find(&**error) {
+                Some(refused) => tell_refused(headers, refused),
+                None => tell_retry(headers, &outcome_of_error(error)),
+            },
+            Self::Refused(refused) => tell_refused(headers, *refused),
             Self::Worthless(_, why, _) => tell_retry(headers, &why.outcome()),
             _ => {}
         }
         answer
     }
+}
+
+/// What is refused here is not tried again here; the caller may, if it is known when.
+fn tell_refused(headers: &mut HeaderMap, refused: Refused) {
+    let outcome = refused.outcome();
+    let outcome = match refused.retry_after() {
+        Some(_) => outcome.with_should_retry(true),
+        None => outcome,
+    };
+    tell_retry(headers, &outcome);
 }
 
 impl fmt::Display for Fault {
@@ -373,9 +384,10 @@ mod tests {
             (io(io::ErrorKind::ConnectionReset), 502, "true", None),
             (io(io::ErrorKind::TimedOut), 504, "true", None),
             (of("something else"), 502, "true", None),
-            (refused(Reason::Limited), 429, "false", Some("2")),
-            (refused(Reason::CircuitOpen), 503, "false", Some("2")),
+            (refused(Reason::Limited), 429, "true", Some("2")),
+            (refused(Reason::CircuitOpen), 503, "true", Some("2")),
             (refused(Reason::AttemptTimeout), 504, "true", Some("2")),
+            (of(Refused::new(Reason::Oversized)), 413, "false", None),
         ] {
             let answer = fault.answer(Dialect::OpenAi, Ids::new().next());
             assert_eq!(answer.status().as_u16(), status, "{fault}");

@@ -46,7 +46,7 @@ async fn a_caller_over_its_limit_is_refused_with_the_time_to_come_back_and_other
     );
     let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
     assert!((1..=30).contains(&wait), "{answer:?}");
-    assert_eq!(answer.header("x-should-retry").as_deref(), Some("false"));
+    assert_eq!(answer.header("x-should-retry").as_deref(), Some("true"));
     assert_eq!(caller.post(CHAT, bob, ask(1)).await.status(), 200);
     assert_eq!(provider.log().received(), 3);
     let log = gateway.log();
@@ -71,6 +71,7 @@ async fn a_request_that_no_minute_can_hold_is_refused_for_good() {
     let answer = caller.post(CHAT, "", ask(600)).await;
     assert_eq!(answer.status(), 413, "{answer:?}");
     assert_eq!(answer.header("retry-after"), None);
+    assert_eq!(answer.header("x-should-retry").as_deref(), Some("false"));
     assert_eq!(provider.log().received(), 0);
     assert_eq!(caller.post(CHAT, "", ask(10)).await.status(), 200);
     // What was not used has gone back: 1 000 a minute are 500 at once.
