@@ -160,11 +160,12 @@ mod machine;
 mod policy;
 #[cfg(test)]
 mod races;
-mod ratio;
 mod service;
 mod sync;
 mod wait;
 mod window;
+
+pub use buttress_core::{Ratio, RatioError};
 
 pub use self::{
     breaker::{CircuitBreaker, Counts, Probes, Snapshot},
@@ -173,7 +174,6 @@ pub use self::{
     keyed::{CircuitBreakers, KeyedCircuitBreakerLayer, KeyedCircuitBreakerService},
     layer::CircuitBreakerLayer,
     policy::Policy,
-    ratio::{Ratio, RatioError},
     service::CircuitBreakerService,
     wait::Wait,
     window::{Window, WindowError},

@@ -16,7 +16,8 @@
 //! - How a layer says no: [`Refused`], found in any error that is a [`Fault`].
 //! - What travels with a request: [`CallInfo`], with a [`Ledger`] of what was used on the way, and
 //!   where it went: [`Tried`], in a [`Trail`].
-//! - Where layers meet without knowing each other: [`RetryBudget`], [`Limits`], [`Event`].
+//! - Where layers meet without knowing each other: [`RetryBudget`], [`Limits`], [`Event`],
+//!   [`Ratio`].
 //!
 //! # When to use it
 //!
@@ -120,6 +121,7 @@ mod money;
 mod outcome;
 mod plain;
 mod protocol;
+mod ratio;
 mod refused;
 mod report;
 mod trail;
@@ -138,6 +140,7 @@ pub use self::{
     outcome::{Outcome, Sent},
     plain::{CarryWith, ClassifyWith, Once, Plain, ProtocolExt},
     protocol::{Carry, Classify, Refuse, Replay, Share, Track, settle},
+    ratio::{Ratio, RatioError},
     refused::{Reason, Refusal, Refused},
     report::{Completion, Progress, Report},
     trail::{Trail, Tried},

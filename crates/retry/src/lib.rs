@@ -141,9 +141,10 @@ mod decide;
 mod event;
 mod future;
 mod layer;
-mod ratio;
 mod scope;
 mod service;
+
+pub use buttress_core::{Ratio, RatioError};
 
 pub use self::{
     backoff::{Backoff, BackoffError, Constant, Delays, Exponential, Jitter},
@@ -152,7 +153,6 @@ pub use self::{
     event::{RetryEvent, Stop},
     future::ResponseFuture,
     layer::RetryLayer,
-    ratio::{Ratio, RatioError},
     service::Retry,
 };
 

@@ -1,30 +1,30 @@
 use std::{error::Error, fmt, num::NonZeroU32};
 
-/// A share above 0 and up to 1: how many retries a call earns.
+/// A share above 0 and up to 1: how many retries a call earns, how many calls have to fail.
 ///
-/// It is a fraction of whole numbers, so that a [`Budget`](crate::Budget) that counts in it is
-/// exact: 0.4 is two fifths, not half.
+/// It is a fraction of whole numbers, so that what counts in it is exact: 0.4 is two fifths, not
+/// half, and two fifths of five calls are two.
 ///
 /// # Examples
 ///
 /// A literal is checked when it is compiled:
 ///
 /// ```
-/// use buttress_retry::Ratio;
+/// use buttress_core::Ratio;
 ///
 /// const FIFTH: Ratio = Ratio::percent::<20>();
 /// assert_eq!(FIFTH, Ratio::new(1, 5)?);
-/// # Ok::<(), buttress_retry::RatioError>(())
+/// # Ok::<(), buttress_core::RatioError>(())
 /// ```
 ///
 /// ```compile_fail
-/// let more_than_all = buttress_retry::Ratio::percent::<101>();
+/// let more_than_all = buttress_core::Ratio::percent::<101>();
 /// ```
 ///
 /// What is read at run time, when it is read:
 ///
 /// ```
-/// use buttress_retry::Ratio;
+/// use buttress_core::Ratio;
 ///
 /// assert_eq!(Ratio::try_from(0.4), Ratio::new(2, 5));
 /// assert!(Ratio::try_from(0.0).is_err());
@@ -39,7 +39,7 @@ pub struct Ratio {
 /// What was found where a [`Ratio`] was expected.
 ///
 /// ```
-/// use buttress_retry::Ratio;
+/// use buttress_core::Ratio;
 ///
 /// let error = Ratio::try_from(1.5).unwrap_err();
 /// assert_eq!(error.to_string(), "found the ratio 1.5, expected one above 0 and up to 1");
@@ -92,11 +92,20 @@ impl Ratio {
         })
     }
 
-    pub(crate) const fn part(self) -> u32 {
+    /// The number above the line, in lowest terms.
+    ///
+    /// ```
+    /// let ratio = buttress_core::Ratio::percent::<40>();
+    /// assert_eq!((ratio.part(), ratio.whole()), (2, 5));
+    /// ```
+    #[must_use]
+    pub const fn part(self) -> u32 {
         self.part.get()
     }
 
-    pub(crate) const fn whole(self) -> u32 {
+    /// The number below the line.
+    #[must_use]
+    pub const fn whole(self) -> u32 {
         self.whole.get()
     }
 }
