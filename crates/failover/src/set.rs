@@ -227,6 +227,7 @@ impl<S: Clone> Shared<S> {
     }
 
     pub(crate) fn remove(&self, name: &str) -> Result<(), EndpointsError> {
+        let mut removed = None;
         self.change(|members, services| {
             let at = members.iter().position(|m| &*m.info.name == name);
             let at = at.ok_or_else(|| EndpointsError::Unknown {
@@ -235,11 +236,16 @@ impl<S: Clone> Shared<S> {
             if members.len() == 1 {
                 return Err(EndpointsError::Empty);
             }
-            // Calls that are under way do not go there any more.
-            members.remove(at).set_weight(0);
+            removed = Some(members.remove(at));
             services.remove(at);
             Ok(())
-        })
+        })?;
+        // Calls that are under way do not go there any more; by now they can find out who is there
+        // instead.
+        if let Some(removed) = removed {
+            removed.set_weight(0);
+        }
+        Ok(())
     }
 
     fn change(

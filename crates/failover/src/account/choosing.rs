@@ -25,11 +25,11 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
     where
         C: Strategy<Req>,
     {
-        let choice = match self.chosen(request) {
-            Some(choice) => choice,
-            None => {
-                self.refresh()?;
-                self.chosen(request).ok_or(Stop::Spent)?
+        let choice = loop {
+            match self.chosen(request) {
+                Some(choice) => break choice,
+                // They may change again while it looks: as long as they do, it looks again.
+                None => self.refresh()?,
             }
         };
         self.out |= 1 << choice.index;
