@@ -368,3 +368,17 @@ async fn what_may_have_been_acted_on_and_must_not_be_twice_goes_nowhere() {
     let reply = service.oneshot(request()).await.unwrap();
     assert_eq!(text(reply).await, "pingtexttextend");
 }
+
+#[tokio::test(start_paused = true)]
+async fn t7_a_call_with_a_fallback_is_awaited_in_a_task_that_is_spawned() {
+    let (_, first) = endpoint(503, &["busy"], "a");
+    let service = Failover::new(Http, [AnyService::new(first)])
+        .decide_with(|_: &Req, _, _| None)
+        .fallback(|_: Req, _| async { Ok::<Reply, BoxError>(Response::new(Body::ready("later"))) });
+    let service = AnyService::new(service);
+    let task = tokio::spawn(async move {
+        let (service, request) = (&service, &request());
+        service.clone().oneshot(request.clone()).await
+    });
+    assert_eq!(text(task.await.unwrap().unwrap()).await, "later");
+}
