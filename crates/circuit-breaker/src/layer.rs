@@ -51,6 +51,9 @@ impl<P> CircuitBreakerLayer<P> {
     }
 
     /// This circuit, which it shares with whoever else has a handle to it. Default: one of its own.
+    ///
+    /// For layers side by side. One inside of another of the same circuit counts each call twice, and
+    /// refuses the probe that the outer one lets through.
     #[must_use]
     pub fn breaker(self, breaker: &CircuitBreaker) -> Self {
         Self {

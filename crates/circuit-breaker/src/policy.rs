@@ -154,10 +154,12 @@ impl Policy {
     }
 
     /// For how long probes that neither end nor deliver anything keep their places. After it, as
-    /// many new ones are let through, and the old ones do not count any more. Default: 60 s.
+    /// many new ones are let through, and the old ones do not count any more. Default: 60 s. With zero,
+    /// every call is let through while the circuit is half-open, and the last one counts.
     ///
     /// It is for probes that vanish. One that is dropped frees its place at once, and one that hangs
-    /// should be ended by a timeout inside, and be a failure.
+    /// should be ended by a timeout inside, and be a failure. A
+    /// stream that goes on keeps its place to its end, however long it is.
     pub fn probe_timeout(mut self, timeout: Duration) -> Self {
         self.rules.probe_timeout = timeout;
         self

@@ -13,9 +13,7 @@ use buttress_core::{
 };
 
 use crate::{
-    Decide, FailoverEvent, Fallback, Info, Next, Stop, Strategy,
-    service::Snapshot,
-    set::{first_bits, now},
+    Decide, FailoverEvent, Fallback, Info, Next, Stop, Strategy, service::Snapshot, set::now,
     watch::Watch,
 };
 
@@ -114,6 +112,12 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
         }
     }
 
+    /// Whether the endpoint that was chosen is still to be called, now that it is ready: while it was
+    /// waited for, it may have been removed.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.snapshot.set.members[self.at.index].weight() > 0
+    }
+
     /// The endpoint that was chosen was not ready in time.
     pub(crate) fn pass(&mut self) -> Result<(), Stop> {
         let now = now();
@@ -159,12 +163,13 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
     /// Whether there could be another attempt after the one that is about to be made.
     fn goes_on(&self) -> bool {
         let settings = &self.snapshot.config.settings;
-        let members = &self.snapshot.set.members;
-        if self.attempts + 1 >= settings.max_attempts.get() {
-            return false;
-        }
-        let mut left = members.iter().enumerate();
-        left.any(|(index, member)| self.out >> index & 1 == 0 && member.weight() > 0)
+        self.attempts + 1 < settings.max_attempts.get() && self.is_any_left()
+    }
+
+    /// Whether there is an endpoint that was not tried, passed over or ruled out.
+    fn is_any_left(&self) -> bool {
+        let mut members = self.snapshot.set.members.iter().enumerate();
+        members.any(|(index, member)| self.out >> index & 1 == 0 && member.weight() > 0)
     }
 
     /// An attempt is made now.
@@ -293,10 +298,12 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
         let (set, config) = (&snapshot.set, &snapshot.config);
         let failed = &set.members[self.at.index];
         let credential = failed.info.credential();
+        // What is one failure here is one wherever else it counts.
+        let behind = failed.cool.episode().wrapping_sub(self.at.episode);
         for (index, member) in set.members.iter().enumerate() {
             let episode = match index == self.at.index {
                 true => self.at.episode,
-                false => member.cool.episode(),
+                false => member.cool.episode().wrapping_sub(behind),
             };
             let concerned = match outcome.class {
                 // The credential is refused, wherever it is sent from; but if nobody says whose it is,
@@ -339,8 +346,7 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
             let rule = (next, failed.clone());
             self.failures.get_or_insert_default().rules.push(rule);
         }
-        let all = first_bits(set.members.len());
-        if self.out & all == all && !self.is_outdated() {
+        if !self.is_any_left() && !self.is_outdated() {
             return Err(Stop::Spent);
         }
         if self.attempts >= settings.max_attempts.get() {

@@ -165,8 +165,10 @@ impl Cool {
     }
 
     pub(crate) fn succeed(&self, now: Instant, episode: u32) {
+        // Locked first: a failure that comes in between stands.
+        let mut course = self.lock();
         if episode == self.episode() {
-            self.lock().succeed(now);
+            course.succeed(now);
         }
     }
 

@@ -30,7 +30,7 @@ pub enum FailoverEvent<'a> {
         /// The variant that the call is of, if it is of one.
         variant: Option<&'a str>,
     },
-    /// An endpoint was chosen and passed over: it was not ready in time.
+    /// An endpoint was chosen and passed over: it was not ready in time, or was taken away before.
     #[non_exhaustive]
     Passed {
         /// Its name.

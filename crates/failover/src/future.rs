@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use buttress_core::{Carry, Class, Classify, Outcome, Refuse, Replay, Track, Trail};
+use buttress_core::{Carry, Class, Classify, Outcome, Refuse, Replay, Sent, Track, Trail};
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 use tower_service::Service;
@@ -121,6 +121,13 @@ where
                     }
                 }
                 StateProj::Readying { service, timer } => match service.poll_ready(cx) {
+                    Poll::Ready(Ok(())) if !account.is_wanted() => {
+                        this.state.set(State::Choosing);
+                        match account.pass() {
+                            Ok(()) => continue,
+                            Err(stop) => Step::Stop(stop),
+                        }
+                    }
                     Poll::Ready(Ok(())) => {
                         let call = call(account, this.kept, service);
                         this.state.set(State::Called { call });
@@ -192,10 +199,19 @@ where
             };
             let failed = match step {
                 Step::Stop(stop) => Err(Ended::Stop(stop)),
-                Step::Failed(result) => fail(account, this.kept.as_ref(), this.first, result),
+                Step::Failed(result) => {
+                    let outcome = account.protocol().classify(result.as_ref());
+                    let kept = this.kept.as_ref();
+                    fail(account, kept, this.first, result, outcome)
+                }
                 Step::Broken(error) => {
                     account.broke();
-                    fail(account, this.kept.as_ref(), this.first, Err(error))
+                    let result = Err(error);
+                    let mut outcome = account.protocol().classify(result.as_ref());
+                    // There was no call: nothing to pay for, and nothing to be done twice.
+                    outcome.sent = Sent::No;
+                    let kept = this.kept.as_ref();
+                    fail(account, kept, this.first, result, outcome)
                 }
             };
             let stop = match failed {
@@ -279,13 +295,13 @@ fn fail<P, S, Req, C, D, F>(
     kept: Option<&Req>,
     first: &mut Option<Box<Failure<S::Response, S::Error>>>,
     result: Result<S::Response, S::Error>,
+    outcome: Outcome,
 ) -> Result<(), Ended<S::Response, S::Error>>
 where
     S: Service<Req>,
     P: Classify<S::Response, S::Error> + Track<S::Response> + Replay<Req>,
     D: Decide<Req>,
 {
-    let outcome = account.protocol().classify(result.as_ref());
     let name = account.name();
     let next = account.failed(kept, result.as_ref(), &outcome);
     if next == Err(Stop::Settled) {

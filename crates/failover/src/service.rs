@@ -196,6 +196,10 @@ impl<P: Clone, S, C: Clone, D: Clone, F: Clone> Failover<P, S, C, D, F> {
     /// A service is one too: `move |request, _| service.clone().oneshot(request)`. With a fallback,
     /// the request is copied for the last endpoint as well.
     ///
+    /// Where errors are a `Box<dyn Error>`, a call with a fallback cannot be awaited in a task that is
+    /// spawned, for the compiler loses its way ([rust-lang/rust#110338]). Of an
+    /// [`AnyService`](crate::AnyService) of the failover it can.
+    ///
     /// ```
     /// use buttress_core::{Plain, Trail};
     /// use buttress_failover::Failover;
@@ -211,6 +215,7 @@ impl<P: Clone, S, C: Clone, D: Clone, F: Clone> Failover<P, S, C, D, F> {
     /// ```
     ///
     /// [`Stop::Fallback`]: crate::Stop::Fallback
+    /// [rust-lang/rust#110338]: https://github.com/rust-lang/rust/issues/110338
     #[must_use]
     pub fn fallback<Req, A, T>(self, fallback: T) -> Failover<P, S, C, D, T>
     where
@@ -248,7 +253,9 @@ impl<P: Clone, S, C: Clone, D: Clone, F: Clone> Failover<P, S, C, D, F> {
     /// A failure is what says that it does not work ([`Health::Bad`](buttress_core::Health)), a rate
     /// limit without a hint, and a refused credential, if the endpoint [says](Endpoint::credential)
     /// which it uses. Failures of calls that were under way when it began to cool down are one with the
-    /// failure that began it. A success ends the row.
+    /// failure that began it. A success ends the row: that of a streamed reply is its first content.
+    /// What breaks off after it is a failure to a strategy that [follows](Strategy::follows) replies, and
+    /// is not seen with another one.
     #[must_use]
     pub fn cool_down(self, base: Duration, cap: Duration) -> Self {
         self.set(|settings| {

@@ -307,12 +307,3 @@ impl Draws {
 pub(crate) fn now() -> Instant {
     time::Instant::now().into_std()
 }
-
-/// So many of the bits of a set.
-pub(crate) const fn first_bits(count: usize) -> u128 {
-    if count >= MAX_ENDPOINTS {
-        u128::MAX
-    } else {
-        (1 << count) - 1
-    }
-}

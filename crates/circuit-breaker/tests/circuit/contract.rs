@@ -281,6 +281,30 @@ fn t7_futures_are_send_when_their_parts_are_and_services_sync() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn t7_a_call_by_reference_is_awaited_in_a_task_that_is_spawned() {
+    type Ask = http::Request<Bytes>;
+    let many = NonZeroUsize::new(2).unwrap();
+    let breakers = CircuitBreakers::new(many, |_: &String| after(5));
+    let path = |ask: &Ask| ask.uri().path().to_owned();
+    let service = tower::ServiceBuilder::new()
+        .layer(CircuitBreakerLayer::new(Http))
+        .layer(KeyedCircuitBreakerLayer::new(Http, &breakers, path))
+        .layer(TrackLayer::default())
+        .service_fn(|ask: Ask| async {
+            Ok::<_, BoxError>(http::Response::new(http_body_util::Full::new(
+                ask.into_body(),
+            )))
+        });
+    let task = tokio::spawn(async move {
+        let (service, ask) = (&service, &Ask::default());
+        let reply = service.clone().oneshot(ask.clone()).await;
+        reply.map(|reply| reply.status())
+    });
+    assert_eq!(task.await.unwrap().unwrap(), 200);
+    assert_eq!(breakers.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn t11_every_outcome_is_counted_once_by_each_circuit_it_passes() {
     let half = Ratio::percent::<50>();
     let circuit = || CircuitBreaker::new(Policy::failure_rate(half, Window::calls::<100>()));

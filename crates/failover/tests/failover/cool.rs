@@ -211,6 +211,26 @@ async fn a_credential_that_is_refused_rests_wherever_it_is_used() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn f2_calls_that_are_denied_together_are_one_failure_wherever_the_credential_is_used() {
+    let upstreams = [
+        Upstream::slow("a", [(secs(1), Outcome::new(Class::Denied))]),
+        Upstream::new("b", [OK]),
+        Upstream::new("c", [OK]),
+    ];
+    let [a, b, c] = named(&upstreams);
+    let endpoints = [a.credential("x"), b.credential("x"), c.credential("y")];
+    let service = Failover::over(protocol(), endpoints)
+        .unwrap()
+        .cool_down(secs(10), secs(100));
+    let calls = (0..50).map(|_| service.clone().oneshot(ask()));
+    let replies = futures_util::future::join_all(calls).await;
+    assert!(replies.iter().all(|reply| *reply == Ok("c")));
+    let states = service.handle().states();
+    let cooling: Vec<_> = states.iter().map(|state| state.cooling()).collect();
+    assert_eq!(cooling, [Some(secs(10)), Some(secs(10)), None]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn f9_an_endpoint_that_comes_back_gets_its_calls_little_by_little() {
     let upstreams = two();
     let service = Failover::over(protocol(), named(&upstreams))

@@ -4,6 +4,7 @@
 use std::{
     convert::Infallible,
     sync::{Arc, Mutex},
+    task::{Context, Poll},
 };
 
 use buttress_core::{CallInfo, Carry, Class, Ledger, Outcome, Trail};
@@ -328,4 +329,56 @@ async fn a_fallbacks_reply_is_marked() {
         "1: unavailable after 0ns: 503 Service Unavailable, fallback"
     );
     assert_eq!(text(reply).await, "later");
+}
+
+/// Fails before it can be called.
+#[derive(Clone)]
+struct Broken;
+
+impl Service<Req> for Broken {
+    type Response = Reply;
+    type Error = BoxError;
+    type Future = std::future::Pending<Result<Reply, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Err("broken".into()))
+    }
+
+    fn call(&mut self, _: Req) -> Self::Future {
+        panic!("it was never ready")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_have_been_acted_on_and_must_not_be_twice_goes_nowhere() {
+    let protocol = Http.idempotent_only();
+    let (one, first) = endpoint(503, &["busy"], "a");
+    let (other, second) = endpoint(200, WHOLE, "b");
+    let second = AnyService::new(second);
+    let (told, observer) = log();
+    let service = Failover::new(protocol, [AnyService::new(first), second.clone()]);
+    let reply = service.on_event(observer).oneshot(request()).await.unwrap();
+    assert_eq!((reply.status().as_u16(), stop(&told)), (503, Stop::Unsafe));
+    assert_eq!(
+        (one.lock().unwrap().len(), other.lock().unwrap().len()),
+        (1, 0)
+    );
+    // But what failed to become ready was sent nothing.
+    let service = Failover::new(protocol, [AnyService::new(Broken), second]);
+    let reply = service.oneshot(request()).await.unwrap();
+    assert_eq!(text(reply).await, "pingtexttextend");
+}
+
+#[tokio::test(start_paused = true)]
+async fn t7_a_call_with_a_fallback_is_awaited_in_a_task_that_is_spawned() {
+    let (_, first) = endpoint(503, &["busy"], "a");
+    let service = Failover::new(Http, [AnyService::new(first)])
+        .decide_with(|_: &Req, _, _| None)
+        .fallback(|_: Req, _| async { Ok::<Reply, BoxError>(Response::new(Body::ready("later"))) });
+    let service = AnyService::new(service);
+    let task = tokio::spawn(async move {
+        let (service, request) = (&service, &request());
+        service.clone().oneshot(request.clone()).await
+    });
+    assert_eq!(text(task.await.unwrap().unwrap()).await, "later");
 }

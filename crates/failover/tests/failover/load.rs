@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use buttress_core::{Class, Outcome};
 use buttress_failover::{LeastLoaded, Stop};
+use buttress_retry::{Budget, Ratio};
 use tokio::time::Instant;
 use tower::ServiceExt;
 
@@ -179,4 +180,55 @@ async fn an_endpoint_that_fails_while_it_becomes_ready_has_failed() {
     );
     upstreams[1].set(DOWN);
     assert_eq!(service.oneshot(crate::ask()).await, Err(broken));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_to_become_ready_costs_nothing() {
+    let upstreams = ["a", "b", "c", "d"].map(|name| Upstream::new(name, [OK]));
+    let broken = Ready::Failing(Failed {
+        outcome: DOWN,
+        at: "readiness",
+        call: 0,
+    });
+    // The first failed in its call, so another attempt is paid for: once.
+    upstreams[0].set(DOWN);
+    upstreams[1].set_ready(broken.clone());
+    upstreams[2].set_ready(broken);
+    upstreams[3].set(DOWN);
+    let budget = Budget::new(Ratio::new(1, u32::MAX).unwrap()).reserve(10);
+    let service = failover(protocol(), &upstreams).budget(budget.clone());
+    assert!(service.oneshot(ask()).await.is_err());
+    assert_eq!((upstreams[3].calls(), budget.balance()), (1, 9));
+}
+
+#[tokio::test(start_paused = true)]
+async fn f5_an_endpoint_that_is_taken_away_while_it_is_waited_for_is_not_called() {
+    for removed in [false, true] {
+        let upstreams = ["a", "b"].map(|name| Upstream::new(name, [OK]));
+        upstreams[0].set_ready(Ready::Never);
+        let (told, observer) = log();
+        let service = failover(protocol(), &upstreams)
+            .ready_within(secs(60))
+            .on_event(observer);
+        let mut call = tokio_test::task::spawn(service.clone().oneshot(ask()));
+        assert!(call.poll().is_pending());
+        match removed {
+            true => service.handle().remove("a").unwrap(),
+            false => service.handle().set_weight("a", 0).unwrap(),
+        }
+        upstreams[0].set_ready(Ready::Yes);
+        assert_eq!(call.poll(), std::task::Poll::Ready(Ok("b")), "{removed}");
+        assert_eq!(upstreams[0].calls(), 0);
+        assert_eq!(told.lock().unwrap()[0], Told::Passed("a".into(), secs(0)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn f5_where_what_is_left_has_no_weight_every_endpoint_is_spent() {
+    let upstreams = ["a", "b"].map(|name| Upstream::new(name, [DOWN]));
+    let (told, observer) = log();
+    let service = failover(protocol(), &upstreams).on_event(observer);
+    service.handle().set_weight("b", 0).unwrap();
+    assert_eq!(service.oneshot(ask()).await.unwrap_err().at, "a");
+    assert_eq!((upstreams[1].calls(), stop(&told)), (0, Stop::Spent));
 }

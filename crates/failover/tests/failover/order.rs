@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use tower::ServiceExt;
 
 use crate::{
-    DOWN, Failed, OK, Told, Upstream, accounted, ask, count, failover, log, ms, named, protocol,
-    secs, stop,
+    DOWN, Failed, OK, Ready, Told, Upstream, accounted, ask, count, failover, log, ms, named,
+    protocol, secs, stop,
 };
 
 #[tokio::test(start_paused = true)]
@@ -122,6 +122,39 @@ async fn f3_f5_nor_to_the_same_credential_at_an_endpoint_that_was_added_meanwhil
     service.handle().add(c.credential("x")).unwrap();
     assert_eq!(call.await.unwrap().unwrap_err().at, "a");
     assert_eq!(upstreams.each_ref().map(Upstream::calls), [1, 1, 0]);
+}
+
+/// While `b` is waited for, so that the request is there still for what is added.
+#[tokio::test(start_paused = true)]
+async fn f1_f3_f5_what_failed_a_call_is_known_when_the_endpoints_change() {
+    for (class, credential, served) in [
+        (Class::Denied, "x", None),
+        (Class::Denied, "z", Some("c")),
+        (Class::Unavailable, "x", Some("c")),
+    ] {
+        for weight in [0, 1] {
+            let upstreams = [
+                Upstream::new("a", [Outcome::new(class)]),
+                Upstream::new("b", [OK]),
+                Upstream::new("c", [OK]),
+            ];
+            upstreams[1].set_ready(Ready::Never);
+            let [a, b, c] = named(&upstreams);
+            let endpoints = [a.credential("x"), b.credential("y")];
+            let service = Failover::over(protocol(), endpoints)
+                .unwrap()
+                .cool_down(secs(0), secs(0))
+                .ready_within(secs(1));
+            let call = tokio::spawn(service.clone().oneshot(ask()));
+            tokio::task::yield_now().await;
+            let added = c.credential(credential).weight(weight);
+            service.handle().add(added).unwrap();
+            let served = served.filter(|_| weight > 0);
+            assert_eq!(call.await.unwrap().ok(), served, "{class} {credential}");
+            let calls = upstreams.each_ref().map(Upstream::calls);
+            assert_eq!(calls, [1, 0, served.map_or(0, |_| 1)]);
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
