@@ -39,6 +39,12 @@ pub struct Plain;
 /// ```
 pub trait ProtocolExt: Sized {
     /// Asks `classify` first, for every result; where it answers `None`, this protocol decides.
+    ///
+    /// Where the error is a `BoxError` and the call is awaited in a task that is spawned, a closure that
+    /// names it is not general enough for today's compiler ([rust-lang/rust#110338]): it knows
+    /// `'static` alone. A function of `Result<&Res, &Box<dyn Error + Send + Sync + '_>>` is.
+    ///
+    /// [rust-lang/rust#110338]: https://github.com/rust-lang/rust/issues/110338
     fn classify_with<F>(self, classify: F) -> ClassifyWith<Self, F> {
         ClassifyWith {
             inner: self,
