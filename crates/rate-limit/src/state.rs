@@ -118,7 +118,9 @@ impl<K, A: Algorithm> State<K, A> {
         self.look(slow, now, &cost)?;
         let marks = self.take_cells(now, &cost, clock, Some(slow))?;
         slow.guards.take(now, &cost);
-        Ok(Taken { at: now, marks })
+        // After what was said at the same instant, as one that was not guarded is before it.
+        let at = now.saturating_add(1);
+        Ok(Taken { at, marks })
     }
 
     /// Whether the cost would be taken, after so much else.
