@@ -668,8 +668,9 @@ impl<K: Key, A: Algorithm> One<K, A> {
             Some(state) => state.replace(Arc::clone(plan), now),
             None => self.first.replace(Arc::clone(plan), now),
         };
-        if new.is_some() {
-            *latest = new;
+        if let Some(new) = new {
+            self.first.follow(&new);
+            *latest = Some(new);
         }
     }
 }

@@ -170,6 +170,23 @@ async fn l11_over_use_of_a_call_from_before_the_change_is_charged_after_it() {
     assert_eq!(limiter.remaining(&1, Unit::Tokens), Some(750));
 }
 
+#[tokio::test(start_paused = true)]
+async fn l11_quotas_change_any_number_of_times() {
+    const TIMES: u32 = 30_000;
+    // One that is kept for good, and one that a call holds all the while.
+    let (one, keyed) = (Limiter::new(tokens(1_000)), Limiter::keyed(tokens(1_000)));
+    let held = keyed.reserve(&1, Cost::tokens(100, 0)).unwrap();
+    for more in 1..=TIMES {
+        one.set_quotas(tokens(1_000 + more));
+        keyed.set_quotas(tokens(1_000 + more));
+    }
+    one.pause(&(), SECOND);
+    assert_eq!(one.remaining(&(), Unit::Tokens), Some(0));
+    held.settle(Cost::tokens(100, 50));
+    let most = u64::from(1_000 + TIMES);
+    assert_eq!(keyed.remaining(&1, Unit::Tokens), Some(most - 150));
+}
+
 #[test]
 fn l11_threads_lose_no_charge_to_a_change() {
     let runtime = tokio::runtime::Builder::new_current_thread()
