@@ -222,6 +222,48 @@ fn l11_threads_lose_no_charge_to_a_change() {
     }
 }
 
+#[test]
+fn l11_threads_that_make_keys_or_change_quotas_leave_none_behind() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let _entered = runtime.enter();
+    for _ in 0..100 {
+        let limiter = Limiter::keyed(requests(1));
+        let start = std::sync::Barrier::new(3);
+        let make = |keys: std::ops::Range<u32>| {
+            for key in keys {
+                limiter
+                    .reserve(&key, Cost::REQUEST)
+                    .map(|taken| taken.keep())
+                    .unwrap();
+            }
+        };
+        make(0..50);
+        thread::scope(|scope| {
+            for units in [2_000, 3_000] {
+                let (runtime, limiter, start) = (&runtime, &limiter, &start);
+                scope.spawn(move || {
+                    let _entered = runtime.enter();
+                    start.wait();
+                    limiter.set_quotas(requests(units));
+                });
+            }
+            let _entered = runtime.enter();
+            start.wait();
+            make(50..300);
+        });
+        let latest = limiter.standing(&300)[0].rate;
+        for key in 0..300 {
+            let standing = &limiter.standing(&key)[0];
+            assert_eq!(standing.rate, latest);
+            assert_eq!(standing.remaining, latest.burst() - 1);
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn l1_a_mirrored_limit_holds_in_any_minute() {
     let limiter = Limiter::new(Quotas::tokens(Rate::mirroring(1_000).unwrap()));
