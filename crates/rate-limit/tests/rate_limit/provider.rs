@@ -192,6 +192,19 @@ async fn l9_a_throttled_call_with_a_hint_pauses_its_key_until_then() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn l9_what_a_provider_said_outlives_a_change_of_quotas() {
+    let limiter = Limiter::new(tokens(1_000));
+    limiter.tighten(&(), &tells(None, 30, 20 * SECOND));
+    limiter.pause(&(), 10 * SECOND);
+    limiter.set_quotas(tokens(2_000));
+    assert_eq!(left(&limiter), 0);
+    advance(10 * SECOND).await;
+    assert_eq!(left(&limiter), 30);
+    advance(10 * SECOND).await;
+    assert_eq!(left(&limiter), 2_000);
+}
+
+#[tokio::test(start_paused = true)]
 async fn l9_a_pause_holds_up_those_who_wait_and_no_longer() {
     let layer = RateLimitLayer::new(protocol(), requests(1_000)).wait(60 * SECOND);
     let service = layer.layer(Upstream::default());

@@ -44,6 +44,22 @@ async fn l2_of_several_quotas_the_last_one_says_when() {
     assert_eq!(limited.by(), LimitedBy::Quota(Unit::Tokens));
     advance(5 * SECOND).await;
     assert!(limiter.check(&(), Cost::tokens(50, 0)).is_ok());
+
+    // All of them refuse, the first or the last for longest; and so does a pause.
+    let (short, long) = ((Unit::Tokens, minute(600)), (Unit::Requests, minute(1)));
+    for quotas in [[short, long], [long, short]] {
+        let [one, other] = quotas;
+        let limiter = Limiter::new(Quotas::none().and(one.0, one.1).and(other.0, other.1));
+        limiter
+            .reserve(&(), Cost::tokens(600, 0))
+            .map(|taken| taken.keep())
+            .unwrap();
+        for (pause, expected) in [(0, 60), (20, 60), (90, 90)] {
+            limiter.pause(&(), pause * SECOND);
+            let limited = limiter.check(&(), Cost::tokens(50, 0)).unwrap_err();
+            assert_eq!(limited.wait(), Some(expected * SECOND));
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -90,36 +106,40 @@ async fn l5_what_one_quota_refuses_none_is_charged_for() {
     assert_eq!(remaining, [9, 990, 5, 500, 99]);
 }
 
-/// Many threads on two quotas, of which the second allows less: the first is charged for no more.
+/// Threads on two quotas, of which the second has room for one: the first is charged for no other,
+/// though it is asked before.
 #[test]
 fn l5_threads_that_are_refused_leave_nothing_charged() {
+    const THREADS: usize = 4;
+    const ROUNDS: u64 = 20_000;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .unwrap();
     let _entered = runtime.enter();
-    let limiter = Limiter::new(requests(10_000).and_tokens(minute(5_000)));
+    let limiter = Limiter::keyed(requests(10_000).and_tokens(minute(10)));
+    let together = std::sync::Barrier::new(THREADS);
     let admitted: usize = thread::scope(|scope| {
-        let workers: Vec<_> = (0..4)
-            .map(|_| {
-                scope.spawn(|| {
-                    let _entered = runtime.enter();
-                    let tries = (0..1_000).map(|_| limiter.reserve(&(), TEN));
-                    let admitted = tries.filter_map(Result::ok).map(|taken| taken.keep());
-                    admitted.count()
-                })
-            })
-            .collect();
-        workers
-            .into_iter()
-            .map(|worker| worker.join().unwrap())
-            .sum()
+        let worker = || {
+            let _entered = runtime.enter();
+            let admitted = (0..ROUNDS).filter(|round| {
+                // The key is there before they race.
+                drop(limiter.reserve(round, Cost::NONE));
+                together.wait();
+                let taken = limiter.reserve(round, TEN);
+                taken.map(|taken| taken.keep()).is_ok()
+            });
+            admitted.count()
+        };
+        let workers = [(); THREADS].map(|()| scope.spawn(worker));
+        workers.map(|worker| worker.join().unwrap()).iter().sum()
     });
-    assert_eq!(admitted, 500);
-    assert_eq!(limiter.remaining(&(), Unit::Tokens), Some(0));
-    // Rolled back in the race of the last few, within a sixteenth of the burst at worst.
-    assert!(limiter.remaining(&(), Unit::Requests).unwrap() >= 9_500 - 4);
+    assert_eq!(admitted as u64, ROUNDS);
+    for round in 0..ROUNDS {
+        assert_eq!(limiter.remaining(&round, Unit::Tokens), Some(0));
+        assert_eq!(limiter.remaining(&round, Unit::Requests), Some(9_999));
+    }
 }
 
 #[tokio::test(start_paused = true)]
