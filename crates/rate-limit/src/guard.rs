@@ -4,11 +4,14 @@ use buttress_core::Limit;
 
 use crate::{Cost, Rate, Unit};
 
-/// One for each unit.
+/// For each unit those that hold: the later they end, the more is left of them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Guards {
-    each: [Option<Guard>; Unit::ALL.len()],
+    each: [Vec<Guard>; Unit::ALL.len()],
 }
+
+/// How many there are of a unit at most.
+const MOST: usize = 4;
 
 /// `remaining`, and where the provider said of how much, what it refills until its reset.
 #[derive(Clone, Debug)]
@@ -56,18 +59,27 @@ impl Guards {
             refill: (refill, reset),
             taken: 0,
         };
-        let place = &mut self.each[index];
-        if let Some(old) = place.as_ref().filter(|old| now < old.until) {
-            if old.left(now) <= new.remaining {
-                return old.until;
-            }
-            // Never looser than what was said before, until that ends.
+        let guards = &mut self.each[index];
+        guards.retain(|old| now < old.until);
+        // Never looser than what was said before, until that ends.
+        for old in guards.iter().filter(|old| old.left(now) > new.remaining) {
             new.until = new.until.max(old.until);
-            if slower(old.refill, new.refill) {
-                new.refill = old.refill;
+        }
+        let tighter = |old: &Guard| old.left(now) <= new.remaining && old.until >= new.until;
+        if !guards.iter().any(tighter) {
+            guards.retain(|old| {
+                let keep = old.left(now) < new.remaining;
+                if !keep {
+                    new.refill = slower(old.refill, new.refill);
+                }
+                keep
+            });
+            // Where there are as many, each of them is tighter: the next word will tell.
+            if guards.len() < MOST {
+                guards.push(new);
             }
         }
-        place.insert(new).until
+        self.until()
     }
 
     /// The unit of which there is not enough for longest, and in how many nanoseconds there is.
@@ -80,10 +92,8 @@ impl Guards {
     }
 
     pub(crate) fn take(&mut self, now: u64, cost: &Cost) {
-        for (unit, guard) in Unit::ALL.into_iter().zip(&mut self.each) {
-            if let Some(guard) = guard
-                && now < guard.until
-            {
+        for (unit, guard) in self.each_mut() {
+            if now < guard.until {
                 guard.taken = guard.taken.saturating_add(cost.of(unit));
             }
         }
@@ -92,11 +102,9 @@ impl Guards {
     /// A call that took this at that time has used that. Whether there is more now.
     pub(crate) fn settle(&mut self, at: u64, taken: &Cost, used: &Cost) -> bool {
         let mut more = false;
-        for (unit, guard) in Unit::ALL.into_iter().zip(&mut self.each) {
+        for (unit, guard) in self.each_mut() {
             // What was taken before is in what the provider said, or is not known to be.
-            if let Some(guard) = guard
-                && guard.since <= at
-            {
+            if guard.since < at {
                 let (taken, used) = (taken.of(unit), used.of(unit));
                 let rest = guard.taken.saturating_sub(taken.saturating_sub(used));
                 more |= rest < guard.taken;
@@ -108,8 +116,9 @@ impl Guards {
 
     /// What remains of a unit, and in how many nanoseconds that no longer counts.
     pub(crate) fn standing(&self, unit: Unit, now: u64) -> Option<(u64, u64)> {
-        let (_, guard) = self.active(now).find(|(of, _)| *of == unit)?;
-        Some((guard.left(now), guard.until - now))
+        let guards = self.active(now).filter(|(of, _)| *of == unit);
+        let each = guards.map(|(_, guard)| (guard.left(now), guard.until - now));
+        each.reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)))
     }
 
     pub(crate) fn until(&self) -> u64 {
@@ -119,10 +128,13 @@ impl Guards {
 
     fn active(&self, now: u64) -> impl Iterator<Item = (Unit, &Guard)> {
         let each = Unit::ALL.into_iter().zip(&self.each);
-        each.filter_map(move |(unit, guard)| {
-            let guard = guard.as_ref().filter(|guard| now < guard.until)?;
-            Some((unit, guard))
-        })
+        let each = each.flat_map(|(unit, guards)| guards.iter().map(move |guard| (unit, guard)));
+        each.filter(move |(_, guard)| now < guard.until)
+    }
+
+    fn each_mut(&mut self) -> impl Iterator<Item = (Unit, &mut Guard)> {
+        let each = Unit::ALL.into_iter().zip(&mut self.each);
+        each.flat_map(|(unit, guards)| guards.iter_mut().map(move |guard| (unit, guard)))
     }
 }
 
@@ -157,7 +169,11 @@ impl Guard {
     }
 }
 
-/// Whether the first of two rates is less than the second.
-fn slower(one: (u64, u64), other: (u64, u64)) -> bool {
-    u128::from(one.0) * u128::from(other.1) < u128::from(other.0) * u128::from(one.1)
+/// The lesser of two rates.
+fn slower(one: (u64, u64), other: (u64, u64)) -> (u64, u64) {
+    if u128::from(one.0) * u128::from(other.1) < u128::from(other.0) * u128::from(one.1) {
+        one
+    } else {
+        other
+    }
 }

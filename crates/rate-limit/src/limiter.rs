@@ -107,6 +107,8 @@ struct Shared<K, A: Algorithm> {
     settings: Settings<K>,
     base: Instant,
     plans: Mutex<Plans>,
+    /// Held while the quotas of everybody change, so that no key misses one.
+    changing: Mutex<()>,
     keys: Keys<K, A>,
 }
 
@@ -290,6 +292,7 @@ impl<K: Key, A: Algorithm> Limiter<K, A> {
     /// under way then is charged, and only what they use beyond it still counts.
     pub fn set_quotas(&self, quotas: Quotas) {
         let plan = Arc::new(Plan::new(quotas));
+        let _changing = self.shared.changing();
         let old = {
             let mut plans = self.shared.plans();
             std::mem::replace(&mut plans.default, Arc::clone(&plan))
@@ -361,6 +364,7 @@ impl<K: Key, A: Algorithm> Limiter<K, A> {
             shared: Arc::new(Shared {
                 keys,
                 settings,
+                changing: Mutex::new(()),
                 base: Instant::now(),
                 plans: Mutex::new(Plans {
                     default,
@@ -402,7 +406,7 @@ impl<K: Key, A: Algorithm> Limiter<K, A> {
                 Err(Denial::Limited(limited)) => return Err(limited),
                 Err(Denial::Closed) => one.latest(),
             },
-            Keys::Many(table) => table.get(key, now, |key| shared.plan(key))?,
+            Keys::Many(table) => self.state(table, key, now)?,
         };
         loop {
             match state.take(now, cost, &|| shared.now()) {
@@ -440,11 +444,42 @@ impl<K: Key, A: Algorithm> Limiter<K, A> {
         match &shared.keys {
             Keys::One(one) => f(&one.first),
             Keys::Many(table) => {
-                if let Ok(state) = table.get(key, shared.now(), |key| shared.plan(key)) {
+                if let Ok(state) = self.state(table, key, shared.now()) {
                     f(&state);
                 }
             }
         }
+    }
+
+    /// Finds the state of a key, or makes it.
+    fn state(&self, table: &Table<K, A>, key: &K, now: u64) -> Result<Arc<State<K, A>>, Limited> {
+        let shared = &*self.shared;
+        let mut everybodys = None;
+        let state = table.get(key, now, |key| {
+            let of_its_own = shared.plan_of_its_own(key);
+            of_its_own.unwrap_or_else(|| {
+                let plan = Arc::clone(&shared.plans().default);
+                everybodys = Some(Arc::clone(&plan));
+                plan
+            })
+        })?;
+        if everybodys.is_some_and(|plan| Arc::ptr_eq(state.plan(), &plan)) {
+            self.catch_up(table, &state);
+        }
+        Ok(state)
+    }
+
+    /// The quotas of everybody may have changed after they were asked for, and before the state
+    /// that has them was there to be changed.
+    #[cold]
+    fn catch_up(&self, table: &Table<K, A>, state: &Arc<State<K, A>>) {
+        let latest = |plans: &Plans| Arc::ptr_eq(state.plan(), &plans.default);
+        if latest(&self.shared.plans()) {
+            return;
+        }
+        let _changing = self.shared.changing();
+        let default = Arc::clone(&self.shared.plans().default);
+        self.change(table, state, &default);
     }
 
     fn change(&self, table: &Table<K, A>, state: &Arc<State<K, A>>, plan: &Arc<Plan>) {
@@ -611,6 +646,10 @@ impl<K, A: Algorithm> Shared<K, A> {
         self.plans.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn changing(&self) -> std::sync::MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The plan of these quotas, the one that other keys have if there is one.
     fn shared_plan(&self, quotas: Quotas) -> Arc<Plan> {
         let mut plans = self.plans();
@@ -631,10 +670,13 @@ impl<K, A: Algorithm> Shared<K, A> {
 
 impl<K: Key, A: Algorithm> Shared<K, A> {
     fn plan(&self, key: &K) -> Arc<Plan> {
-        match self.settings.quotas_for.as_ref().and_then(|of| of(key)) {
-            Some(quotas) => self.shared_plan(quotas),
-            None => Arc::clone(&self.plans().default),
-        }
+        let plan = self.plan_of_its_own(key);
+        plan.unwrap_or_else(|| Arc::clone(&self.plans().default))
+    }
+
+    fn plan_of_its_own(&self, key: &K) -> Option<Arc<Plan>> {
+        let quotas = self.settings.quotas_for.as_ref()?(key)?;
+        Some(self.shared_plan(quotas))
     }
 
     fn find(&self, key: &K) -> Found<'_, K, A> {
@@ -668,8 +710,9 @@ impl<K: Key, A: Algorithm> One<K, A> {
             Some(state) => state.replace(Arc::clone(plan), now),
             None => self.first.replace(Arc::clone(plan), now),
         };
-        if new.is_some() {
-            *latest = new;
+        if let Some(new) = new {
+            self.first.follow(&new);
+            *latest = Some(new);
         }
     }
 }

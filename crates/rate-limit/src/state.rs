@@ -118,7 +118,9 @@ impl<K, A: Algorithm> State<K, A> {
         self.look(slow, now, &cost)?;
         let marks = self.take_cells(now, &cost, clock, Some(slow))?;
         slow.guards.take(now, &cost);
-        Ok(Taken { at: now, marks })
+        // After what was said at the same instant, as one that was not guarded is before it.
+        let at = now.saturating_add(1);
+        Ok(Taken { at, marks })
     }
 
     /// Whether the cost would be taken, after so much else.
@@ -173,34 +175,34 @@ impl<K, A: Algorithm> State<K, A> {
 
     /// Charges what was not reserved.
     fn charge(&self, unit: Unit, units: u64, clock: &dyn Fn() -> u64) {
-        let mut closed = false;
-        for ((of, ticks), cell) in self.plan.quotas.iter().zip(&self.cells) {
-            closed |= *of == unit && cell.charge(ticks, clock(), units).is_err();
-        }
-        if closed && let Some(moved) = self.moved() {
-            moved.charge(unit, units, clock);
+        let mut latest = None;
+        loop {
+            let state: &Self = latest.as_deref().unwrap_or(self);
+            let mut closed = false;
+            for ((of, ticks), cell) in state.plan.quotas.iter().zip(&state.cells) {
+                closed |= *of == unit && cell.charge(ticks, clock(), units).is_err();
+            }
+            let next = if closed { state.moved() } else { None };
+            if next.is_none() {
+                return;
+            }
+            latest = next;
         }
     }
 
     pub(crate) fn pause(&self, now: u64, time: u64) {
-        let mut lock = self.lock();
-        let slow = self.slow(&mut lock);
-        if let Some(moved) = slow.moved.clone() {
-            drop(lock);
-            return moved.pause(now, time);
-        }
-        slow.paused = slow.paused.max(now.saturating_add(time));
-        self.attention.fetch_max(slow.paused, Release);
+        self.at_latest(|state, slow| {
+            slow.paused = slow.paused.max(now.saturating_add(time));
+            state.attention.fetch_max(slow.paused, Release);
+        });
     }
 
     /// Keeps to what a provider says remains, for `longest` at most.
     pub(crate) fn tighten(&self, now: u64, limits: &Limits, longest: u64) {
-        let mut lock = self.lock();
-        let slow = self.slow(&mut lock);
-        if let Some(moved) = slow.moved.clone() {
-            drop(lock);
-            return moved.tighten(now, limits, longest);
-        }
+        self.at_latest(|state, slow| state.tighten_here(slow, now, limits, longest));
+    }
+
+    fn tighten_here(&self, slow: &mut Slow<K, A>, now: u64, limits: &Limits, longest: u64) {
         for (index, unit) in Unit::ALL.into_iter().enumerate() {
             let Some(limit) = limit_of(limits, unit) else {
                 continue;
@@ -294,6 +296,31 @@ impl<K, A: Algorithm> State<K, A> {
         slow.moved = Some(Arc::clone(&new));
         self.attention.store(u64::MAX, Release);
         Some(new)
+    }
+
+    /// Has this state, which was closed, followed by the one that is the latest now, so that those
+    /// in between can go.
+    pub(crate) fn follow(&self, latest: &Arc<Self>) {
+        let mut lock = self.lock();
+        let before = self.slow(&mut lock).moved.replace(Arc::clone(latest));
+        drop(lock);
+        drop(before);
+    }
+
+    /// Does something with the latest of the states that have taken the place of this one, which
+    /// is locked.
+    fn at_latest(&self, f: impl FnOnce(&Self, &mut Slow<K, A>)) {
+        let mut latest: Option<Arc<Self>> = None;
+        loop {
+            let state: &Self = latest.as_deref().unwrap_or(self);
+            let mut lock = state.lock();
+            let slow = state.slow(&mut lock);
+            let Some(next) = slow.moved.clone() else {
+                return f(state, slow);
+            };
+            drop(lock);
+            latest = Some(next);
+        }
     }
 
     /// The state that has taken the place of this one.
@@ -436,6 +463,17 @@ impl<K, A: Algorithm> fmt::Debug for State<K, A> {
         f.debug_struct("State")
             .field("quotas", &self.plan.source)
             .finish_non_exhaustive()
+    }
+}
+
+impl<K, A: Algorithm> Drop for Slow<K, A> {
+    /// Without recursion: quotas may have been changed any number of times since.
+    fn drop(&mut self) {
+        let mut next = self.moved.take();
+        while let Some(mut state) = next.and_then(Arc::into_inner) {
+            let slow = state.slow.get_mut().unwrap_or_else(PoisonError::into_inner);
+            next = slow.as_mut().and_then(|slow| slow.moved.take());
+        }
     }
 }
 

@@ -21,10 +21,14 @@ struct Part<K, A: Algorithm> {
     states: HashTable<Arc<State<K, A>>>,
     /// Before that, a look for idle keys is not worth it.
     not_before: u64,
+    /// When one can be forgotten, as far as was known at the last look.
+    room_at: u64,
 }
 
 /// A part that is full of keys in use is looked through again no earlier than this.
 const PATIENCE: u64 = 10_000_000;
+/// And no later than this: what calls give back can make keys idle at any time.
+const IMPATIENCE: u64 = 1_000_000_000;
 
 // ===== impl Table =====
 
@@ -38,6 +42,7 @@ impl<K: Hash + Eq, A: Algorithm> Table<K, A> {
             RwLock::new(Part {
                 states: HashTable::new(),
                 not_before: 0,
+                room_at: 0,
             })
         };
         Self {
@@ -150,7 +155,7 @@ impl<K, A: Algorithm> Part<K, A> {
             Err(Limited::new(LimitedBy::Keys, Some(wait)))
         };
         if now < self.not_before {
-            return full(self.not_before);
+            return full(self.room_at);
         }
         let mut soonest = u64::MAX;
         self.states.retain(|state| {
@@ -165,7 +170,9 @@ impl<K, A: Algorithm> Part<K, A> {
         if self.states.len() < most {
             return Ok(());
         }
-        self.not_before = now.saturating_add(soonest.max(PATIENCE));
-        full(self.not_before)
+        let wait = soonest.max(PATIENCE);
+        self.not_before = now.saturating_add(wait.min(IMPATIENCE));
+        self.room_at = now.saturating_add(wait);
+        full(self.room_at)
     }
 }

@@ -32,7 +32,8 @@ pub struct SlidingCounter(Mutex<Counter>);
 #[derive(Debug, Default)]
 struct Log {
     entries: VecDeque<Entry>,
-    sum: u64,
+    /// Of all entries; debts can be of any size.
+    sum: u128,
     next: u64,
     closed: bool,
 }
@@ -105,7 +106,7 @@ impl Cell for SlidingLog {
         };
         let back = units.min(log.entries[at].units);
         log.entries[at].units -= back;
-        log.sum -= back;
+        log.sum -= u128::from(back);
         back > 0
     }
 
@@ -122,7 +123,7 @@ impl Cell for SlidingLog {
     fn used(&self, ticks: &Ticks, now: u64) -> u64 {
         let mut log = self.lock();
         log.expire(ticks, now);
-        log.sum
+        log.used()
     }
 
     fn idle_in(&self, ticks: &Ticks, now: u64) -> u64 {
@@ -138,19 +139,23 @@ impl Cell for SlidingLog {
         let mut log = self.lock();
         log.expire(ticks, now);
         log.closed = true;
-        log.sum
+        log.used()
     }
 }
 
 // ===== impl Log =====
 
 impl Log {
+    fn used(&self) -> u64 {
+        u64::try_from(self.sum).unwrap_or(u64::MAX)
+    }
+
     fn expire(&mut self, ticks: &Ticks, now: u64) {
         let window = window(ticks);
         while let Some(entry) = self.entries.front()
             && entry.last.saturating_add(window) <= now
         {
-            self.sum -= entry.units;
+            self.sum -= u128::from(entry.units);
             self.entries.pop_front();
         }
     }
@@ -166,13 +171,13 @@ impl Log {
             None | Some(0) => (0, units),
             Some(_) => ((units - 1) / burst, (units - 1) % burst + 1),
         };
-        let mut over = (self.sum.saturating_add(units)).saturating_sub(burst);
+        let mut over = (self.sum + u128::from(units)).saturating_sub(u128::from(burst));
         let mut wait = rounds.saturating_mul(window);
         for entry in &self.entries {
             if over == 0 {
                 break;
             }
-            over = over.saturating_sub(entry.units);
+            over = over.saturating_sub(u128::from(entry.units));
             if over == 0 {
                 wait = wait.saturating_add(entry.last.saturating_add(window) - now);
             }
@@ -185,19 +190,21 @@ impl Log {
     }
 
     fn push(&mut self, ticks: &Ticks, now: u64, units: u64) -> Mark {
-        self.sum = self.sum.saturating_add(units);
         let part = window(ticks) / PARTS;
         if let Some(last) = self.entries.back_mut()
             && now.saturating_sub(last.first) < part
         {
             last.last = last.last.max(now);
-            last.units = last.units.saturating_add(units);
+            let units = last.units.saturating_add(units);
+            self.sum += u128::from(units - last.units);
+            last.units = units;
             return last.number;
         }
         // Clocks that go back do not put entries out of order.
         let now = self.entries.back().map_or(now, |last| last.last.max(now));
         let number = self.next;
         self.next += 1;
+        self.sum += u128::from(units);
         self.entries.push_back(Entry {
             number,
             first: now,

@@ -1,10 +1,10 @@
 //! Many keys, and what is kept of them.
 
-use buttress_rate_limit::{Cost, LimitedBy, Limiter, Unit};
+use buttress_rate_limit::{Cost, LimitedBy, Limiter, Quotas, Rate, Unit};
 use tokio::time::advance;
 use tower::{Layer, ServiceExt};
 
-use crate::{Ask, SECOND, Upstream, ask, protocol, requests, size, tokens};
+use crate::{Ask, SECOND, Upstream, ask, count, protocol, requests, size, tokens};
 
 #[tokio::test(start_paused = true)]
 async fn l10_keys_are_independent() {
@@ -62,6 +62,18 @@ async fn l10_a_key_with_a_call_under_way_is_not_forgotten() {
     );
     advance(61 * SECOND).await;
     assert!(limiter.reserve(&2, Cost::REQUEST).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn l10_there_is_room_soon_after_calls_have_given_everything_back() {
+    let daily = Quotas::requests(Rate::per_day(count(1)));
+    let limiter = Limiter::keyed(daily).max_keys(size(2));
+    let calls = [1, 2].map(|key| limiter.reserve(&key, Cost::REQUEST).unwrap());
+    let limited = limiter.reserve(&3, Cost::REQUEST).unwrap_err();
+    assert_eq!(limited.wait(), Some(24 * 3600 * SECOND));
+    drop(calls);
+    advance(SECOND).await;
+    limiter.reserve(&3, Cost::REQUEST).unwrap().keep();
 }
 
 #[tokio::test(start_paused = true)]

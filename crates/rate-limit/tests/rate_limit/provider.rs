@@ -101,6 +101,50 @@ async fn l9_what_is_said_never_loosens() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn l9_of_several_words_each_holds_until_its_own_reset() {
+    let limiter = Limiter::new(tokens(1_000));
+    for (remaining, reset) in [(0, 1), (0, 2), (20, 10), (50, 60), (70, 30), (80, 90)] {
+        limiter.tighten(&(), &tells(None, remaining, reset * SECOND));
+    }
+    for (time, expected) in [
+        (1, 0),
+        (1, 20),
+        (7, 20),
+        (1, 50),
+        (49, 50),
+        (1, 80),
+        (30, 1_000),
+    ] {
+        advance(time * SECOND).await;
+        assert_eq!(left(&limiter), expected);
+    }
+    // However many, the tightest of them holds.
+    for n in 1..100 {
+        let reset = u32::try_from(n).unwrap() * SECOND;
+        limiter.tighten(&(), &tells(None, n, reset));
+        assert_eq!(left(&limiter), 1);
+    }
+    for expected in [2, 3, 4] {
+        advance(SECOND).await;
+        assert_eq!(left(&limiter), expected);
+    }
+    advance(96 * SECOND).await;
+    assert_eq!(left(&limiter), 1_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn l9_what_a_call_from_before_gives_back_is_not_added_to_what_remains() {
+    let limiter = Limiter::new(tokens(1_000));
+    let before = limiter.reserve(&(), Cost::tokens(10, 0)).unwrap();
+    limiter.tighten(&(), &tells(None, 5, 60 * SECOND));
+    let after = limiter.reserve(&(), Cost::tokens(5, 0)).unwrap();
+    drop(before);
+    assert_eq!(left(&limiter), 0);
+    drop(after);
+    assert_eq!(left(&limiter), 5);
+}
+
+#[tokio::test(start_paused = true)]
 async fn l9_resets_that_are_past_or_far_off_neither_unblock_nor_block() {
     let limiter = Limiter::new(tokens(100)).longest_hold(30 * SECOND);
     limiter.tighten(&(), &tells(None, 0, Duration::ZERO));
@@ -145,6 +189,19 @@ async fn l9_a_throttled_call_with_a_hint_pauses_its_key_until_then() {
     );
     advance(7 * SECOND).await;
     service.clone().oneshot(ask(0)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn l9_what_a_provider_said_outlives_a_change_of_quotas() {
+    let limiter = Limiter::new(tokens(1_000));
+    limiter.tighten(&(), &tells(None, 30, 20 * SECOND));
+    limiter.pause(&(), 10 * SECOND);
+    limiter.set_quotas(tokens(2_000));
+    assert_eq!(left(&limiter), 0);
+    advance(10 * SECOND).await;
+    assert_eq!(left(&limiter), 30);
+    advance(10 * SECOND).await;
+    assert_eq!(left(&limiter), 2_000);
 }
 
 #[tokio::test(start_paused = true)]

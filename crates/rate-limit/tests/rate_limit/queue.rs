@@ -35,6 +35,9 @@ async fn l7_those_who_wait_are_admitted_in_their_order_however_large() {
         })
         .into_iter()
         .collect();
+    // Nor does one overtake that comes when there is enough for it.
+    advance(10 * SECOND).await;
+    assert!(spawn(service.clone().oneshot(ask(1))).poll().is_pending());
     for call in calls {
         call.await.unwrap();
     }

@@ -44,6 +44,22 @@ async fn l2_of_several_quotas_the_last_one_says_when() {
     assert_eq!(limited.by(), LimitedBy::Quota(Unit::Tokens));
     advance(5 * SECOND).await;
     assert!(limiter.check(&(), Cost::tokens(50, 0)).is_ok());
+
+    // All of them refuse, the first or the last for longest; and so does a pause.
+    let (short, long) = ((Unit::Tokens, minute(600)), (Unit::Requests, minute(1)));
+    for quotas in [[short, long], [long, short]] {
+        let [one, other] = quotas;
+        let limiter = Limiter::new(Quotas::none().and(one.0, one.1).and(other.0, other.1));
+        limiter
+            .reserve(&(), Cost::tokens(600, 0))
+            .map(|taken| taken.keep())
+            .unwrap();
+        for (pause, expected) in [(0, 60), (20, 60), (90, 90)] {
+            limiter.pause(&(), pause * SECOND);
+            let limited = limiter.check(&(), Cost::tokens(50, 0)).unwrap_err();
+            assert_eq!(limited.wait(), Some(expected * SECOND));
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -90,36 +106,40 @@ async fn l5_what_one_quota_refuses_none_is_charged_for() {
     assert_eq!(remaining, [9, 990, 5, 500, 99]);
 }
 
-/// Many threads on two quotas, of which the second allows less: the first is charged for no more.
+/// Threads on two quotas, of which the second has room for one: the first is charged for no other,
+/// though it is asked before.
 #[test]
 fn l5_threads_that_are_refused_leave_nothing_charged() {
+    const THREADS: usize = 4;
+    const ROUNDS: u64 = 20_000;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .unwrap();
     let _entered = runtime.enter();
-    let limiter = Limiter::new(requests(10_000).and_tokens(minute(5_000)));
+    let limiter = Limiter::keyed(requests(10_000).and_tokens(minute(10)));
+    let together = std::sync::Barrier::new(THREADS);
     let admitted: usize = thread::scope(|scope| {
-        let workers: Vec<_> = (0..4)
-            .map(|_| {
-                scope.spawn(|| {
-                    let _entered = runtime.enter();
-                    let tries = (0..1_000).map(|_| limiter.reserve(&(), TEN));
-                    let admitted = tries.filter_map(Result::ok).map(|taken| taken.keep());
-                    admitted.count()
-                })
-            })
-            .collect();
-        workers
-            .into_iter()
-            .map(|worker| worker.join().unwrap())
-            .sum()
+        let worker = || {
+            let _entered = runtime.enter();
+            let admitted = (0..ROUNDS).filter(|round| {
+                // The key is there before they race.
+                drop(limiter.reserve(round, Cost::NONE));
+                together.wait();
+                let taken = limiter.reserve(round, TEN);
+                taken.map(|taken| taken.keep()).is_ok()
+            });
+            admitted.count()
+        };
+        let workers = [(); THREADS].map(|()| scope.spawn(worker));
+        workers.map(|worker| worker.join().unwrap()).iter().sum()
     });
-    assert_eq!(admitted, 500);
-    assert_eq!(limiter.remaining(&(), Unit::Tokens), Some(0));
-    // Rolled back in the race of the last few, within a sixteenth of the burst at worst.
-    assert!(limiter.remaining(&(), Unit::Requests).unwrap() >= 9_500 - 4);
+    assert_eq!(admitted as u64, ROUNDS);
+    for round in 0..ROUNDS {
+        assert_eq!(limiter.remaining(&round, Unit::Tokens), Some(0));
+        assert_eq!(limiter.remaining(&round, Unit::Requests), Some(9_999));
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -170,6 +190,23 @@ async fn l11_over_use_of_a_call_from_before_the_change_is_charged_after_it() {
     assert_eq!(limiter.remaining(&1, Unit::Tokens), Some(750));
 }
 
+#[tokio::test(start_paused = true)]
+async fn l11_quotas_change_any_number_of_times() {
+    const TIMES: u32 = 30_000;
+    // One that is kept for good, and one that a call holds all the while.
+    let (one, keyed) = (Limiter::new(tokens(1_000)), Limiter::keyed(tokens(1_000)));
+    let held = keyed.reserve(&1, Cost::tokens(100, 0)).unwrap();
+    for more in 1..=TIMES {
+        one.set_quotas(tokens(1_000 + more));
+        keyed.set_quotas(tokens(1_000 + more));
+    }
+    one.pause(&(), SECOND);
+    assert_eq!(one.remaining(&(), Unit::Tokens), Some(0));
+    held.settle(Cost::tokens(100, 50));
+    let most = u64::from(1_000 + TIMES);
+    assert_eq!(keyed.remaining(&1, Unit::Tokens), Some(most - 150));
+}
+
 #[test]
 fn l11_threads_lose_no_charge_to_a_change() {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -202,6 +239,48 @@ fn l11_threads_lose_no_charge_to_a_change() {
         });
         limiter.set_quotas(requests(1_000_000));
         assert_eq!(limiter.remaining(&(), Unit::Requests), Some(985_000));
+    }
+}
+
+#[test]
+fn l11_threads_that_make_keys_or_change_quotas_leave_none_behind() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let _entered = runtime.enter();
+    for _ in 0..100 {
+        let limiter = Limiter::keyed(requests(1));
+        let start = std::sync::Barrier::new(3);
+        let make = |keys: std::ops::Range<u32>| {
+            for key in keys {
+                limiter
+                    .reserve(&key, Cost::REQUEST)
+                    .map(|taken| taken.keep())
+                    .unwrap();
+            }
+        };
+        make(0..50);
+        thread::scope(|scope| {
+            for units in [2_000, 3_000] {
+                let (runtime, limiter, start) = (&runtime, &limiter, &start);
+                scope.spawn(move || {
+                    let _entered = runtime.enter();
+                    start.wait();
+                    limiter.set_quotas(requests(units));
+                });
+            }
+            let _entered = runtime.enter();
+            start.wait();
+            make(50..300);
+        });
+        let latest = limiter.standing(&300)[0].rate;
+        for key in 0..300 {
+            let standing = &limiter.standing(&key)[0];
+            assert_eq!(standing.rate, latest);
+            assert_eq!(standing.remaining, latest.burst() - 1);
+        }
     }
 }
 

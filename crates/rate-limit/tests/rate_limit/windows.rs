@@ -67,6 +67,26 @@ async fn l6_windows_settle() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn l6_windows_keep_debts_of_any_size() {
+    async fn owes<A: Algorithm>() {
+        let limiter = Limiter::new(tokens(60)).counting::<A>();
+        let calls = [0; 3].map(|_| limiter.reserve(&(), Cost::tokens(1, 0)).unwrap());
+        for call in calls {
+            call.settle(Cost::tokens(u64::MAX, 1));
+            advance(SECOND).await;
+        }
+        for _ in 3..60 {
+            assert!(limiter.check(&(), Cost::tokens(1, 0)).is_err());
+            advance(SECOND).await;
+        }
+        advance(60 * SECOND).await;
+        assert_eq!(limiter.remaining(&(), Unit::Tokens), Some(60));
+    }
+    owes::<SlidingLog>().await;
+    owes::<SlidingCounter>().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn l1_the_counter_admits_up_to_twice_in_a_window_that_lies_across_two() {
     let limiter = Limiter::new(requests(100)).counting::<SlidingCounter>();
     let take = || {
