@@ -1,6 +1,8 @@
 use std::{
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     task::{Context, Poll},
+    thread,
 };
 
 use crate::{Class, Outcome, Refused};
@@ -145,7 +147,13 @@ impl<R: Report + ?Sized> Completion<R> {
 
 impl<R: Report + ?Sized> Drop for Completion<R> {
     fn drop(&mut self) {
-        self.complete(&Outcome::new(Class::Cancelled));
+        let mut complete = || self.complete(&Outcome::new(Class::Cancelled));
+        if thread::panicking() {
+            // A second panic while the first unwinds would end the process. The first is told.
+            let _ = catch_unwind(AssertUnwindSafe(complete));
+        } else {
+            complete();
+        }
     }
 }
 
@@ -187,6 +195,22 @@ mod tests {
         let mut log = Vec::new();
         drop(Completion::new(Log(&mut log)));
         assert_eq!(log, [Class::Cancelled]);
+    }
+
+    #[test]
+    fn t9_a_report_that_panics_while_something_else_does_ends_nothing_but_that() {
+        struct Panics;
+        impl Report for Panics {
+            fn report(&mut self, _: &Outcome) {
+                panic!("on purpose, too");
+            }
+        }
+        let unwound = catch_unwind(|| {
+            let _completion = Completion::new(Panics);
+            panic!("on purpose");
+        });
+        let told = unwound.unwrap_err();
+        assert_eq!(told.downcast_ref(), Some(&"on purpose"));
     }
 
     #[test]
