@@ -61,22 +61,24 @@ impl Guards {
         };
         let guards = &mut self.each[index];
         guards.retain(|old| now < old.until);
-        // Never looser than what was said before, until that ends.
-        for old in guards.iter().filter(|old| old.left(now) > new.remaining) {
-            new.until = new.until.max(old.until);
-        }
+        // Each word holds until its own end: a tighter one of now stands before a longer one.
         let tighter = |old: &Guard| old.left(now) <= new.remaining && old.until >= new.until;
         if !guards.iter().any(tighter) {
             guards.retain(|old| {
-                let keep = old.left(now) < new.remaining;
+                let keep = old.left(now) < new.remaining || old.until > new.until;
                 if !keep {
                     new.refill = slower(old.refill, new.refill);
                 }
                 keep
             });
-            // Where there are as many, each of them is tighter: the next word will tell.
-            if guards.len() < MOST {
-                guards.push(new);
+            guards.push(new);
+            guards.sort_unstable_by_key(|guard| guard.until);
+            // Of too many, the last two become one that holds for both.
+            if guards.len() > MOST
+                && let Some(last) = guards.pop()
+                && let Some(before) = guards.last_mut()
+            {
+                before.until = last.until;
             }
         }
         self.until()

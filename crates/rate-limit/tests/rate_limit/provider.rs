@@ -95,9 +95,31 @@ async fn l9_what_is_said_never_loosens() {
     limiter.tighten(&(), &tells(None, 5, 60 * SECOND));
     limiter.tighten(&(), &tells(None, 10, 60 * SECOND));
     assert_eq!(left(&limiter), 5);
-    limiter.tighten(&(), &tells(None, 2, SECOND));
-    advance(30 * SECOND).await;
-    assert_eq!(left(&limiter), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn l9_a_tighter_word_of_now_does_not_outlast_its_own_reset() {
+    let limiter = Limiter::new(tokens(100));
+    limiter.tighten(&(), &tells(None, 50, 60 * SECOND));
+    limiter.tighten(&(), &tells(None, 0, SECOND));
+    assert_eq!(left(&limiter), 0);
+    advance(SECOND).await;
+    assert_eq!(left(&limiter), 50);
+    advance(58 * SECOND).await;
+    assert_eq!(left(&limiter), 50);
+}
+
+#[tokio::test(start_paused = true)]
+async fn l9_more_words_than_are_kept_never_loosen() {
+    let limiter = Limiter::new(tokens(1_000));
+    // The later they end, the more is left: none says what another says already.
+    for n in (1_u32..=8).rev() {
+        limiter.tighten(&(), &tells(None, u64::from(n) * 10, n * 10 * SECOND));
+    }
+    for n in 1_u64..=8 {
+        assert!(left(&limiter) <= n * 10, "{n}");
+        advance(10 * SECOND).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -226,23 +248,14 @@ proptest! {
             .unwrap();
         runtime.block_on(async {
             let (told, untold) = (Limiter::new(tokens(100)), Limiter::new(tokens(100)));
-            // What was last said, and of how much that is left.
-            let mut said: Option<(Instant, u64)> = None;
+            // Everything that was said: until when, and how much of it is left.
+            let mut said: Vec<(Instant, u64)> = Vec::new();
             for (what, amount, time) in steps {
                 match what {
                     0 => advance(Duration::from_millis(time * 100)).await,
                     1 => {
                         told.tighten(&(), &tells(None, amount, Duration::from_secs(time)));
-                        let until = Instant::now() + Duration::from_secs(time);
-                        let now = Instant::now();
-                        match said {
-                            Some((old, left)) if now < old => {
-                                if amount < left && time > 0 {
-                                    said = Some((old.max(until), amount));
-                                }
-                            }
-                            _ => said = Some((until, amount)),
-                        }
+                        said.push((Instant::now() + Duration::from_secs(time), amount));
                     }
                     _ => {
                         let cost = Cost::tokens(amount % 40 + 1, 0);
@@ -251,11 +264,11 @@ proptest! {
                         }
                         // Whatever is admitted with headers would be without.
                         assert!(untold.reserve(&(), cost).map(|taken| taken.keep()).is_ok());
-                        if let Some((until, left)) = &mut said
-                            && Instant::now() < *until
-                        {
-                            assert!(cost.input <= *left, "{cost:?} of {left}");
-                            *left -= cost.input;
+                        for (until, left) in &mut said {
+                            if Instant::now() < *until {
+                                assert!(cost.input <= *left, "{cost:?} of {left}");
+                                *left -= cost.input;
+                            }
                         }
                     }
                 }
