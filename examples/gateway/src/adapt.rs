@@ -9,7 +9,8 @@ use std::{
 };
 
 use buttress_core::{
-    Carry, Class, ClassifyWith, Completion, Ledger, Outcome, ProtocolExt, Report, Sent, settle,
+    Carry, Class, Classify, ClassifyWith, Completion, Ledger, Outcome, ProtocolExt, Report, Sent,
+    Track, settle,
 };
 use buttress_http::{BoxError, Http, sse::is_event_stream};
 use buttress_llm::{
@@ -45,12 +46,14 @@ pub(crate) struct Question {
 
 /// A stack of an endpoint that takes a request in any caller's dialect, and replies in the same.
 #[derive(Clone, Debug)]
-pub(crate) struct Adapt<S> {
+pub(crate) struct Adapt<S, P> {
     endpoint: Arc<Endpoint>,
     stack: S,
+    /// What its replies mean.
+    protocol: P,
 }
 
-/// HTTP, and what of a reply or an error it does not tell.
+/// HTTP, and what of a chat it does not tell.
 pub(crate) type Judged = ClassifyWith<Http, Judge>;
 
 /// For errors of any lifetime: one of `'static` alone could not be spawned.
@@ -81,9 +84,10 @@ enum Back {
 }
 
 pin_project! {
-    pub(crate) struct ResponseFuture<F> {
+    pub(crate) struct ResponseFuture<F, P> {
         #[pin]
         state: State<F>,
+        protocol: P,
         // After the call: field order is drop order.
         tally: Option<Completion<Tally>>,
     }
@@ -106,9 +110,13 @@ struct Tally {
 
 // ===== impl Adapt =====
 
-impl<S> Adapt<S> {
-    pub(crate) const fn new(endpoint: Arc<Endpoint>, stack: S) -> Self {
-        Self { endpoint, stack }
+impl<S, P> Adapt<S, P> {
+    pub(crate) const fn new(endpoint: Arc<Endpoint>, stack: S, protocol: P) -> Self {
+        Self {
+            endpoint,
+            stack,
+            protocol,
+        }
     }
 
     /// The request as it goes there, and what comes back.
@@ -153,13 +161,14 @@ impl<S> Adapt<S> {
     }
 }
 
-impl<S> Service<Request<Full<Bytes>>> for Adapt<S>
+impl<S, P> Service<Request<Full<Bytes>>> for Adapt<S, P>
 where
     S: Service<Request<Full<Bytes>>, Response = Reply, Error = BoxError>,
+    P: Classify<Reply, BoxError> + Track<Reply> + Clone,
 {
     type Response = Reply;
     type Error = BoxError;
-    type Future = ResponseFuture<S::Future>;
+    type Future = ResponseFuture<S::Future, P>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.stack.poll_ready(cx)
@@ -183,6 +192,7 @@ where
         };
         ResponseFuture {
             state,
+            protocol: self.protocol.clone(),
             tally: Some(tally),
         }
     }
@@ -190,9 +200,10 @@ where
 
 // ===== impl ResponseFuture =====
 
-impl<F> Future for ResponseFuture<F>
+impl<F, P> Future for ResponseFuture<F, P>
 where
     F: Future<Output = Result<Reply, BoxError>>,
+    P: Classify<Reply, BoxError> + Track<Reply>,
 {
     type Output = Result<Reply, BoxError>;
 
@@ -204,14 +215,14 @@ where
                     let error = error.take().expect("polled after completion");
                     let mut result = Err(error);
                     if let Some(tally) = this.tally.take() {
-                        settle(&judged(), &mut result, tally);
+                        settle(&*this.protocol, &mut result, tally);
                     }
                     return Poll::Ready(result);
                 }
                 StateProj::Called { call, back } => {
                     let mut result = ready!(call.poll(cx));
                     if let Some(tally) = this.tally.take() {
-                        settle(&judged(), &mut result, tally);
+                        settle(&*this.protocol, &mut result, tally);
                     }
                     let reply = match result {
                         // What is worthless is told by us, and not converted.
@@ -233,7 +244,7 @@ where
     }
 }
 
-impl<F> fmt::Debug for ResponseFuture<F> {
+impl<F, P> fmt::Debug for ResponseFuture<F, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }

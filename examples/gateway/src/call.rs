@@ -193,6 +193,8 @@ impl Steps {
         }
         if !self.waited.is_zero() {
             number(out, " waited_ms=", self.waited.as_millis());
+        }
+        if !self.failed.is_empty() {
             for (place, class) in self.failed.iter().enumerate() {
                 word(
                     out,

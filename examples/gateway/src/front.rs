@@ -4,7 +4,7 @@ use std::{future::poll_fn, pin::Pin, sync::Arc};
 
 use axum::{body::Body, extract::State};
 use buttress_core::{Completion, settle};
-use buttress_http::{BoxError, sse::is_event_stream};
+use buttress_http::{BoxError, Http, sse::is_event_stream};
 use buttress_llm::{Dialect, estimate::Estimate, request::Peek};
 use bytes::Bytes;
 use http::{
@@ -36,7 +36,7 @@ pub(crate) type Answer = Response<Either<Pin<Box<Written<ReplyBody>>>, Body>>;
 
 /// Who is asked, and what.
 struct Asking {
-    service: Either<Model, OfCallers<Adapt<Other>>>,
+    service: Either<Model, OfCallers<Adapt<Other, Http>>>,
     request: Request<Full<Bytes>>,
 }
 
@@ -226,7 +226,11 @@ async fn ask(asking: Asking, face: Face, id: Id, line: Line) -> Answer {
     if let Some(why) = worthless {
         call.failed(why.outcome().class);
     }
-    settle(&judged(), &mut result, heard);
+    match (face.asks, worthless) {
+        // What is no reply of a model may say nothing.
+        (Asks::Other, None) => settle(&Http, &mut result, heard),
+        _ => settle(&judged(), &mut result, heard),
+    }
     let fault = match (result, worthless) {
         (Ok(reply), None) => {
             return reply.map(|body| Either::Left(Box::pin(Written::new(body, call))));

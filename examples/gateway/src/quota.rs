@@ -72,19 +72,14 @@ pub(crate) fn of_callers(
     limits: HashMap<Arc<str>, config::Limit>,
     journal: &Journal,
 ) -> CallersLayer {
-    let wait = limits.values().filter_map(|limit| limit.wait).max();
     let limiter = Limiter::keyed(Quotas::none())
         .quotas_for(move |name: &Name| limits.get(name.as_ref()?)?.quotas.clone())
         .longest_hold(Duration::ZERO);
     let journal = journal.clone();
-    let layer = RateLimitLayer::new(Http, Quotas::none())
+    RateLimitLayer::new(Http, Quotas::none())
         .limiter(limiter, caller as KeyOf)
         .cost(cost as CostOf)
-        .on_event(move |event| note(event, &Arc::from("callers"), &journal));
-    match wait {
-        Some(longest) => layer.wait(longest),
-        None => layer,
-    }
+        .on_event(move |event| note(event, &Arc::from("callers"), &journal))
 }
 
 /// Tells who was held back; all others are nothing to tell.

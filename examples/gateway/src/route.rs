@@ -41,13 +41,14 @@ pub(crate) struct Route {
     // In order of preference; never none.
     endpoints: Vec<Arc<Endpoint>>,
     model: Model,
-    handle: Handle<Adapt<Chat>>,
+    handle: Handle<Adapt<Chat, Judged>>,
     callers: CallersLayer,
     rename: Option<Arc<str>>,
 }
 
 /// What answers calls for a model.
-pub(crate) type Model = Timeout<Http, OfCallers<Failover<Judged, Adapt<Chat>, Spread, Decide>>>;
+pub(crate) type Model =
+    Timeout<Http, OfCallers<Failover<Judged, Adapt<Chat, Judged>, Spread, Decide>>>;
 
 type Decide = fn(&Request<Full<Bytes>>, &Outcome, &Info) -> Option<Next>;
 
@@ -135,7 +136,7 @@ impl Route {
         let name: Arc<str> = route.model.as_str().into();
         let among = route.endpoints.iter().map(|(place, weight)| {
             let endpoint = &endpoints[*place];
-            let adapt = Adapt::new(endpoint.clone(), endpoint.chat.clone());
+            let adapt = Adapt::new(endpoint.clone(), endpoint.chat.clone(), judged());
             let choice = Choice::new(endpoint.name.clone(), adapt)
                 .weight(*weight)
                 .credential(endpoint.credential.clone());
@@ -201,10 +202,10 @@ impl Route {
     }
 
     /// What answers any other call in this dialect: the first endpoint that speaks it.
-    pub(crate) fn speaking(&self, dialect: Dialect) -> Option<OfCallers<Adapt<Other>>> {
+    pub(crate) fn speaking(&self, dialect: Dialect) -> Option<OfCallers<Adapt<Other, Http>>> {
         let mut endpoints = self.endpoints.iter();
         let endpoint = endpoints.find(|endpoint| endpoint.dialect == dialect)?;
-        let adapt = Adapt::new(endpoint.clone(), endpoint.other.clone());
+        let adapt = Adapt::new(endpoint.clone(), endpoint.other.clone(), Http);
         Some(self.callers.layer(adapt))
     }
 

@@ -341,6 +341,8 @@ async fn a_key_that_is_denied_gives_way_to_the_next_at_once() {
     let counted = "gateway_retries_total{endpoint=\"up\",class=\"denied\"} 1\n";
     assert!(metrics.text().contains(counted), "{}", metrics.text());
     let log = gateway.log();
+    // Nothing was waited for, and it is told all the same.
+    assert!(log.contains(" attempts=2 after=denied "), "{log}");
     assert!(!(log + status.text()).contains("canary"));
 }
 

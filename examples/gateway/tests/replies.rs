@@ -206,3 +206,24 @@ async fn a_success_without_a_reply_is_not_passed_on_as_one() {
     upstream.say("HTTP/1.1 204 No Content\r\n\r\n").await;
     assert_eq!(caller.answer().await.status(), 204);
 }
+
+#[tokio::test]
+async fn a_call_of_another_kind_may_be_answered_with_nothing() {
+    let mut upstream = Upstream::start().await;
+    let gateway = Gateway::start(&config("openai", &upstream.origin(), ""));
+    let mut caller = Caller::connect(gateway.address).await;
+    caller
+        .start("/v1/embeddings", "", "{\"model\":\"m-1\"}")
+        .await;
+    upstream.request().await;
+    upstream.say("HTTP/1.1 204 No Content\r\n\r\n").await;
+    assert!(caller.head().await.starts_with("HTTP/1.1 204"));
+    let metrics = Caller::connect(gateway.address)
+        .await
+        .get("/metrics", "")
+        .await;
+    let line = "gateway_calls_total{endpoint=\"up\",class=\"success\"} 1\n";
+    assert!(metrics.text().contains(line), "{}", metrics.text());
+    let log = gateway.log();
+    assert!(log.contains("status=204 class=success"), "{log}");
+}

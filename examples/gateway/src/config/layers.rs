@@ -304,8 +304,16 @@ impl Check<'_> {
             limit.quotas = Some(limit.quotas.unwrap_or(Quotas::none()).and(unit, rate));
         }
         limit.wait = section.wait.as_ref().map(|wait| wait.get_ref().0);
-        if let (Some(wait), None) = (&section.wait, &limit.quotas) {
-            let what = "found `wait` and no limit, expected one such as `tokens_per_minute`";
+        if let Some(wait) = &section.wait {
+            let what = match (&limit.quotas, mirrors) {
+                (_, false) => {
+                    "found `wait` of a caller, expected it of an endpoint alone: a caller over its limit is refused"
+                }
+                (None, true) => {
+                    "found `wait` and no limit, expected one such as `tokens_per_minute`"
+                }
+                (Some(_), true) => return limit,
+            };
             self.fault(&wait.span(), what.to_owned());
         }
         limit

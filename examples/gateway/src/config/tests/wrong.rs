@@ -143,6 +143,12 @@ fn what_is_wrong_is_told_with_file_and_line_found_and_expected() {
             "9: found `wait` and no limit, expected one such as `tokens_per_minute`",
         ),
         (
+            with(&format!(
+                "[[callers]]\nname = \"c\"\nkey_sha256 = \"{ABC}\"\n[callers.limit]\nrequests_per_minute = 5\nwait = 1"
+            )),
+            "13: found `wait` of a caller, expected it of an endpoint alone",
+        ),
+        (
             with("[endpoint.limit]\ntokens_per_second = 1"),
             "9: found key `tokens_per_second`, expected one of `requests_per_minute`,",
         ),
