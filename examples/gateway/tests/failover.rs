@@ -302,3 +302,17 @@ async fn weights_share_the_calls() {
         "{first}, {second}"
     );
 }
+
+#[tokio::test]
+async fn what_a_content_filter_refused_goes_nowhere_else() {
+    let a = Provider::openai()
+        .reply(Reply::from(ApiError::ContentFilter))
+        .start()
+        .await
+        .unwrap();
+    let b = saying(Dialect::OpenAi, SECOND).await;
+    let gateway = Gateway::start(&config(&a, &b, "unfit = \"any\"\n"));
+    let got = ask(&gateway, "/v1/chat/completions", false).await;
+    assert_eq!(got.status(), "400", "{}", got.text);
+    assert_eq!(b.log().received(), 0);
+}
