@@ -41,7 +41,10 @@ async fn a_caller_over_its_limit_is_refused_with_the_time_to_come_back_and_other
         let policy = answer.header("ratelimit-policy");
         assert_eq!(policy.as_deref(), Some("\"requests\";q=2;w=60"));
         let limit = answer.header("ratelimit").unwrap();
-        assert!(limit.starts_with(&format!("\"requests\";r={left};t=")), "{limit}");
+        assert!(
+            limit.starts_with(&format!("\"requests\";r={left};t=")),
+            "{limit}"
+        );
     }
     let answer = caller.post(CHAT, alice, ask(1)).await;
     assert!(answer.header("ratelimit").unwrap().contains(";r=0;"));
