@@ -16,6 +16,9 @@ pub(crate) struct Call {
     pace: Pace,
     ledger: Option<Ledger>,
     pub(crate) reason: Option<Reason>,
+    // The model that was named, where its label is another and somebody wants to know.
+    pub(crate) asked: Option<Box<str>>,
+    answered: Option<Box<str>>,
     // Of calls that somebody wants to know more of.
     extra: Option<Box<Extra>>,
 }
@@ -24,9 +27,6 @@ pub(crate) struct Call {
 pub(crate) struct Extra {
     pub(crate) span: Span,
     pub(crate) request_id: Option<String>,
-    /// The model that was named, where its label is another.
-    pub(crate) asked: Option<Box<str>>,
-    pub(crate) answered: Option<Box<str>>,
     pub(crate) attempt: u32,
 }
 
@@ -58,6 +58,8 @@ impl Call {
             },
             ledger: None,
             reason: None,
+            asked: None,
+            answered: None,
             extra: None,
         }
     }
@@ -78,13 +80,8 @@ impl Call {
     /// This model answers.
     pub(crate) fn answered_by(&mut self, model: &str) {
         self.series = Some(self.set.answered_by(model));
-        if let Some(extra) = &mut self.extra {
-            extra.answered = Some(model.into());
-        } else if self.set.settings.price.is_some() {
-            self.with_extra(Extra {
-                answered: Some(model.into()),
-                ..Extra::default()
-            });
+        if self.extra.is_some() || self.set.settings.price.is_some() {
+            self.answered = Some(model.into());
         }
     }
 
@@ -97,10 +94,8 @@ impl Call {
     fn labels(&self) -> Labels<'_> {
         let mut labels = self.set.labels();
         labels.streamed = self.pace.streamed;
-        if let Some(extra) = &self.extra {
-            labels.request_model = extra.asked.as_deref().or(labels.request_model);
-            labels.response_model = extra.answered.as_deref();
-        }
+        labels.request_model = self.asked.as_deref().or(labels.request_model);
+        labels.response_model = self.answered.as_deref();
         labels
     }
 
@@ -145,16 +140,16 @@ impl Call {
 
     /// For those who want to know more.
     #[cold]
-    fn tell(&self, extra: Option<&Extra>, outcome: &Outcome, took: Duration) {
+    fn tell(&self, extra: &Extra, outcome: &Outcome, took: Duration) {
         let attempts = match &self.ledger {
             Some(ledger) => ledger.attempts(),
-            None => extra.map_or(1, |extra| extra.attempt),
+            None => extra.attempt,
         };
         let trail = self.ledger.as_ref().map(Ledger::trail).unwrap_or_default();
         let first = self.pace.first.filter(|_| self.pace.is_streamed());
         let record = CallRecord {
             place: self.set.settings.place,
-            request_id: extra.and_then(|extra| extra.request_id.as_deref()),
+            request_id: extra.request_id.as_deref(),
             labels: self.labels(),
             outcome,
             reason: self.reason,
@@ -163,9 +158,7 @@ impl Call {
             attempts,
             trail: &trail,
         };
-        if let Some(extra) = extra {
-            span::ends(&extra.span, &record);
-        }
+        span::ends(&extra.span, &record);
         if let Some(on_call) = &self.set.settings.on_call {
             on_call(&record);
         }
@@ -192,8 +185,8 @@ impl Report for Call {
         }
         // What follows may ask the user's code.
         self.price(&mut outcome);
-        if self.extra.is_some() || self.set.settings.on_call.is_some() {
-            self.tell(self.extra.as_deref(), &outcome, took);
+        if let Some(extra) = &self.extra {
+            self.tell(extra, &outcome, took);
         }
     }
 
@@ -218,20 +211,6 @@ impl Report for Call {
             self.series().chunk(since.as_secs_f64());
         }
         self.pace.last = Some(now);
-    }
-}
-
-// ===== impl Extra =====
-
-impl Default for Extra {
-    fn default() -> Self {
-        Self {
-            span: Span::none(),
-            request_id: None,
-            asked: None,
-            answered: None,
-            attempt: 1,
-        }
     }
 }
 

@@ -62,8 +62,11 @@ pub struct Observer {
 struct Seen {
     hasher: DefaultHashBuilder,
     found: RwLock<Found>,
-    circuits: Mutex<HashMap<(Arc<str>, Arc<str>), u64>>,
+    // The last change of each, by endpoint and name.
+    circuits: Mutex<HashMap<Circuit, u64>>,
 }
+
+type Circuit = (Arc<str>, Arc<str>);
 
 #[derive(Default)]
 struct Found {

@@ -63,17 +63,17 @@ impl Series {
 
     #[cold]
     fn refused(&self, class: Class, reason: Option<Reason>) {
-        let mut labels = vec![label("class", class.as_str())];
+        let of = label("class", class.as_str());
         let Some(reason) = reason else {
             // A class that is younger than this crate.
-            return self.counter(self.names.calls, labels).increment(1);
+            return self.counter(self.names.calls, [of]).increment(1);
         };
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         let known = refused
             .iter()
             .position(|(of, by, _)| (*of, *by) == (class, reason));
         let at = known.unwrap_or_else(|| {
-            labels.push(label("reason", reason.as_str()));
+            let labels = [of, label("reason", reason.as_str())];
             refused.push((class, reason, self.counter(self.names.calls, labels)));
             refused.len() - 1
         });

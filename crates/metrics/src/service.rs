@@ -93,9 +93,9 @@ where
         // From here on the call is in flight, whatever panics.
         let mut completion = Completion::new(Call::begin(set, streamed));
         let call = completion.get_mut();
-        if is_told || asked.is_some() {
-            let extra = self.extra(&mut request, span, asked);
-            call.with_extra(extra);
+        call.asked = asked;
+        if is_told {
+            call.with_extra(self.extra(&mut request, span));
         }
         if self.settings.place.has_ledger()
             && let Some(ledger) = self.ledger(&mut request)
@@ -111,7 +111,7 @@ where
 
 impl<P, D, S> MetricsService<P, D, S> {
     #[cold]
-    fn extra<Req>(&self, request: &mut Req, span: Span, asked: Option<Box<str>>) -> Extra
+    fn extra<Req>(&self, request: &mut Req, span: Span) -> Extra
     where
         S: Service<Req>,
         P: Carry<Req>,
@@ -129,8 +129,6 @@ impl<P, D, S> MetricsService<P, D, S> {
         Extra {
             span,
             request_id,
-            asked,
-            answered: None,
             attempt,
         }
     }

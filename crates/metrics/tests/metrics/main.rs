@@ -9,7 +9,9 @@ mod labels;
 mod spans;
 mod threads;
 
-use buttress_core::{Class, Classify, Fault, Outcome, Plain, ProtocolExt, Refused, Track};
+use buttress_core::{
+    Carry, Class, Classify, Fault, Outcome, Plain, ProtocolExt, Refuse, Refused, Replay, Track,
+};
 use metrics::LocalRecorderGuard;
 use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
@@ -69,7 +71,15 @@ fn recorder() -> PrometheusRecorder {
 }
 
 /// Reads an outcome from replies and errors of these tests.
-fn protocol() -> impl Classify<Reply, Failed> + Track<Reply> + buttress_core::Carry<Ask> + Clone {
+fn protocol() -> impl Classify<Reply, Failed>
++ Track<Reply>
++ Carry<Ask>
++ Replay<Ask>
++ Refuse<Reply, Failed>
++ Clone
++ Send
++ Sync
++ 'static {
     Plain.classify_with(|result: Result<&Reply, &Failed>| match result {
         Ok(reply) => reply.outcome,
         Err(Failed::Outcome(outcome)) => Some(*outcome),
