@@ -180,6 +180,9 @@ impl Report for Call {
         if let Some(usage) = &outcome.usage {
             series.used(usage);
         }
+        if let Some(finish) = outcome.finish {
+            series.finished(finish);
+        }
         if let Some(first) = self.pace.first {
             self.paced(first, took, &outcome);
         }

@@ -86,6 +86,9 @@ impl fmt::Display for CallRecord<'_> {
         if let Some(reason) = self.reason {
             write!(f, " reason={:?}", reason.as_str())?;
         }
+        if let Some(finish) = outcome.finish {
+            write!(f, " finish={finish}")?;
+        }
         write!(f, " took={:?}", self.took)?;
         if let Some(first) = self.first_content {
             write!(f, " first={first:?}")?;

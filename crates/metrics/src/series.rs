@@ -1,6 +1,6 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use buttress_core::{Class, Reason, Usage};
+use buttress_core::{Class, Finish, Reason, Usage};
 use metrics::{Counter, Histogram, Label};
 
 use crate::{handles, names::Names};
@@ -17,6 +17,7 @@ pub(crate) struct Series {
     // By what they are, whether estimated, whether unbilled.
     tokens: [OnceLock<Histogram>; 8],
     details: [OnceLock<Counter>; 3],
+    finishes: [OnceLock<Counter>; Finish::ALL.len()],
     first_chunk: OnceLock<Histogram>,
     chunk: OnceLock<Histogram>,
     per_token: OnceLock<Histogram>,
@@ -38,6 +39,7 @@ impl Series {
             durations: Default::default(),
             tokens: Default::default(),
             details: Default::default(),
+            finishes: Default::default(),
             first_chunk: OnceLock::new(),
             chunk: OnceLock::new(),
             per_token: OnceLock::new(),
@@ -133,6 +135,19 @@ impl Series {
                 })
                 .increment(count);
             }
+        }
+    }
+
+    #[inline]
+    pub(crate) fn finished(&self, finish: Finish) {
+        let make = || {
+            let name = label("finish", finish.name());
+            self.counter(self.names.finishes, [name])
+        };
+        match self.finishes.get(finish as usize) {
+            Some(slot) => slot.get_or_init(make).increment(1),
+            // One that is younger than this crate.
+            None => make().increment(1),
         }
     }
 

@@ -102,6 +102,9 @@ pub(crate) fn ends(span: &Span, call: &CallRecord<'_>) {
     if let Some(model) = call.labels.response_model.filter(|name| is_name(name)) {
         span.record("gen_ai.response.model", model);
     }
+    if let Some(finish) = outcome.finish {
+        span.record("gen_ai.response.finish_reasons", finish.name());
+    }
     if let Some(first) = call.first_content {
         span.record("gen_ai.response.time_to_first_chunk", seconds(first));
     }

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::{Class, Money, Outcome, Reason, Refused, Usage};
+use buttress_core::{Class, Finish, Money, Outcome, Reason, Refused, Usage};
 use buttress_metrics::{Labels, MetricsLayer};
 use futures_util::FutureExt;
 use tokio::time::advance;
@@ -280,4 +280,30 @@ async fn a_refusal_says_its_reason_and_its_class() {
             "{reason}"
         );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn why_the_model_stopped_is_counted_filtered_errors_too() {
+    let prometheus = Prometheus::install();
+    let service = MetricsLayer::attempt(protocol()).layer(service_fn(serve));
+    let refused = Outcome::new(Class::Unfit).with_finish(Finish::Filtered);
+    assert!(
+        service
+            .clone()
+            .oneshot(ask("m", Does::Fail(refused)))
+            .await
+            .is_err()
+    );
+    for finish in Finish::ALL {
+        let outcome = Outcome::SUCCESS.with_finish(finish);
+        let call = service.clone().oneshot(ask("m", Does::Fail(outcome)));
+        assert!(call.await.is_ok());
+    }
+    assert!(service.oneshot(ask("m", Does::Succeed)).await.is_ok());
+    let of = |finish| prometheus.sum("buttress_attempt_finishes_total", &[("finish", finish)]);
+    assert_eq!(
+        Finish::ALL.map(|finish| of(finish.name())),
+        [1.0, 1.0, 1.0, 1.0, 2.0]
+    );
+    assert_eq!(prometheus.sum("buttress_attempt_finishes_total", &[]), 6.0);
 }

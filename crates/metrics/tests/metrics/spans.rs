@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use buttress_core::{Class, Money, Outcome, Reason, Refused, Usage};
+use buttress_core::{Class, Finish, Money, Outcome, Reason, Refused, Usage};
 use buttress_metrics::{Describe, Labels, MetricsLayer, Traceparent, log};
 use tokio_test::task::spawn;
 use tower::{Layer as _, ServiceBuilder, ServiceExt, service_fn};
@@ -176,7 +176,8 @@ async fn a_request_is_a_span_with_a_child_for_each_attempt_in_the_callers_trace(
             cached_input: 3,
             ..Usage::new(10, 5)
         })
-        .with_cost(Money::from_pico(1_500_000));
+        .with_cost(Money::from_pico(1_500_000))
+        .with_finish(Finish::Length);
     let answer = service.oneshot(ask(CALLER, Does::Fail(used))).await;
     assert!(answer.is_ok());
 
@@ -217,6 +218,7 @@ async fn a_request_is_a_span_with_a_child_for_each_attempt_in_the_callers_trace(
         ("gen_ai.usage.input_tokens", "10"),
         ("gen_ai.usage.output_tokens", "5"),
         ("gen_ai.usage.cache_read.input_tokens", "3"),
+        ("gen_ai.response.finish_reasons", "length"),
         ("gen_ai.input.messages", "redacted"),
         ("gen_ai.output.messages", "short"),
         ("server.address", "api.openai.com"),
@@ -304,7 +306,9 @@ async fn a_call_is_one_line_of_the_log_whatever_its_names_are() {
         .describe_with(Everything)
         .on_call(log);
     let service = layer.layer(service_fn(serve));
-    let used = Outcome::SUCCESS.with_usage(Usage::new(10, 5).estimated());
+    let used = Outcome::SUCCESS
+        .with_usage(Usage::new(10, 5).estimated())
+        .with_finish(Finish::Stop);
     assert!(
         service
             .clone()
@@ -319,7 +323,7 @@ async fn a_call_is_one_line_of_the_log_whatever_its_names_are() {
         *seen.lines.lock().unwrap(),
         [
             "buttress::call: request id=id\\n1 model=gpt-4.1 answered_by=gpt-4.1-2025 \
-             class=success took=0ns input=~10 output=~5 attempts=1",
+             class=success finish=stop took=0ns input=~10 output=~5 attempts=1",
             "buttress::call: request id=id\\n1 model=gpt-4.1 class=refused \
              reason=\"rate limited\" took=0ns attempts=1",
         ]
