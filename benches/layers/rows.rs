@@ -5,6 +5,7 @@ mod breaker;
 mod failover;
 mod http;
 mod llm;
+mod metrics;
 mod parts;
 mod plain;
 mod rate_limit;
@@ -38,6 +39,9 @@ pub(crate) fn groups(only: &str) -> Vec<Group> {
         timeout::http(),
         timeout::chunk(),
         timeout::paced(),
+        metrics::plain(),
+        metrics::http(),
+        metrics::chunk(),
         llm::openai(),
         llm::anthropic(),
     ];
