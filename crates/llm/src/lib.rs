@@ -135,6 +135,7 @@ pub mod estimate;
 pub mod gemini;
 mod json;
 mod judge;
+pub mod key;
 pub mod keys;
 mod limits;
 mod meter;
