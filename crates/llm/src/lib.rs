@@ -132,6 +132,7 @@ mod credentials;
 mod dialect;
 mod error;
 pub mod estimate;
+pub mod fold;
 pub mod gemini;
 mod json;
 mod judge;
