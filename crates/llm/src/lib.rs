@@ -141,6 +141,7 @@ pub mod keys;
 mod limits;
 mod meter;
 pub mod openai;
+pub mod price;
 mod reader;
 pub mod request;
 mod secret;
