@@ -1,6 +1,6 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use buttress_core::{Class, Finish, Reason, Usage};
+use buttress_core::{Class, Finish, Money, Reason, Usage};
 use metrics::{Counter, Histogram, Label};
 
 use crate::{handles, names::Names};
@@ -171,11 +171,11 @@ impl Series {
     }
 
     #[inline]
-    pub(crate) fn cost(&self, pico: u128) {
+    pub(crate) fn cost(&self, cost: Money) {
         self.cost
             .get_or_init(|| self.counter(self.names.cost, []))
             // A counter of the facade holds 18 million units of a currency, and then begins anew.
-            .increment(pico as u64);
+            .increment(cost.pico() as u64);
     }
 
     pub(crate) fn unpriced(&self) {

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use tracing::{Span, field::Empty, info_span};
+use tracing::{Level, Span, field::Empty, info_span};
 
 use crate::{CallRecord, Labels, Place, table::is_name};
 
@@ -46,8 +46,14 @@ macro_rules! span {
     };
 }
 
-/// A call begins. The attempts' are children of the request's, since they are made in it.
+/// Whether nobody wants any span, which takes a look at one number.
 #[inline]
+pub(crate) fn is_off() -> bool {
+    !tracing::level_enabled!(Level::INFO)
+}
+
+/// A call begins. The attempts' are children of the request's, since they are made in it.
+#[cold]
 pub(crate) fn begins(place: Place, labels: &Labels<'_>, said: &Labels<'_>) -> Span {
     // Spans need no bound: the model is the one that was named, if it can be printed.
     let named = said.request_model.filter(|name| is_name(name));
