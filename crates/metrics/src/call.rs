@@ -21,7 +21,7 @@ pub(crate) struct Call {
     pace: Pace,
     ledger: Option<Ledger>,
     pub(crate) reason: Option<Reason>,
-    // Where somebody wants to know.
+    // Names that are not the labels, where somebody wants to know.
     named: Option<Box<Named>>,
     // Of calls that somebody wants to know more of.
     extra: Option<Box<Extra>>,
@@ -30,7 +30,6 @@ pub(crate) struct Call {
 /// The models, as they were named.
 #[derive(Debug, Default)]
 struct Named {
-    // Where its label is another.
     asked: Option<Box<str>>,
     answered: Option<Box<str>>,
 }
@@ -98,12 +97,14 @@ impl Call {
         self.extra.as_ref().map(|extra| &extra.span)
     }
 
-    /// This model answers.
+    /// This model answers: its name is kept where its label is another.
     pub(crate) fn answered_by(&mut self, model: &str) {
-        self.series = Some(self.set.answered_by(model));
-        if self.extra.is_some() || self.set.settings.price.is_some() {
+        let series = self.set.answered_by(model);
+        let is_wanted = self.extra.is_some() || self.set.settings.price.is_some();
+        if is_wanted && series.response_model.as_deref() != Some(model) && is_name(model) {
             self.named.get_or_insert_default().answered = Some(model.into());
         }
+        self.series = Some(series);
     }
 
     #[inline]
@@ -115,9 +116,10 @@ impl Call {
     fn labels(&self) -> Labels<'_> {
         let mut labels = self.set.labels();
         labels.streamed = self.pace.streamed;
+        labels.response_model = self.series().response_model.as_deref();
         if let Some(named) = &self.named {
             labels.request_model = named.asked.as_deref().or(labels.request_model);
-            labels.response_model = named.answered.as_deref();
+            labels.response_model = named.answered.as_deref().or(labels.response_model);
         }
         labels
     }

@@ -10,6 +10,8 @@ use crate::{handles, names::Names};
 pub(crate) struct Series {
     names: &'static Names,
     labels: Vec<Label>,
+    /// The model that answered, as it is labelled.
+    pub(crate) response_model: Option<Arc<str>>,
     calls: [OnceLock<Counter>; CLASSES],
     // By class and reason: few, and seldom.
     refused: Mutex<Vec<(Class, Reason, Counter)>>,
@@ -30,10 +32,15 @@ const CLASSES: usize = Class::ALL.len();
 // ===== impl Series =====
 
 impl Series {
-    pub(crate) fn new(names: &'static Names, labels: Vec<Label>) -> Arc<Self> {
+    pub(crate) fn new(
+        names: &'static Names,
+        labels: Vec<Label>,
+        response_model: Option<Arc<str>>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             names,
             labels,
+            response_model,
             calls: Default::default(),
             refused: Mutex::default(),
             durations: Default::default(),

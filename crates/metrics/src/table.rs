@@ -257,7 +257,7 @@ impl Set {
         Self {
             settings: Arc::clone(settings),
             hash,
-            series: Series::new(settings.place.names(), full.labels(None)),
+            series: Series::new(settings.place.names(), full.labels(None), None),
             key,
             full,
             in_flight: OnceLock::new(),
@@ -324,8 +324,10 @@ impl Set {
             return Arc::clone(series);
         }
         self.total.fetch_add(1, Ordering::Relaxed);
-        let series = Series::new(settings.place.names(), self.full.labels(Some(model)));
-        known.push((model.into(), Arc::clone(&series)));
+        let (names, name) = (settings.place.names(), Arc::<str>::from(model));
+        let labels = self.full.labels(Some(model));
+        let series = Series::new(names, labels, Some(Arc::clone(&name)));
+        known.push((name, Arc::clone(&series)));
         series
     }
 }
