@@ -112,11 +112,17 @@ impl Call {
         self.series.as_ref().unwrap_or(self.set.series())
     }
 
-    /// The labels, with the models as they were named.
+    /// The labels, as they stand on the metrics.
     fn labels(&self) -> Labels<'_> {
         let mut labels = self.set.labels();
         labels.streamed = self.pace.streamed;
         labels.response_model = self.series().response_model.as_deref();
+        labels
+    }
+
+    /// The labels, with the models as they were named.
+    fn named(&self) -> Labels<'_> {
+        let mut labels = self.labels();
         if let Some(named) = &self.named {
             labels.request_model = named.asked.as_deref().or(labels.request_model);
             labels.response_model = named.answered.as_deref().or(labels.response_model);
@@ -130,7 +136,7 @@ impl Call {
         let price = self.set.settings.price.as_ref();
         let cost = outcome.cost.or_else(|| {
             let usage = outcome.usage.as_ref().filter(|usage| usage.billed)?;
-            price?(&self.labels(), usage)
+            price?(&self.named(), usage)
         });
         match cost {
             Some(cost) => self.series().cost(cost),
@@ -173,10 +179,15 @@ impl Call {
         };
         let trail = self.ledger.as_ref().map(Ledger::trail).unwrap_or_default();
         let is_streamed = self.pace.pieces > 0 && self.pace.is_streamed();
+        // Where it was said which models there are, others are words of whoever calls.
+        let labels = match self.set.settings.models {
+            Some(_) => self.labels(),
+            None => self.named(),
+        };
         let record = CallRecord {
             place: self.set.settings.place,
             request_id: extra.request_id.as_deref(),
-            labels: self.labels(),
+            labels,
             outcome,
             reason: self.reason,
             took,

@@ -157,7 +157,7 @@ impl<P, D> MetricsLayer<P, D> {
     }
 
     /// The models that have labels of their own: every other one is `other`, whether it asks or
-    /// answers. Default: the first that come.
+    /// answers, in metrics, spans and logs. Default: the first that come.
     #[must_use]
     pub fn models<I>(self, models: I) -> Self
     where

@@ -80,7 +80,7 @@ where
         let set = self.table.set(&self.settings, &labels);
         let span = match span::is_off() {
             true => Span::none(),
-            false => span::begins(self.settings.place, &set.labels(), &labels),
+            false => span::begins(&self.settings, &set.labels(), &labels),
         };
         let is_told = !span.is_disabled() || self.settings.on_call.is_some();
         // From here on the call is in flight, whatever panics.

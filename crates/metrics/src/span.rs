@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tracing::{Level, Span, field::Empty, info_span};
 
-use crate::{CallRecord, Labels, Place, table::is_name};
+use crate::{CallRecord, Labels, Place, settings::Settings, table::is_name};
 
 macro_rules! span {
     ($name:literal, $kind:literal, $labels:ident, $model:ident) => {
@@ -54,11 +54,13 @@ pub(crate) fn is_off() -> bool {
 
 /// A call begins. The attempts' are children of the request's, since they are made in it.
 #[cold]
-pub(crate) fn begins(place: Place, labels: &Labels<'_>, said: &Labels<'_>) -> Span {
-    // Spans need no bound: the model is the one that was named, if it can be printed.
-    let named = said.request_model.filter(|name| is_name(name));
+pub(crate) fn begins(settings: &Settings, labels: &Labels<'_>, said: &Labels<'_>) -> Span {
+    // Spans need no bound: the model is the one that was named, if it can be printed. Where it was
+    // said which models there are, others are words of whoever calls.
+    let is_free = settings.models.is_none();
+    let named = said.request_model.filter(|name| is_free && is_name(name));
     let model = named.or(labels.request_model);
-    let span = match place {
+    let span = match settings.place {
         Place::Request => span!("buttress.request", "internal", labels, model),
         Place::Attempt => span!("buttress.attempt", "client", labels, model),
     };
