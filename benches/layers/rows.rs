@@ -4,6 +4,7 @@ mod body;
 mod breaker;
 mod failover;
 mod http;
+mod key;
 mod llm;
 mod metrics;
 mod parts;
@@ -45,7 +46,8 @@ pub(crate) fn groups(only: &str) -> Vec<Group> {
         llm::openai(),
         llm::anthropic(),
     ];
-    let chosen = groups.into_iter().chain(sse::groups()).map(|mut group| {
+    let groups = groups.into_iter().chain(key::groups()).chain(sse::groups());
+    let chosen = groups.map(|mut group| {
         let first = group.rows.remove(0);
         if !group.name.contains(only) {
             group.rows.retain(|row| row.name.contains(only));

@@ -9,8 +9,8 @@ use std::{
     task::{Context, Poll},
 };
 
-use buttress_core::{Class, Completion, Finish, Outcome, Report, Usage};
-use buttress_http::{Body, Judge, TrackLayer, Tracked};
+use buttress_core::{Class, Completion, Finish, Money, Outcome, Report, Usage};
+use buttress_http::{Body, Judge, Tariff, TrackLayer, Tracked};
 use buttress_llm::{Anthropic, Dialect, Gemini, OpenAi};
 use bytes::Bytes;
 use http::{Request, Response};
@@ -320,4 +320,28 @@ async fn why_the_model_stopped_is_told_in_the_end_of_streams_whole_replies_and_e
     let long = response(OpenAi, 400, JSON, &denied, End::Clean).await;
     let (_, told) = seen_and_told(long).await;
     assert_eq!((told.class, told.finish), (Class::Unfit, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_tokens_cost_is_in_the_end_of_a_reply_and_unknown_where_nobody_says() {
+    let reply = r#"{"choices":[{"index":0,"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":4}}"#;
+    let told = async |price: Option<u128>, reply: &'static str| {
+        let client = service_fn(move |_: Request<u128>| async move {
+            let body = Script(VecDeque::from([reply]), End::Clean);
+            let response = Response::builder().header("content-type", "application/json");
+            Ok::<_, Infallible>(response.body(body).unwrap())
+        });
+        let track = TrackLayer::new(OpenAi).price(move |request: &Request<u128>| {
+            let (each, price) = (*request.body(), price?);
+            let tariff: Tariff =
+                Box::new(move |usage| Some(Money::from_pico(price * each).times(usage.total())));
+            Some(tariff)
+        });
+        let response = track.layer(client).oneshot(Request::new(10)).await;
+        seen_and_told(response.unwrap()).await.1.cost
+    };
+    assert_eq!(told(Some(2), reply).await, Some(Money::from_pico(140)));
+    assert_eq!(told(None, reply).await, None);
+    // Who does not say what was used may have used anything.
+    assert_eq!(told(Some(2), r#"{"choices":[]}"#).await, None);
 }
