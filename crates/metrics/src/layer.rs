@@ -172,6 +172,10 @@ impl<P, D> MetricsLayer<P, D> {
     /// tokens which it has to pay for; the models are the ones that were named, also where their
     /// label is `other`. `None`: nobody knows, and it is counted as that, never as free.
     ///
+    /// This is for counting alone. Where something innermost gives outcomes their cost (`TrackLayer`
+    /// of `buttress-http` has a `price`), layers outside hear of it too, and a request has the sum of
+    /// what each attempt cost where it was made: then this one is not asked.
+    ///
     /// Default: nobody knows.
     #[must_use]
     pub fn price<F>(self, price: F) -> Self

@@ -115,7 +115,7 @@ impl<P, D, S> MetricsService<P, D, S> {
         let request_id = self.describe.request_id(request);
         let attempt = self.protocol.info(request).attempt;
         if !span.is_disabled() {
-            span::tells(&span, request_id.as_deref(), attempt);
+            span::tells(&span, request_id.as_deref());
             if let Some(prompt) = self.describe.prompt(request) {
                 span.record("gen_ai.input.messages", &*prompt);
             }

@@ -11,6 +11,7 @@ use crate::{CallRecord, Labels, Place, settings::Settings, table::is_name};
 macro_rules! span {
     ($name:literal, $kind:literal, $labels:ident, $model:ident) => {
         info_span!(
+            target: "buttress_metrics",
             $name,
             otel.name = Empty,
             otel.kind = $kind,
@@ -35,6 +36,7 @@ macro_rules! span {
             buttress.endpoint = $labels.endpoint,
             buttress.request_id = Empty,
             buttress.attempt = Empty,
+            buttress.attempts = Empty,
             buttress.class = Empty,
             buttress.reason = Empty,
             buttress.cost = Empty,
@@ -83,13 +85,12 @@ fn names(span: &Span, labels: &Labels<'_>, model: Option<&str>) {
     };
 }
 
-/// By what name the logs know the call, and the how many-th attempt it is.
+/// By what name the logs know the call.
 #[cold]
-pub(crate) fn tells(span: &Span, request_id: Option<&str>, attempt: u32) {
+pub(crate) fn tells(span: &Span, request_id: Option<&str>) {
     if let Some(id) = request_id {
         span.record("buttress.request_id", id);
     }
-    span.record("buttress.attempt", attempt);
 }
 
 /// The call is over.
@@ -100,6 +101,10 @@ pub(crate) fn ends(span: &Span, call: &CallRecord<'_>) {
     }
     let outcome = call.outcome;
     span.record("buttress.class", outcome.class.as_str());
+    match call.place {
+        Place::Request => span.record("buttress.attempts", call.attempts),
+        Place::Attempt => span.record("buttress.attempt", call.attempts),
+    };
     if let Some(reason) = call.reason {
         span.record("buttress.reason", reason.as_str());
     }

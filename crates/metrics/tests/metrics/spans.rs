@@ -224,12 +224,14 @@ async fn a_request_is_a_span_with_a_child_for_each_attempt_in_the_callers_trace(
         ("server.address", "api.openai.com"),
         ("server.port", "443"),
         ("buttress.endpoint", "east"),
+        ("buttress.attempt", "1"),
         ("buttress.cost", "0.0000015"),
     ];
     for (name, value) in expected {
         assert_eq!(second.field(name), value, "{name}");
     }
     assert_eq!(request.field("otel.kind"), "internal");
+    assert_eq!(request.field("buttress.attempts"), "1");
     assert_eq!(request.field("buttress.request_id"), "id\n1");
 }
 
