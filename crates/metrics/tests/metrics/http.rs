@@ -276,7 +276,7 @@ async fn a_failed_head_is_what_a_dropped_reply_is_counted_as() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn h5_a_request_has_the_usage_the_cost_and_the_path_of_all_its_attempts() {
+async fn a_request_has_the_usage_the_cost_and_the_path_of_all_its_attempts() {
     let prometheus = Prometheus::install();
     let lines = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&lines);
