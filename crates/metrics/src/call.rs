@@ -1,10 +1,15 @@
 use std::{sync::Arc, time::Duration};
 
-use buttress_core::{Class, Ledger, Outcome, Progress, Reason, Report, Usage};
+use buttress_core::{Class, Ledger, Money, Outcome, Progress, Reason, Report, Usage};
 use tokio::time::Instant;
 use tracing::Span;
 
-use crate::{CallRecord, Labels, Place, series::Series, span, table::Set};
+use crate::{
+    CallRecord, Labels, Place,
+    series::Series,
+    span,
+    table::{Set, is_name},
+};
 
 /// One call under way: what is written down when it is over.
 #[derive(Debug)]
@@ -16,11 +21,17 @@ pub(crate) struct Call {
     pace: Pace,
     ledger: Option<Ledger>,
     pub(crate) reason: Option<Reason>,
-    // The model that was named, where its label is another and somebody wants to know.
-    pub(crate) asked: Option<Box<str>>,
-    answered: Option<Box<str>>,
+    // Names that are not the labels, where somebody wants to know.
+    named: Option<Box<Named>>,
     // Of calls that somebody wants to know more of.
     extra: Option<Box<Extra>>,
+}
+
+/// The models, as they were named.
+#[derive(Debug, Default)]
+struct Named {
+    asked: Option<Box<str>>,
+    answered: Option<Box<str>>,
 }
 
 #[derive(Debug)]
@@ -30,13 +41,13 @@ pub(crate) struct Extra {
     pub(crate) attempt: u32,
 }
 
-/// How a reply comes.
+/// How a reply comes. Times are nanoseconds since the call began, since a call is moved often.
 #[derive(Debug)]
 struct Pace {
     streamed: Option<bool>,
     pieces: u32,
-    first: Option<Instant>,
-    last: Option<Instant>,
+    first: u64,
+    last: u64,
 }
 
 // ===== impl Call =====
@@ -53,13 +64,12 @@ impl Call {
             pace: Pace {
                 streamed,
                 pieces: 0,
-                first: None,
-                last: None,
+                first: 0,
+                last: 0,
             },
             ledger: None,
             reason: None,
-            asked: None,
-            answered: None,
+            named: None,
             extra: None,
         }
     }
@@ -72,17 +82,29 @@ impl Call {
         self.extra = Some(Box::new(extra));
     }
 
+    /// This model was asked for: its name is kept where its label is another.
+    #[inline]
+    pub(crate) fn asks(&mut self, model: Option<&str>) {
+        if let Some(model) = model.filter(|_| self.set.is_other())
+            && is_name(model)
+        {
+            self.named.get_or_insert_default().asked = Some(model.into());
+        }
+    }
+
     #[inline]
     pub(crate) fn span(&self) -> Option<&Span> {
         self.extra.as_ref().map(|extra| &extra.span)
     }
 
-    /// This model answers.
+    /// This model answers: its name is kept where its label is another.
     pub(crate) fn answered_by(&mut self, model: &str) {
-        self.series = Some(self.set.answered_by(model));
-        if self.extra.is_some() || self.set.settings.price.is_some() {
-            self.answered = Some(model.into());
+        let series = self.set.answered_by(model);
+        let is_wanted = self.extra.is_some() || self.set.settings.price.is_some();
+        if is_wanted && series.response_model.as_deref() != Some(model) && is_name(model) {
+            self.named.get_or_insert_default().answered = Some(model.into());
         }
+        self.series = Some(series);
     }
 
     #[inline]
@@ -90,27 +112,34 @@ impl Call {
         self.series.as_ref().unwrap_or(self.set.series())
     }
 
-    /// The labels, with the models as they were named.
+    /// The labels, as they stand on the metrics.
     fn labels(&self) -> Labels<'_> {
         let mut labels = self.set.labels();
         labels.streamed = self.pace.streamed;
-        labels.request_model = self.asked.as_deref().or(labels.request_model);
-        labels.response_model = self.answered.as_deref();
+        labels.response_model = self.series().response_model.as_deref();
+        labels
+    }
+
+    /// The labels, with the models as they were named.
+    fn named(&self) -> Labels<'_> {
+        let mut labels = self.labels();
+        if let Some(named) = &self.named {
+            labels.request_model = named.asked.as_deref().or(labels.request_model);
+            labels.response_model = named.answered.as_deref().or(labels.response_model);
+        }
         labels
     }
 
     /// The cost, by the outcome's word or by the price.
     #[inline]
-    fn price(&self, outcome: &mut Outcome) {
+    fn price(&self, outcome: &Outcome) -> Option<Money> {
         let price = self.set.settings.price.as_ref();
-        if outcome.cost.is_none()
-            && let (Some(price), Some(usage)) = (price, &outcome.usage)
-            && usage.billed
-        {
-            outcome.cost = price(&self.labels(), usage);
-        }
-        match outcome.cost {
-            Some(cost) => self.series().cost(cost.pico()),
+        let cost = outcome.cost.or_else(|| {
+            let usage = outcome.usage.as_ref().filter(|usage| usage.billed)?;
+            price?(&self.named(), usage)
+        });
+        match cost {
+            Some(cost) => self.series().cost(cost),
             None if (price.is_some() || outcome.usage.is_some())
                 && !outcome.unused()
                 && outcome.usage.is_none_or(|usage| usage.billed) =>
@@ -119,22 +148,25 @@ impl Call {
             }
             None => {}
         }
+        cost
     }
 
     /// How the reply came.
     #[cold]
-    fn paced(&self, first: Instant, took: Duration, outcome: &Outcome) {
+    fn paced(&self, took: Duration, outcome: &Outcome) {
         if !self.pace.is_streamed() {
             return;
         }
-        let until_first = first.saturating_duration_since(self.began);
-        self.series().first_chunk(until_first.as_secs_f64());
+        let first = Duration::from_nanos(self.pace.first);
+        self.series().first_chunk(first.as_secs_f64());
         if outcome.class == Class::Success
-            && let Some(Usage { output: 2.., .. }) = outcome.usage
+            && let Some(Usage {
+                output: output @ 2..,
+                ..
+            }) = outcome.usage
         {
-            let further = outcome.usage.map_or(1, |usage| usage.output - 1);
-            let rest = took.saturating_sub(until_first).as_secs_f64();
-            self.series().per_token(rest / further as f64);
+            let rest = took.saturating_sub(first).as_secs_f64();
+            self.series().per_token(rest / (output - 1) as f64);
         }
     }
 
@@ -146,15 +178,20 @@ impl Call {
             None => extra.attempt,
         };
         let trail = self.ledger.as_ref().map(Ledger::trail).unwrap_or_default();
-        let first = self.pace.first.filter(|_| self.pace.is_streamed());
+        let is_streamed = self.pace.pieces > 0 && self.pace.is_streamed();
+        // Where it was said which models there are, others are words of whoever calls.
+        let labels = match self.set.settings.models {
+            Some(_) => self.labels(),
+            None => self.named(),
+        };
         let record = CallRecord {
             place: self.set.settings.place,
             request_id: extra.request_id.as_deref(),
-            labels: self.labels(),
+            labels,
             outcome,
             reason: self.reason,
             took,
-            first_content: first.map(|first| first.saturating_duration_since(self.began)),
+            first_content: is_streamed.then(|| Duration::from_nanos(self.pace.first)),
             attempts,
             trail: &trail,
         };
@@ -170,9 +207,13 @@ impl Report for Call {
     fn report(&mut self, outcome: &Outcome) {
         self.set.in_flight().decrement(1.0);
         let took = self.began.elapsed();
-        let mut outcome = match &self.ledger {
-            Some(ledger) => ledger.total(outcome),
-            None => *outcome,
+        let total;
+        let outcome = match &self.ledger {
+            Some(ledger) => {
+                total = ledger.total(outcome);
+                &total
+            }
+            None => outcome,
         };
         let series = self.series();
         series.call(outcome.class, self.reason);
@@ -183,12 +224,14 @@ impl Report for Call {
         if let Some(finish) = outcome.finish {
             series.finished(finish);
         }
-        if let Some(first) = self.pace.first {
-            self.paced(first, took, &outcome);
+        if self.pace.pieces > 0 {
+            self.paced(took, outcome);
         }
         // What follows may ask the user's code.
-        self.price(&mut outcome);
+        let cost = self.price(outcome);
         if let Some(extra) = &self.extra {
+            let mut outcome = *outcome;
+            outcome.cost = cost;
             self.tell(extra, &outcome, took);
         }
     }
@@ -202,18 +245,20 @@ impl Report for Call {
         if !progress.is_content() {
             return;
         }
+        let is_first = self.pace.pieces == 0;
         self.pace.pieces = self.pace.pieces.saturating_add(1);
-        if self.pace.first.is_some() && !self.set.settings.per_chunk {
+        if !is_first && !self.set.settings.per_chunk {
             return;
         }
-        let now = Instant::now();
-        if self.pace.first.is_none() {
-            self.pace.first = Some(now);
-        } else if let Some(last) = self.pace.last {
-            let since = now.saturating_duration_since(last);
-            self.series().chunk(since.as_secs_f64());
+        // More than 500 years are no call.
+        let now = self.began.elapsed().as_nanos() as u64;
+        if is_first {
+            self.pace.first = now;
+        } else {
+            let since = now.saturating_sub(self.pace.last);
+            self.series().chunk(since as f64 / 1e9);
         }
-        self.pace.last = Some(now);
+        self.pace.last = now;
     }
 }
 

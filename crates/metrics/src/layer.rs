@@ -157,7 +157,7 @@ impl<P, D> MetricsLayer<P, D> {
     }
 
     /// The models that have labels of their own: every other one is `other`, whether it asks or
-    /// answers. Default: the first that come.
+    /// answers, in metrics, spans and logs. Default: the first that come.
     #[must_use]
     pub fn models<I>(self, models: I) -> Self
     where
@@ -171,6 +171,10 @@ impl<P, D> MetricsLayer<P, D> {
     /// What a call costs, where its outcome does not say. Asked at the end of a call that used
     /// tokens which it has to pay for; the models are the ones that were named, also where their
     /// label is `other`. `None`: nobody knows, and it is counted as that, never as free.
+    ///
+    /// This is for counting alone. Where something innermost gives outcomes their cost (`TrackLayer`
+    /// of `buttress-http` has a `price`), layers outside hear of it too, and a request has the sum of
+    /// what each attempt cost where it was made: then this one is not asked.
     ///
     /// Default: nobody knows.
     #[must_use]

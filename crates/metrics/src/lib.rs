@@ -158,8 +158,17 @@
 //! # Spans
 //!
 //! `buttress.request`, and within it `buttress.attempt`, at level `INFO`, with the attributes of the
-//! conventions; they end with the body. Turn them off in the subscriber: a span that nobody wants
-//! costs nothing. [`Describe::propagate`] joins the caller's trace, and passes it on.
+//! conventions and the target `buttress_metrics`; they end with the body. Turn them off in the
+//! subscriber: a span that nobody wants costs nothing. [`Describe::propagate`] joins the caller's
+//! trace, and passes it on: with [`Traceparent`], or with `tracing-opentelemetry`:
+//!
+//! ```text
+//! fn propagate(&self, ask: &mut Request<B>, span: &Span) {
+//!     let propagator = TraceContextPropagator::new();
+//!     let _ = span.set_parent(propagator.extract(&HeaderExtractor(ask.headers())));
+//!     propagator.inject_context(&span.context(), &mut HeaderInjector(ask.headers_mut()));
+//! }
+//! ```
 //!
 //! # Defaults
 //!

@@ -435,7 +435,7 @@ pub const METRICS: &[Metric] = &[
         CACHE,
         Counter,
         Unit::Count,
-        &["event", "status"],
+        &["event", "status", "class"],
         &[],
         "What became of calls in a cache.",
     ),

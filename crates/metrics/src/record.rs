@@ -29,7 +29,8 @@ pub struct CallRecord<'a> {
     pub place: Place,
     /// By what name the logs know it.
     pub request_id: Option<&'a str>,
-    /// Whose it was, with the models as they were named.
+    /// Whose it was, with the models as they were named; but where it was said which
+    /// [`models`](crate::MetricsLayer::models) there are, others are `other` here too.
     pub labels: Labels<'a>,
     /// How it ended: of a request, with the usage and the cost of all its attempts.
     pub outcome: &'a Outcome,

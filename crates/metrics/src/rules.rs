@@ -56,7 +56,7 @@ pub(crate) fn of(event: &'static str) -> (Rule, Option<Rule>) {
     let found = RULES.iter().find(|rule| rule.event == event).copied();
     let rule = found.unwrap_or_else(|| {
         let (name, labels) = match event.starts_with("cache.") {
-            true => (CACHE, &["status"][..]),
+            true => (CACHE, &["status", "class"][..]),
             false => (EVENTS, &[][..]),
         };
         rule(event, name, labels).with("event", event)

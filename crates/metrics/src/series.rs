@@ -1,6 +1,6 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use buttress_core::{Class, Finish, Reason, Usage};
+use buttress_core::{Class, Finish, Money, Reason, Usage};
 use metrics::{Counter, Histogram, Label};
 
 use crate::{handles, names::Names};
@@ -10,6 +10,8 @@ use crate::{handles, names::Names};
 pub(crate) struct Series {
     names: &'static Names,
     labels: Vec<Label>,
+    /// The model that answered, as it is labelled.
+    pub(crate) response_model: Option<Arc<str>>,
     calls: [OnceLock<Counter>; CLASSES],
     // By class and reason: few, and seldom.
     refused: Mutex<Vec<(Class, Reason, Counter)>>,
@@ -30,10 +32,15 @@ const CLASSES: usize = Class::ALL.len();
 // ===== impl Series =====
 
 impl Series {
-    pub(crate) fn new(names: &'static Names, labels: Vec<Label>) -> Arc<Self> {
+    pub(crate) fn new(
+        names: &'static Names,
+        labels: Vec<Label>,
+        response_model: Option<Arc<str>>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             names,
             labels,
+            response_model,
             calls: Default::default(),
             refused: Mutex::default(),
             durations: Default::default(),
@@ -171,11 +178,11 @@ impl Series {
     }
 
     #[inline]
-    pub(crate) fn cost(&self, pico: u128) {
+    pub(crate) fn cost(&self, cost: Money) {
         self.cost
             .get_or_init(|| self.counter(self.names.cost, []))
             // A counter of the facade holds 18 million units of a currency, and then begins anew.
-            .increment(pico as u64);
+            .increment(cost.pico() as u64);
     }
 
     pub(crate) fn unpriced(&self) {

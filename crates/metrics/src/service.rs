@@ -10,12 +10,7 @@ use tower_service::Service;
 use tracing::Span;
 
 use crate::{
-    Describe, Labels, ResponseFuture,
-    call::Call,
-    call::Extra,
-    settings::Settings,
-    span,
-    table::{OTHER, Table, is_name},
+    Describe, ResponseFuture, call::Call, call::Extra, settings::Settings, span, table::Table,
 };
 
 /// The service that [`MetricsLayer`](crate::MetricsLayer) makes. It is ready when the inner service
@@ -83,17 +78,17 @@ where
         let (protocol, describe) = (self.protocol.clone(), self.describe.clone());
         let labels = self.describe.labels(&request);
         let set = self.table.set(&self.settings, &labels);
-        let span = span::begins(self.settings.place, &set.labels(), &labels);
-        let is_told = !span.is_disabled() || self.settings.on_call.is_some();
-        let asked = match is_told || self.settings.price.is_some() {
-            true => unlabelled(&labels, &set.labels()),
-            false => None,
+        let span = match span::is_off() {
+            true => Span::none(),
+            false => span::begins(&self.settings, &set.labels(), &labels),
         };
-        let streamed = labels.streamed;
+        let is_told = !span.is_disabled() || self.settings.on_call.is_some();
         // From here on the call is in flight, whatever panics.
-        let mut completion = Completion::new(Call::begin(set, streamed));
+        let mut completion = Completion::new(Call::begin(set, labels.streamed));
         let call = completion.get_mut();
-        call.asked = asked;
+        if is_told || self.settings.price.is_some() {
+            call.asks(labels.request_model);
+        }
         if is_told {
             call.with_extra(self.extra(&mut request, span));
         }
@@ -120,7 +115,7 @@ impl<P, D, S> MetricsService<P, D, S> {
         let request_id = self.describe.request_id(request);
         let attempt = self.protocol.info(request).attempt;
         if !span.is_disabled() {
-            span::tells(&span, request_id.as_deref(), attempt);
+            span::tells(&span, request_id.as_deref());
             if let Some(prompt) = self.describe.prompt(request) {
                 span.record("gen_ai.input.messages", &*prompt);
             }
@@ -152,13 +147,6 @@ impl<P, D, S> MetricsService<P, D, S> {
             ledger
         })
     }
-}
-
-/// The name of a model whose label is another.
-#[inline]
-fn unlabelled(said: &Labels<'_>, labels: &Labels<'_>) -> Option<Box<str>> {
-    let name = said.request_model?;
-    (labels.request_model == Some(OTHER) && is_name(name)).then(|| name.into())
 }
 
 impl<P: Clone, D: Clone, S: Clone> Clone for MetricsService<P, D, S> {

@@ -4,13 +4,14 @@
 
 use std::time::Duration;
 
-use tracing::{Span, field::Empty, info_span};
+use tracing::{Level, Span, field::Empty, info_span};
 
-use crate::{CallRecord, Labels, Place, table::is_name};
+use crate::{CallRecord, Labels, Place, settings::Settings, table::is_name};
 
 macro_rules! span {
     ($name:literal, $kind:literal, $labels:ident, $model:ident) => {
         info_span!(
+            target: "buttress_metrics",
             $name,
             otel.name = Empty,
             otel.kind = $kind,
@@ -35,6 +36,7 @@ macro_rules! span {
             buttress.endpoint = $labels.endpoint,
             buttress.request_id = Empty,
             buttress.attempt = Empty,
+            buttress.attempts = Empty,
             buttress.class = Empty,
             buttress.reason = Empty,
             buttress.cost = Empty,
@@ -46,13 +48,21 @@ macro_rules! span {
     };
 }
 
-/// A call begins. The attempts' are children of the request's, since they are made in it.
+/// Whether nobody wants any span, which takes a look at one number.
 #[inline]
-pub(crate) fn begins(place: Place, labels: &Labels<'_>, said: &Labels<'_>) -> Span {
-    // Spans need no bound: the model is the one that was named, if it can be printed.
-    let named = said.request_model.filter(|name| is_name(name));
+pub(crate) fn is_off() -> bool {
+    !tracing::level_enabled!(Level::INFO)
+}
+
+/// A call begins. The attempts' are children of the request's, since they are made in it.
+#[cold]
+pub(crate) fn begins(settings: &Settings, labels: &Labels<'_>, said: &Labels<'_>) -> Span {
+    // Spans need no bound: the model is the one that was named, if it can be printed. Where it was
+    // said which models there are, others are words of whoever calls.
+    let is_free = settings.models.is_none();
+    let named = said.request_model.filter(|name| is_free && is_name(name));
     let model = named.or(labels.request_model);
-    let span = match place {
+    let span = match settings.place {
         Place::Request => span!("buttress.request", "internal", labels, model),
         Place::Attempt => span!("buttress.attempt", "client", labels, model),
     };
@@ -75,13 +85,12 @@ fn names(span: &Span, labels: &Labels<'_>, model: Option<&str>) {
     };
 }
 
-/// By what name the logs know the call, and the how many-th attempt it is.
+/// By what name the logs know the call.
 #[cold]
-pub(crate) fn tells(span: &Span, request_id: Option<&str>, attempt: u32) {
+pub(crate) fn tells(span: &Span, request_id: Option<&str>) {
     if let Some(id) = request_id {
         span.record("buttress.request_id", id);
     }
-    span.record("buttress.attempt", attempt);
 }
 
 /// The call is over.
@@ -92,6 +101,10 @@ pub(crate) fn ends(span: &Span, call: &CallRecord<'_>) {
     }
     let outcome = call.outcome;
     span.record("buttress.class", outcome.class.as_str());
+    match call.place {
+        Place::Request => span.record("buttress.attempts", call.attempts),
+        Place::Attempt => span.record("buttress.attempt", call.attempts),
+    };
     if let Some(reason) = call.reason {
         span.record("buttress.reason", reason.as_str());
     }

@@ -1,5 +1,5 @@
 use std::{
-    hash::BuildHasher,
+    hash::{BuildHasher, Hasher},
     sync::{
         Arc, OnceLock, PoisonError, RwLock,
         atomic::{AtomicUsize, Ordering},
@@ -132,15 +132,21 @@ impl Table {
         set
     }
 
+    /// Of what is said: mostly one name, so that the others cost a look each.
+    #[inline]
     fn hash(&self, labels: &Labels<'_>) -> u64 {
-        self.hasher.hash_one((
-            labels.operation,
-            labels.provider,
+        let mut hasher = self.hasher.build_hasher();
+        let names = [
             labels.request_model,
-            labels.server_address,
-            labels.server_port,
+            labels.provider,
             labels.endpoint,
-        ))
+            labels.server_address,
+            labels.operation,
+        ];
+        for name in names.into_iter().flatten() {
+            hasher.write(name.as_bytes());
+        }
+        hasher.finish()
     }
 }
 
@@ -251,7 +257,7 @@ impl Set {
         Self {
             settings: Arc::clone(settings),
             hash,
-            series: Series::new(settings.place.names(), full.labels(None)),
+            series: Series::new(settings.place.names(), full.labels(None), None),
             key,
             full,
             in_flight: OnceLock::new(),
@@ -270,6 +276,12 @@ impl Set {
 
     pub(crate) const fn series(&self) -> &Arc<Series> {
         &self.series
+    }
+
+    /// Whether the model that was asked for is one of the others.
+    #[inline]
+    pub(crate) fn is_other(&self) -> bool {
+        self.full.request_model.as_deref() == Some(OTHER)
     }
 
     /// The labels, with what the layer knows.
@@ -312,8 +324,10 @@ impl Set {
             return Arc::clone(series);
         }
         self.total.fetch_add(1, Ordering::Relaxed);
-        let series = Series::new(settings.place.names(), self.full.labels(Some(model)));
-        known.push((model.into(), Arc::clone(&series)));
+        let (names, name) = (settings.place.names(), Arc::<str>::from(model));
+        let labels = self.full.labels(Some(model));
+        let series = Series::new(names, labels, Some(Arc::clone(&name)));
+        known.push((name, Arc::clone(&series)));
         series
     }
 }

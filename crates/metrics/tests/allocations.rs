@@ -104,8 +104,8 @@ fn a_call_allocates_nothing_after_the_first_of_its_labels(recorded: &dyn Fn() ->
         let region = Region::new(ALLOCATOR);
         rounds(&mut service, 100);
         let change = region.change();
-        // The name of a model whose label is `other` is kept for its price.
-        assert_eq!((change.allocations, change.reallocations), (200, 0));
+        // The name of a model whose label is `other` is kept for its price, in a box.
+        assert_eq!((change.allocations, change.reallocations), (400, 0));
         // In flight and back, class and duration; tokens, their details and the cost.
         assert_eq!(recorded(), 300 * 4 + 100 * 4);
     }

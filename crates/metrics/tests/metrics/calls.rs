@@ -1,19 +1,20 @@
 //! Calls that end with their future.
 
 use std::{
+    num::NonZeroUsize,
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use buttress_core::{Class, Finish, Money, Outcome, Reason, Refused, Usage};
-use buttress_metrics::{Labels, MetricsLayer};
+use buttress_metrics::{Describe, Labels, MetricsLayer};
 use futures_util::FutureExt;
 use tokio::time::advance;
 use tokio_test::task::spawn;
 use tower::{Layer, Service, ServiceExt, service_fn};
 
-use crate::{Ask, Does, Prometheus, ask, protocol, serve};
+use crate::{Ask, Does, Prometheus, Reply, ask, protocol, serve};
 
 const ATTEMPTS: &str = "buttress_attempts_total";
 const DURATION: &str = "gen_ai_client_operation_duration_seconds";
@@ -233,29 +234,58 @@ async fn a_cost_is_the_outcomes_or_the_prices_and_unknown_is_never_free() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_model_whose_label_is_other_has_its_own_price_and_name_in_the_log() {
+async fn a_model_whose_label_is_other_has_its_own_price() {
     let prometheus = Prometheus::install();
     let lines = Arc::new(Mutex::new(Vec::new()));
-    let log = Arc::clone(&lines);
     let layer = MetricsLayer::attempt(protocol())
-        .models(["known"])
-        .describe(|ask: &Ask| Labels::new().model(&ask.model))
-        .price(|labels, _| (labels.request_model == Some("rare")).then(|| Money::from_pico(7)))
-        .on_call(move |call| log.lock().unwrap().push(call.to_string()));
-    let service = layer.layer(service_fn(serve));
-    let used = Outcome::SUCCESS.with_usage(Usage::new(10, 5));
-    assert!(service.oneshot(ask("rare", Does::Fail(used))).await.is_ok());
-    let other = [("gen_ai_request_model", "other")];
-    assert_eq!(
-        prometheus.sum("buttress_attempt_cost_pico_total", &other),
-        7.0
-    );
-    assert_eq!(
-        *lines.lock().unwrap(),
-        [
-            "attempt model=rare class=success took=0ns input=10 output=5 cost=0.000000000007 attempt=1"
-        ]
-    );
+        .max_models(NonZeroUsize::MIN)
+        .describe_with(Answers("rare-2025"))
+        .price(|labels, _| {
+            let both = (labels.request_model?, labels.response_model?);
+            (both == ("rare", "rare-2025")).then(|| Money::from_pico(7))
+        });
+    // Those that callers make up are in no log where it is known which there are.
+    for (layer, shown, expected) in [
+        (layer.clone(), "model=rare answered_by=rare-2025", 7.0),
+        (
+            layer.models(["known"]),
+            "model=other answered_by=other",
+            14.0,
+        ),
+    ] {
+        let log = Arc::clone(&lines);
+        let layer = layer.on_call(move |call| log.lock().unwrap().push(call.to_string()));
+        let service = layer.layer(service_fn(serve));
+        let used = Outcome::SUCCESS.with_usage(Usage::new(10, 5));
+        let first = service.clone().oneshot(ask("first", Does::Succeed));
+        assert!(first.await.is_ok());
+        let call = service.oneshot(ask("rare", Does::Fail(used)));
+        assert!(call.await.is_ok());
+        let other = [("gen_ai_request_model", "other")];
+        let cost = prometheus.sum("buttress_attempt_cost_pico_total", &other);
+        assert_eq!(cost, expected);
+        assert_eq!(
+            lines.lock().unwrap().pop().unwrap(),
+            format!(
+                "attempt {shown} class=success took=0ns input=10 output=5 \
+                 cost=0.000000000007 attempt=1"
+            )
+        );
+    }
+}
+
+/// The model that is asked for, and another that answers.
+#[derive(Clone)]
+struct Answers(&'static str);
+
+impl Describe<Ask, Reply> for Answers {
+    fn labels<'a>(&'a self, ask: &'a Ask) -> Labels<'a> {
+        Labels::new().model(&ask.model)
+    }
+
+    fn response_model<'a>(&'a self, _: &'a Reply) -> Option<&'a str> {
+        Some(self.0)
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -173,6 +173,7 @@ async fn m4_a_cancelled_stream_is_recorded_with_the_tokens_it_had() {
         .price(|_, usage| Some(Money::from_pico(2).times(usage.total())));
     let mut body = begin(layer, &stream).await;
     assert!(next(&mut body, &stream, "hello").await);
+    assert!(next(&mut body, &stream, "you").await);
     assert!(next(&mut body, &stream, "used 10 5").await);
     drop(body);
     let cancelled = [("class", "cancelled")];
@@ -192,6 +193,11 @@ async fn m4_a_cancelled_stream_is_recorded_with_the_tokens_it_had() {
         30.0
     );
     assert_eq!(prometheus.each("buttress_attempts_in_flight", &[]), [0.0]);
+    // Its first content came, but its pace would say nothing.
+    let first = "gen_ai_client_operation_time_to_first_chunk_seconds_count";
+    assert_eq!(prometheus.sum(first, &[]), 1.0);
+    let pace = prometheus.each("buttress_attempt_time_per_output_token_seconds_count", &[]);
+    assert!(pace.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -270,7 +276,7 @@ async fn a_failed_head_is_what_a_dropped_reply_is_counted_as() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn h5_a_request_has_the_usage_the_cost_and_the_path_of_all_its_attempts() {
+async fn a_request_has_the_usage_the_cost_and_the_path_of_all_its_attempts() {
     let prometheus = Prometheus::install();
     let lines = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&lines);

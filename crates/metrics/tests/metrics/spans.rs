@@ -224,12 +224,14 @@ async fn a_request_is_a_span_with_a_child_for_each_attempt_in_the_callers_trace(
         ("server.address", "api.openai.com"),
         ("server.port", "443"),
         ("buttress.endpoint", "east"),
+        ("buttress.attempt", "1"),
         ("buttress.cost", "0.0000015"),
     ];
     for (name, value) in expected {
         assert_eq!(second.field(name), value, "{name}");
     }
     assert_eq!(request.field("otel.kind"), "internal");
+    assert_eq!(request.field("buttress.attempts"), "1");
     assert_eq!(request.field("buttress.request_id"), "id\n1");
 }
 
@@ -340,4 +342,22 @@ async fn for_a_span_that_nobody_wants_nothing_is_asked() {
         serve(ask).await
     }));
     assert!(service.oneshot(ask(CALLER, Does::Succeed)).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn s1_a_secret_in_place_of_a_model_is_seen_nowhere_if_it_is_known_which_there_are() {
+    const CANARY: &str = "sk-canary-0123456789";
+    let (seen, _guard) = Seen::install();
+    let prometheus = crate::Prometheus::install();
+    let layer = MetricsLayer::attempt(protocol())
+        .models(["gpt-4.1"])
+        .describe(|ask: &Ask| Labels::new().model(&ask.model))
+        .on_call(log);
+    let service = layer.layer(service_fn(serve));
+    let call = service.oneshot(ask(CANARY, Does::Succeed));
+    assert!(call.await.is_ok());
+    let lines = seen.lines.lock().unwrap().join("\n");
+    let all = format!("{:#?} {lines} {}", seen.spans(), prometheus.text());
+    assert!(lines.contains("model=other"), "{lines}");
+    assert!(!all.contains(&CANARY[..8]), "{all}");
 }
