@@ -2,10 +2,13 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use buttress_core::{Class, Limits, Outcome, Report};
+use buttress_core::{Class, Completion, Limits, Outcome, Report};
 use tokio::time::Instant;
 
-use crate::{Cost, Key, Limited, RateLimitEvent, RateLimitLayer, Store, queue::Place};
+use crate::{
+    Cost, Key, Limited, RateLimitEvent, RateLimitLayer, Store,
+    waiters::{Joined, Place},
+};
 
 /// What a call costs, where it waits, and what it holds. Its report settles it.
 pub(crate) struct Course<P, St, G, C, L, K>
@@ -16,13 +19,26 @@ where
     config: Arc<RateLimitLayer<P, St, G, C, L, K>>,
     pub(crate) key: K,
     pub(crate) cost: Cost,
-    began: Option<Instant>,
+    /// Boxed, so that those who need not wait do not carry it about.
+    queued: Option<Box<Queued>>,
     phase: Phase<St::Hold>,
+}
+
+/// A course that is reported as cancelled if it is dropped.
+///
+/// A `Completion` in an `Option` would do the same, and is longer to move.
+pub(crate) struct Held<P, St, G, C, L, K>(Option<Course<P, St, G, C, L, K>>)
+where
+    St: Store<K>,
+    K: Key;
+
+struct Queued {
+    began: Instant,
+    place: Option<Place>,
 }
 
 enum Phase<H> {
     Before,
-    Waiting(Place),
     Held { hold: H, called: bool },
     Over,
 }
@@ -34,6 +50,7 @@ where
     St: Store<K>,
     K: Key,
 {
+    #[inline]
     pub(crate) const fn new(
         config: Arc<RateLimitLayer<P, St, G, C, L, K>>,
         key: K,
@@ -43,38 +60,69 @@ where
             config,
             key,
             cost,
-            began: None,
+            queued: None,
             phase: Phase::Before,
         }
     }
 
+    #[inline]
     pub(crate) fn config(&self) -> &RateLimitLayer<P, St, G, C, L, K> {
         &self.config
     }
 
-    /// It waits at this place.
-    pub(crate) fn queued(&mut self, place: Place, ahead: usize, wait: Duration, now: Instant) {
-        self.began = Some(now);
-        self.phase = Phase::Waiting(place);
-        self.tell(|| RateLimitEvent::Queued {
-            cost: self.cost,
-            ahead,
-            wait,
-        });
-    }
-
-    pub(crate) fn place(&self) -> Option<Place> {
-        match self.phase {
-            Phase::Waiting(place) => Some(place),
-            _ => None,
+    /// Takes the cost, if nothing and nobody is in the way.
+    #[inline(always)]
+    pub(crate) fn try_admit(&mut self) -> bool {
+        if self.ahead().is_some() {
+            return false;
+        }
+        match self.config.store.try_take(&self.key, &self.cost) {
+            Some(hold) => {
+                self.admitted(hold);
+                true
+            }
+            None => false,
         }
     }
 
+    /// What those cost together who come first.
     #[inline]
+    pub(crate) fn ahead(&self) -> Option<Cost> {
+        if self.config.waits() {
+            self.config.waiters.ahead(&self.key)
+        } else {
+            None
+        }
+    }
+
+    /// Joins the line of its key.
+    pub(crate) fn join(&mut self, wait: Duration, now: Instant) -> Joined {
+        let config = &self.config;
+        let most = config.settings.queue;
+        let joined = config.waiters.join(&self.key, self.cost, most);
+        if let Joined::At(place, ahead) = joined {
+            self.queued = Some(Box::new(Queued {
+                began: now,
+                place: Some(place),
+            }));
+            self.tell(|| RateLimitEvent::Queued {
+                cost: self.cost,
+                ahead,
+                wait,
+            });
+        }
+        joined
+    }
+
+    pub(crate) fn place(&self) -> Option<Place> {
+        self.queued.as_ref()?.place
+    }
+
+    #[inline(always)]
     pub(crate) fn admitted(&mut self, hold: St::Hold) {
-        self.leave();
         let called = false;
         self.phase = Phase::Held { hold, called };
+        self.leave();
         self.tell(|| RateLimitEvent::Admitted {
             cost: self.cost,
             waited: self.waited(),
@@ -82,6 +130,7 @@ where
     }
 
     /// The inner service is being called.
+    #[inline]
     pub(crate) fn called(&mut self) {
         if let Phase::Held { called, .. } = &mut self.phase {
             *called = true;
@@ -105,23 +154,28 @@ where
         });
     }
 
+    #[inline]
     fn leave(&mut self) {
-        if let Phase::Waiting(place) = self.phase {
-            self.phase = Phase::Before;
-            self.config.queues.leave(&self.key, place);
+        if let Some(queued) = &mut self.queued
+            && let Some(place) = queued.place.take()
+        {
+            self.config.waiters.leave(&self.key, place);
         }
     }
 
     fn waited(&self) -> Duration {
-        self.began.map_or(Duration::ZERO, |began| began.elapsed())
+        let queued = self.queued.as_ref();
+        queued.map_or(Duration::ZERO, |queued| queued.began.elapsed())
     }
 
+    #[inline]
     fn tell<'a>(&self, event: impl FnOnce() -> RateLimitEvent<'a>) {
         if let Some(observer) = &self.config.settings.observer {
             observer(&event());
         }
     }
 
+    #[inline]
     fn used(&self, reserved: Cost, called: bool, outcome: &Outcome) -> Cost {
         match &outcome.usage {
             _ if !called => Cost::NONE,
@@ -149,7 +203,7 @@ where
     fn report(&mut self, outcome: &Outcome) {
         match &self.phase {
             Phase::Over => {}
-            Phase::Before | Phase::Waiting(_) => {
+            Phase::Before => {
                 self.leave();
                 self.tell(|| RateLimitEvent::Left {
                     cost: self.cost,
@@ -166,7 +220,7 @@ where
                     store.pause(hold, hint);
                 }
                 if used != reserved && store.settle(hold, reserved, used) {
-                    self.config.queues.call(&self.key);
+                    self.config.waiters.call(&self.key);
                 }
                 self.tell(|| RateLimitEvent::Settled {
                     reserved,
@@ -187,5 +241,52 @@ where
         f.debug_struct("Course")
             .field("cost", &self.cost)
             .finish_non_exhaustive()
+    }
+}
+
+// ===== impl Held =====
+
+impl<P, St, G, C, L, K> Held<P, St, G, C, L, K>
+where
+    St: Store<K>,
+    K: Key,
+{
+    #[inline]
+    pub(crate) const fn new(course: Course<P, St, G, C, L, K>) -> Self {
+        Self(Some(course))
+    }
+
+    /// The course, which is not over.
+    #[inline]
+    pub(crate) const fn get(&mut self) -> &mut Course<P, St, G, C, L, K> {
+        self.0.as_mut().expect("polled after completion")
+    }
+
+    #[inline]
+    pub(crate) const fn take(&mut self) -> Option<Course<P, St, G, C, L, K>> {
+        self.0.take()
+    }
+}
+
+impl<P, St, G, C, L, K> Drop for Held<P, St, G, C, L, K>
+where
+    St: Store<K>,
+    K: Key,
+{
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(course) = self.0.take() {
+            drop(Completion::new(course));
+        }
+    }
+}
+
+impl<P, St, G, C, L, K> fmt::Debug for Held<P, St, G, C, L, K>
+where
+    St: Store<K>,
+    K: Key,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }

@@ -105,7 +105,7 @@ impl Cell for Gcra {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn take(&self, ticks: &Ticks, now: u64, units: u64) -> Result<Mark, No> {
         let drained = ticks.by(now);
         // Before the end is read: what is returned meanwhile makes the place look earlier.

@@ -135,16 +135,21 @@ mod event;
 mod future;
 mod gcra;
 mod guard;
+mod hold;
 mod layer;
 mod limited;
 mod limiter;
-mod queue;
+mod plans;
 mod quotas;
 mod rate;
 mod service;
+mod shared;
+mod standing;
 mod state;
 mod store;
 mod table;
+mod wait;
+mod waiters;
 mod window;
 
 pub use governor::Quota;
@@ -155,13 +160,16 @@ pub use self::{
     event::RateLimitEvent,
     future::ResponseFuture,
     gcra::Gcra,
+    hold::{Hold, Reservation},
     layer::RateLimitLayer,
     limited::{Limited, LimitedBy},
-    limiter::{Hold, Key, Limiter, Reservation, Standing},
+    limiter::{Key, Limiter},
     quotas::{Cost, Quotas, Unit},
     rate::{Rate, RateError},
     service::RateLimit,
+    standing::Standing,
     store::Store,
+    waiters::Waiters,
     window::{SlidingCounter, SlidingLog},
 };
 

@@ -1,6 +1,6 @@
 use std::{error::Error, fmt, time::Duration};
 
-use buttress_core::{Reason, Refused};
+use buttress_core::{Class, Reason, Refused};
 
 use crate::Unit;
 
@@ -48,6 +48,8 @@ pub enum LimitedBy {
     Keys,
     /// As many calls wait as may.
     Queue,
+    /// The deadline of its request passed while it waited.
+    Deadline,
     /// The store did not answer.
     Store,
 }
@@ -91,6 +93,7 @@ impl Limited {
         match self.cause {
             LimitedBy::Size(_) => Reason::Oversized,
             LimitedBy::Queue => Reason::QueueFull,
+            LimitedBy::Deadline => Reason::TotalTimeout,
             _ => Reason::Limited,
         }
     }
@@ -98,7 +101,8 @@ impl Limited {
 
 impl From<Limited> for Refused {
     fn from(limited: Limited) -> Self {
-        let refused = Self::new(limited.reason());
+        // Nothing was sent, whatever the reason.
+        let refused = Self::new(limited.reason()).with_class(Class::Refused);
         match limited.wait {
             Some(wait) => refused.with_retry_after(wait),
             None => refused,
@@ -131,6 +135,7 @@ impl LimitedBy {
             Self::Pause => "pause",
             Self::Keys => "keys",
             Self::Queue => "queue",
+            Self::Deadline => "deadline",
             Self::Store => "store",
         }
     }
@@ -145,6 +150,7 @@ impl fmt::Display for LimitedBy {
             Self::Pause => f.write_str("a pause that the provider asked for"),
             Self::Keys => f.write_str("the number of keys"),
             Self::Queue => f.write_str("the length of the queue"),
+            Self::Deadline => f.write_str("the deadline of its request"),
             Self::Store => f.write_str("the silence of its store"),
         }
     }
