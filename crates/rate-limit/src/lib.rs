@@ -147,6 +147,7 @@ mod shared;
 mod standing;
 mod state;
 mod store;
+mod sync;
 mod table;
 mod wait;
 mod waiters;

@@ -159,14 +159,8 @@ impl<T, E> Wait<T, E> {
                     let rung = sleep.is_none_or(|sleep| sleep.poll(cx).is_ready());
                     let next = match turn {
                         Turn::First { called } if called || rung => {
-                            if passed(*this.deadline) {
-                                let by = Some(LimitedBy::Deadline);
-                                let peek = peek(course, Cost::NONE);
-                                Stage::Leaving { peek, by }
-                            } else {
-                                let take = course.config().store.take(&course.key, course.cost);
-                                Stage::Retaking { take }
-                            }
+                            let take = course.config().store.take(&course.key, course.cost);
+                            Stage::Retaking { take }
                         }
                         Turn::Behind { ahead } if rung => {
                             let (peek, by) = (peek(course, ahead), None);
@@ -221,7 +215,8 @@ fn said(peeked: Result<(), Limited>) -> Limited {
     }
 }
 
-/// Keeps what was taken, unless that took longer than the caller has time: then it goes back.
+/// Keeps what was taken, unless it came later than the caller has time, or its task was held up for
+/// so long: then it goes back.
 fn in_time<P, St, G, C, L, K>(
     course: &Course<P, St, G, C, L, K>,
     hold: St::Hold,
@@ -231,7 +226,7 @@ where
     St: Store<K>,
     K: Key,
 {
-    if !passed(deadline) {
+    if deadline.is_none_or(|deadline| Instant::now() <= deadline) {
         return Ok(hold);
     }
     let config = course.config();
@@ -239,10 +234,6 @@ where
         config.waiters.call(&course.key);
     }
     Err(Limited::new(LimitedBy::Deadline, Some(Duration::ZERO)))
-}
-
-fn passed(deadline: Option<Instant>) -> bool {
-    deadline.is_some_and(|deadline| deadline < Instant::now())
 }
 
 /// Waits for as long as it takes, if there is time for it.
