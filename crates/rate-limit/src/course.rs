@@ -19,8 +19,6 @@ where
     config: Arc<RateLimitLayer<P, St, G, C, L, K>>,
     pub(crate) key: K,
     pub(crate) cost: Cost,
-    /// Boxed, so that those who need not wait do not carry it about.
-    queued: Option<Box<Queued>>,
     phase: Phase<St::Hold>,
 }
 
@@ -32,13 +30,9 @@ where
     St: Store<K>,
     K: Key;
 
-struct Queued {
-    began: Instant,
-    place: Option<Place>,
-}
-
 enum Phase<H> {
     Before,
+    Waiting { place: Place, began: Instant },
     Held { hold: H, called: bool },
     Over,
 }
@@ -60,7 +54,6 @@ where
             config,
             key,
             cost,
-            queued: None,
             phase: Phase::Before,
         }
     }
@@ -101,10 +94,8 @@ where
         let most = config.settings.queue;
         let joined = config.waiters.join(&self.key, self.cost, most);
         if let Joined::At(place, ahead) = joined {
-            self.queued = Some(Box::new(Queued {
-                began: now,
-                place: Some(place),
-            }));
+            let began = now;
+            self.phase = Phase::Waiting { place, began };
             self.tell(|| RateLimitEvent::Queued {
                 cost: self.cost,
                 ahead,
@@ -115,17 +106,20 @@ where
     }
 
     pub(crate) fn place(&self) -> Option<Place> {
-        self.queued.as_ref()?.place
+        match self.phase {
+            Phase::Waiting { place, .. } => Some(place),
+            _ => None,
+        }
     }
 
     #[inline(always)]
     pub(crate) fn admitted(&mut self, hold: St::Hold) {
-        let called = false;
+        let (before, called) = (self.place_and_time(), false);
         self.phase = Phase::Held { hold, called };
-        self.leave();
+        self.leave(before);
         self.tell(|| RateLimitEvent::Admitted {
             cost: self.cost,
-            waited: self.waited(),
+            waited: waited(before),
         });
     }
 
@@ -145,27 +139,29 @@ where
     }
 
     pub(crate) fn limited(&mut self, limited: &Limited) {
-        self.leave();
+        let before = self.place_and_time();
         self.phase = Phase::Over;
+        self.leave(before);
         self.tell(|| RateLimitEvent::Limited {
             cost: self.cost,
             limited,
-            waited: self.waited(),
+            waited: waited(before),
         });
     }
 
     #[inline]
-    fn leave(&mut self) {
-        if let Some(queued) = &mut self.queued
-            && let Some(place) = queued.place.take()
-        {
-            self.config.waiters.leave(&self.key, place);
+    const fn place_and_time(&self) -> Option<(Place, Instant)> {
+        match self.phase {
+            Phase::Waiting { place, began } => Some((place, began)),
+            _ => None,
         }
     }
 
-    fn waited(&self) -> Duration {
-        let queued = self.queued.as_ref();
-        queued.map_or(Duration::ZERO, |queued| queued.began.elapsed())
+    #[inline]
+    fn leave(&self, place: Option<(Place, Instant)>) {
+        if let Some((place, _)) = place {
+            self.config.waiters.leave(&self.key, place);
+        }
     }
 
     #[inline]
@@ -203,11 +199,12 @@ where
     fn report(&mut self, outcome: &Outcome) {
         match &self.phase {
             Phase::Over => {}
-            Phase::Before => {
-                self.leave();
+            Phase::Before | Phase::Waiting { .. } => {
+                let before = self.place_and_time();
+                self.leave(before);
                 self.tell(|| RateLimitEvent::Left {
                     cost: self.cost,
-                    waited: self.waited(),
+                    waited: waited(before),
                 });
             }
             Phase::Held { hold, called } => {
@@ -242,6 +239,10 @@ where
             .field("cost", &self.cost)
             .finish_non_exhaustive()
     }
+}
+
+fn waited(before: Option<(Place, Instant)>) -> Duration {
+    before.map_or(Duration::ZERO, |(_, began)| began.elapsed())
 }
 
 // ===== impl Held =====
