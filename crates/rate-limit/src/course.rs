@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use buttress_core::{Class, Completion, Limits, Outcome, Report};
+use buttress_core::{Class, Limits, Outcome, Report};
 use tokio::time::Instant;
 
 use crate::{
@@ -21,14 +21,6 @@ where
     pub(crate) cost: Cost,
     phase: Phase<St::Hold>,
 }
-
-/// A course that is reported as cancelled if it is dropped.
-///
-/// A `Completion` in an `Option` would do the same, and is longer to move.
-pub(crate) struct Held<P, St, G, C, L, K>(Option<Course<P, St, G, C, L, K>>)
-where
-    St: Store<K>,
-    K: Key;
 
 enum Phase<H> {
     Before,
@@ -164,6 +156,35 @@ where
         }
     }
 
+    /// Its caller went away before anything was taken.
+    #[cold]
+    fn left(&self) {
+        let before = self.place_and_time();
+        self.leave(before);
+        self.tell(|| RateLimitEvent::Left {
+            cost: self.cost,
+            waited: waited(before),
+        });
+    }
+
+    #[inline(never)]
+    fn settle(&self, hold: &St::Hold, used: Cost, outcome: &Outcome) {
+        let (reserved, store) = (self.cost, &self.config.store);
+        if outcome.class == Class::Throttled
+            && let Some(hint) = outcome.retry_after
+        {
+            store.pause(hold, hint);
+        }
+        if used != reserved && store.settle(hold, reserved, used) {
+            self.config.waiters.call(&self.key);
+        }
+        self.tell(|| RateLimitEvent::Settled {
+            reserved,
+            used,
+            outcome,
+        });
+    }
+
     #[inline]
     fn tell<'a>(&self, event: impl FnOnce() -> RateLimitEvent<'a>) {
         if let Some(observer) = &self.config.settings.observer {
@@ -199,31 +220,14 @@ where
     fn report(&mut self, outcome: &Outcome) {
         match &self.phase {
             Phase::Over => {}
-            Phase::Before | Phase::Waiting { .. } => {
-                let before = self.place_and_time();
-                self.leave(before);
-                self.tell(|| RateLimitEvent::Left {
-                    cost: self.cost,
-                    waited: waited(before),
-                });
-            }
+            Phase::Before | Phase::Waiting { .. } => self.left(),
             Phase::Held { hold, called } => {
-                let reserved = self.cost;
-                let used = self.used(reserved, *called, outcome);
-                let store = &self.config.store;
-                if outcome.class == Class::Throttled
-                    && let Some(hint) = outcome.retry_after
-                {
-                    store.pause(hold, hint);
+                let used = self.used(self.cost, *called, outcome);
+                // As it should be: nothing is to be done.
+                let plain = used == self.cost && outcome.class != Class::Throttled;
+                if !plain || self.config.settings.observer.is_some() {
+                    self.settle(hold, used, outcome);
                 }
-                if used != reserved && store.settle(hold, reserved, used) {
-                    self.config.waiters.call(&self.key);
-                }
-                self.tell(|| RateLimitEvent::Settled {
-                    reserved,
-                    used,
-                    outcome,
-                });
             }
         }
     }
@@ -243,51 +247,4 @@ where
 
 fn waited(before: Option<(Place, Instant)>) -> Duration {
     before.map_or(Duration::ZERO, |(_, began)| began.elapsed())
-}
-
-// ===== impl Held =====
-
-impl<P, St, G, C, L, K> Held<P, St, G, C, L, K>
-where
-    St: Store<K>,
-    K: Key,
-{
-    #[inline]
-    pub(crate) const fn new(course: Course<P, St, G, C, L, K>) -> Self {
-        Self(Some(course))
-    }
-
-    /// The course, which is not over.
-    #[inline]
-    pub(crate) const fn get(&mut self) -> &mut Course<P, St, G, C, L, K> {
-        self.0.as_mut().expect("polled after completion")
-    }
-
-    #[inline]
-    pub(crate) const fn take(&mut self) -> Option<Course<P, St, G, C, L, K>> {
-        self.0.take()
-    }
-}
-
-impl<P, St, G, C, L, K> Drop for Held<P, St, G, C, L, K>
-where
-    St: Store<K>,
-    K: Key,
-{
-    #[inline]
-    fn drop(&mut self) {
-        if let Some(course) = self.0.take() {
-            drop(Completion::new(course));
-        }
-    }
-}
-
-impl<P, St, G, C, L, K> fmt::Debug for Held<P, St, G, C, L, K>
-where
-    St: Store<K>,
-    K: Key,
-{
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
 }

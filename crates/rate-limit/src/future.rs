@@ -10,12 +10,7 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower_service::Service;
 
-use crate::{
-    Key, Limited, Store,
-    ask::LimitsOf,
-    course::{Course, Held},
-    wait::Wait,
-};
+use crate::{Key, Limited, Store, ask::LimitsOf, course::Course, wait::Wait};
 
 pin_project! {
     /// The future of [`RateLimit`](crate::RateLimit).
@@ -35,7 +30,7 @@ pin_project! {
         request: Option<Req>,
         wait: Option<Pin<Box<Wait<St::Take, St::Peek>>>>,
         // After the call: field order is drop order.
-        course: Held<P, St, G, C, L, K>,
+        course: Option<Completion<Course<P, St, G, C, L, K>>>,
     }
 }
 
@@ -64,7 +59,7 @@ where
             service,
             request: Some(request),
             wait: None,
-            course: Held::new(course),
+            course: Some(Completion::new(course)),
         }
     }
 }
@@ -94,13 +89,14 @@ where
         loop {
             match this.step.as_mut().project() {
                 StepProj::Asking => {
-                    let course = this.course.get();
+                    let course = this.course.as_mut().expect("it is held").get_mut();
                     if this.wait.is_some() || !course.try_admit() {
                         let request = this.request.as_ref();
                         let answer = ready!(poll_admission(this.wait, course, request, cx));
                         if let Err(limited) = answer {
                             this.step.set(Step::Done);
-                            return Poll::Ready(refuse(this.course, &limited));
+                            let course = this.course.take().expect("it is held");
+                            return Poll::Ready(refuse(course, &limited));
                         }
                     }
                     this.step.set(Step::Readying);
@@ -109,12 +105,12 @@ where
                     let ready = ready!(this.service.poll_ready(cx));
                     if let Err(error) = ready {
                         this.step.set(Step::Done);
-                        let course = this.course.take().expect("it is held");
-                        let outcome = course.config().protocol.classify(Err(&error));
-                        Completion::new(course).complete(&outcome);
+                        let mut course = this.course.take().expect("it is held");
+                        let outcome = course.get_ref().config().protocol.classify(Err(&error));
+                        course.complete(&outcome);
                         return Poll::Ready(Err(error));
                     }
-                    this.course.get().called();
+                    this.course.as_mut().expect("it is held").get_mut().called();
                     let request = this.request.take().expect("called once");
                     let call = this.service.call(request);
                     this.step.set(Step::Calling { call });
@@ -123,7 +119,7 @@ where
                     let mut result = ready!(call.poll(cx));
                     // The inner future is gone before its result is judged.
                     this.step.set(Step::Done);
-                    let course = this.course.take().expect("it is held");
+                    let course = this.course.as_mut().expect("it is held").get_mut();
                     let config = course.config();
                     if let Ok(response) = &result
                         && let Some(limits) = config.limits.limits(response)
@@ -131,7 +127,8 @@ where
                         course.tighten(&limits);
                     }
                     let protocol = config.protocol.clone();
-                    settle(&protocol, &mut result, Completion::new(course));
+                    let completion = this.course.take().expect("it is held");
+                    settle(&protocol, &mut result, completion);
                     return Poll::Ready(result);
                 }
                 StepProj::Done => panic!("polled after completion"),
@@ -187,7 +184,7 @@ where
 
 #[cold]
 fn refuse<P, St, G, C, L, K, Res, E>(
-    held: &mut Held<P, St, G, C, L, K>,
+    mut course: Completion<Course<P, St, G, C, L, K>>,
     limited: &Limited,
 ) -> Result<Res, E>
 where
@@ -195,9 +192,8 @@ where
     St: Store<K>,
     K: Key,
 {
-    let mut course = held.take().expect("it is held");
-    let refused = course.config().protocol.refuse((*limited).into());
-    course.limited(limited);
+    let refused = course.get_ref().config().protocol.refuse((*limited).into());
+    course.get_mut().limited(limited);
     refused
 }
 

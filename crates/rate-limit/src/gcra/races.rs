@@ -135,6 +135,22 @@ fn l1_two_that_take_and_give_back_never_give_back_more_than_they_took() {
 }
 
 #[test]
+fn l1_one_that_takes_while_an_earlier_one_gives_back_does_not_take_its_place_for_a_later() {
+    model(|| {
+        let rig = Rig::new(8);
+        let (first, second) = (rig.take(2).unwrap(), rig.take(3).unwrap());
+        let gives = rig.spawn(move |rig| rig.give_back(first, 2));
+        let third = rig.take(1).unwrap();
+        assert!(gives.join().unwrap() && rig.give_back(second, 3));
+        // Now the third is the first in the queue, and a second later it has drained.
+        rig.take(4).unwrap();
+        rig.pass(SECOND);
+        assert!(!rig.give_back(third, 1));
+        assert_eq!(rig.used(), 4);
+    });
+}
+
+#[test]
 fn l6_debts_add_up_with_what_is_taken_and_given_back() {
     model(|| {
         let rig = Rig::new(2);
