@@ -46,7 +46,7 @@ pub enum LimitedBy {
     Pause,
     /// There are as many keys as may be, all of them in use.
     Keys,
-    /// As many calls wait as may.
+    /// As many calls wait as may; or others come first, and nothing else is in the way.
     Queue,
     /// The deadline of its request passed while it waited.
     Deadline,
@@ -81,7 +81,8 @@ impl Limited {
     }
 
     /// From now, when the same call would be admitted, unless something else is admitted or settled
-    /// meanwhile. `None`: waiting would not help, or nobody knows.
+    /// meanwhile. Behind others, when all of them and it would be: with several quotas no earlier than
+    /// that. `None`: waiting would not help, or nobody knows.
     #[must_use]
     pub const fn wait(&self) -> Option<Duration> {
         self.wait
