@@ -10,7 +10,12 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower_service::Service;
 
-use crate::{Key, Limited, Store, ask::LimitsOf, course::Course, wait::Wait};
+use crate::{
+    Key, Limited, Store,
+    ask::LimitsOf,
+    course::Course,
+    wait::{Wait, WaitOf},
+};
 
 pin_project! {
     /// The future of [`RateLimit`](crate::RateLimit).
@@ -28,7 +33,7 @@ pin_project! {
         step: Step<S::Future>,
         service: S,
         request: Option<Req>,
-        wait: Option<Pin<Box<Wait<St::Take, St::Peek>>>>,
+        wait: Option<Pin<Box<WaitOf<St, K>>>>,
         // After the call: field order is drop order.
         course: Option<Completion<Course<P, St, G, C, L, K>>>,
     }
@@ -140,7 +145,7 @@ where
 /// Asks, and waits if need be.
 #[cold]
 fn poll_admission<P, St, G, C, L, K, Req>(
-    slot: &mut Option<Pin<Box<Wait<St::Take, St::Peek>>>>,
+    slot: &mut Option<Pin<Box<WaitOf<St, K>>>>,
     course: &mut Course<P, St, G, C, L, K>,
     request: Option<&Req>,
     cx: &mut Context<'_>,

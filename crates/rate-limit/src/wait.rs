@@ -30,6 +30,9 @@ pin_project! {
     }
 }
 
+/// That of calls of a store.
+pub(crate) type WaitOf<St, K> = Wait<<St as Store<K>>::Take, <St as Store<K>>::Peek>;
+
 pin_project! {
     #[project = StageProj]
     enum Stage<T, E> {

@@ -5,11 +5,12 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex},
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use buttress_core::{Class, Limits, Outcome, Reason, Refused};
 use buttress_rate_limit::{
-    Cost, Hold, Limited, Limiter, Quotas, RateLimitLayer, Store, Unit, Waiters,
+    Cost, Hold, Limited, LimitedBy, Limiter, Quotas, RateLimitLayer, Store, Unit, Waiters,
 };
 use tokio::time::advance;
 use tokio_test::task::spawn;
@@ -137,7 +138,7 @@ async fn l8_who_is_woken_after_its_deadline_is_refused_and_has_taken_nothing() {
     };
     assert_eq!(refused.reason(), Reason::TotalTimeout);
     assert_eq!(refused.class(), Class::Refused);
-    assert_eq!(refused.retry_after(), Some(0 * SECOND));
+    assert_eq!(refused.retry_after(), Some(Duration::ZERO));
     assert_eq!(*events.lock().unwrap(), ["queued", "queued", "limited"]);
     // All of the 6 that came are there for the next.
     assert!(next.is_woken() && next.poll().is_ready());
@@ -158,10 +159,7 @@ async fn l8_what_a_store_gave_too_late_goes_back() {
     };
     assert_eq!(
         refused,
-        Refused::from(Limited::new(
-            buttress_rate_limit::LimitedBy::Deadline,
-            Some(0 * SECOND)
-        ))
+        Refused::from(Limited::new(LimitedBy::Deadline, Some(Duration::ZERO)))
     );
     assert_eq!(slow.limiter.remaining(&0, Unit::Tokens), Some(60));
     assert_eq!(upstream.calls(), 0);
@@ -240,7 +238,7 @@ impl Store<u32> for Slow {
         Store::settle(&self.limiter, hold, reserved, used)
     }
 
-    fn pause(&self, hold: &Hold<u32>, time: std::time::Duration) {
+    fn pause(&self, hold: &Hold<u32>, time: Duration) {
         Store::pause(&self.limiter, hold, time);
     }
 
