@@ -333,7 +333,7 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
         let Snapshot { set, config, .. } = &*self.snapshot;
         let (settings, failed) = (&config.settings, &set.members[self.at.index].info);
         let decided = kept.and_then(|request| config.decide.decide(request, outcome, failed));
-        let next = decided.unwrap_or_else(|| Next::by_class(outcome.class, settings.on_unfit));
+        let next = decided.unwrap_or_else(|| Next::by_outcome(outcome, settings.on_unfit));
         if next == Next::Nowhere {
             return Err(Stop::Settled);
         }

@@ -126,7 +126,7 @@
 //!
 //! By its class: after `Throttled`, `Unavailable`, `Unstarted` and `Refused` any other endpoint is
 //! tried; after `Denied` one that says that it uses another credential; after `Unfit` what
-//! [`on_unfit`](Failover::on_unfit) says; after anything else, none.
+//! [`on_unfit`](Failover::on_unfit) says, unless a content filter refused; after anything else, none.
 //!
 //! # When every endpoint has failed
 //!

@@ -287,10 +287,11 @@ impl<P: Clone, S, C: Clone, D: Clone, F: Clone> Failover<P, S, C, D, F> {
     }
 
     /// Where a call goes that an endpoint cannot serve ([`Unfit`](buttress_core::Class::Unfit)): too
-    /// long, a model that it does not have, a content filter, but also a certificate that is not to be
-    /// trusted. Default: [`Next::Nowhere`].
+    /// long, a model that it does not have, but also a certificate that is not to be trusted. Default:
+    /// [`Next::Nowhere`]. What a content filter refused
+    /// ([`Finish::Filtered`](buttress_core::Finish::Filtered)) is the answer, whatever stands here.
     ///
-    /// To tell these apart, say [`decide_with`](Failover::decide_with) here, or `classify_with` on the
+    /// To tell these apart, or to ask another endpoint's filter, say [`decide_with`](Failover::decide_with) here, or `classify_with` on the
     /// protocol, which sees the reply.
     #[must_use]
     pub fn on_unfit(self, next: Next) -> Self {

@@ -108,6 +108,28 @@ struct Tally {
     ledger: Ledger,
 }
 
+/// Asks a model for one token: whether its endpoint works, at the least price there is.
+pub(crate) fn question_of_one_token(model: &str) -> Request<Full<Bytes>> {
+    let body = serde_json::json!({
+        "model": model,
+        "max_tokens": 1,
+        "messages": [{"role": "user", "content": "ping"}],
+    });
+    let body = Bytes::from(body.to_string());
+    let mut request = Request::post("/v1/chat/completions")
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Full::new(body.clone()))
+        .expect("it is a request");
+    if let Ok(body) = Peek::new(body) {
+        request.extensions_mut().insert(Asked(Arc::new(Question {
+            face: Face::CHAT,
+            body,
+            rename: None,
+        })));
+    }
+    request
+}
+
 // ===== impl Adapt =====
 
 impl<S, P> Adapt<S, P> {

@@ -157,6 +157,8 @@ pub(crate) struct Route {
     pub(crate) unfit: Next,
     /// What the model is called there, if not as it is called here.
     pub(crate) rename: Option<String>,
+    /// How often an endpoint that cools down is asked, and for which model.
+    pub(crate) check: Option<(Duration, String)>,
 }
 
 /// Where the variables of the environment are read.

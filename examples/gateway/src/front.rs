@@ -24,7 +24,7 @@ use crate::{
     fault::{self, Fault},
     gateway::{Gateway, Id},
     headers::{ATTEMPTS, ENDPOINTS, is_endpoints, take_out},
-    quota::OfCallers,
+    quota::{self, OfCallers},
     route::Model,
     web,
     written::Written,
@@ -51,14 +51,16 @@ where
     let id = gateway.ids.next();
     let mut line = Line::begin(&gateway.log, &head);
     let mut unread = !body.is_end_stream();
-    let asked = match read(gateway, face, &mut head, body, &mut line).await {
+    let read = read(gateway, face, &mut head, body, &mut line).await;
+    let caller = head.extensions.get::<Caller>().cloned();
+    let asked = match read {
         Ok(body) => {
             unread = false;
             understand(gateway, face, head, body, &mut line)
         }
         Err(fault) => Err(fault),
     };
-    match asked {
+    let mut answer = match asked {
         Ok(asking) => ask(asking, face, id, line).await,
         Err(fault) => {
             gateway.turned_away.count(&fault);
@@ -69,7 +71,11 @@ where
             }
             answer.map(Either::Right)
         }
+    };
+    if let Some(caller) = &caller {
+        quota::tell_standing(&gateway.caller_limits, caller, answer.headers_mut());
     }
+    answer
 }
 
 /// Tells the caller that the connection ends with this answer, where one request stands in the way

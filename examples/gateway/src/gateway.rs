@@ -20,7 +20,7 @@ use crate::{
     journal::Journal,
     log::Log,
     models::Model,
-    quota,
+    quota::{self, CallersLayer},
     route::Routes,
     wall,
     web::Web,
@@ -41,6 +41,7 @@ pub(crate) struct Gateway {
     pub(crate) ids: Ids,
     pub(crate) web: Web,
     pub(crate) callers: Callers,
+    pub(crate) caller_limits: CallersLayer,
     /// Some limit counts tokens, so that each request is estimated.
     pub(crate) counts_tokens: bool,
     /// Whether everybody may see the pages.
@@ -94,6 +95,7 @@ impl Gateway {
             ids: Ids::new(),
             web: config.web,
             callers: config.callers,
+            caller_limits: callers,
             counts_tokens,
             public_pages: config.public_pages,
         }

@@ -3,13 +3,14 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use buttress_core::Limits;
-use buttress_http::Http;
+use buttress_http::{Http, standing};
 use buttress_llm::{Dialect, estimate::Estimate};
 use buttress_rate_limit::{
-    AllCalls, Cost, Limiter, NoLimits, Quotas, RateLimit, RateLimitEvent, RateLimitLayer,
+    AllCalls, Cost, Limiter, NoLimits, Quotas, RateLimit, RateLimitEvent, RateLimitLayer, Standing,
+    Unit,
 };
 use bytes::Bytes;
-use http::Request;
+use http::{HeaderMap, Request};
 use http_body_util::Full;
 
 use crate::{callers::Caller, config, endpoint::Reply, journal::Journal, wall};
@@ -80,6 +81,34 @@ pub(crate) fn of_callers(
         .limiter(limiter, caller as KeyOf)
         .cost(cost as CostOf)
         .on_event(move |event| note(event, &Arc::from("callers"), &journal))
+}
+
+/// Says in the head of an answer how its caller's limits stand, if there are any.
+pub(crate) fn tell_standing(limits: &CallersLayer, caller: &Caller, headers: &mut HeaderMap) {
+    let standing = limits.store().standing(&Some(caller.shared_name().clone()));
+    if !standing.is_empty() {
+        let told: Vec<_> = standing.iter().map(told).collect();
+        standing::Standing::write(&told, headers);
+    }
+}
+
+fn told(standing: &Standing) -> standing::Standing {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let window = standing.rate.window();
+    standing::Standing {
+        name: match (standing.unit, window >= DAY) {
+            (Unit::Requests, false) => "requests",
+            (Unit::Requests, true) => "requests-day",
+            (Unit::InputTokens, _) => "input-tokens",
+            (Unit::OutputTokens, _) => "output-tokens",
+            (_, false) => "tokens",
+            (_, true) => "tokens-day",
+        },
+        quota: standing.rate.units(),
+        window,
+        remaining: standing.remaining,
+        full_in: standing.full_in,
+    }
 }
 
 /// Tells who was held back; all others are nothing to tell.

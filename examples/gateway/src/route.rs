@@ -16,7 +16,7 @@ use http_body_util::Full;
 use tower::Layer;
 
 use crate::{
-    adapt::{Adapt, Judged, judged},
+    adapt::{self, Adapt, Judged, judged},
     callers::Caller,
     config,
     endpoint::{Chat, Endpoint, Other},
@@ -162,6 +162,12 @@ impl Route {
                 let (name, journal) = (name.clone(), journal.clone());
                 move |event| follow(event, &name, &journal)
             });
+        let chosen = match route.check {
+            Some((every, model)) => {
+                chosen.health_check(every, move |_: &Info| adapt::question_of_one_token(&model))
+            }
+            None => chosen,
+        };
         let handle = chosen.handle();
         let journal = journal.clone();
         let model = TimeoutLayer::new(Http)

@@ -387,6 +387,7 @@ impl<'a> Check<'a> {
             let strategy = self.strategy(entry);
             let weights = self.weights(entry, strategy);
             routes.push(Route {
+                check: self.health(entry, &model),
                 model,
                 endpoints: endpoints.into_iter().zip(weights).collect(),
                 strategy,

@@ -138,6 +138,7 @@ pub(super) struct RouteEntry {
     pub(super) strategy: Option<Text>,
     pub(super) unfit: Option<Text>,
     pub(super) rename: Option<Text>,
+    pub(super) check: Option<Spanned<Time>>,
 }
 
 /// A table of the file.
@@ -412,6 +413,7 @@ impl Section for RouteEntry {
             strategy: fields.optional("strategy"),
             unfit: fields.optional("unfit"),
             rename: fields.optional("rename"),
+            check: fields.optional("check"),
         }
     }
 }

@@ -222,10 +222,17 @@ endpoints = ["a", "b"]
 weights = [3, 0]
 strategy = "weighted"
 unfit = "larger-context"
+[[route]]
+model = "one"
+endpoints = ["a", "b"]
+check = "30 s"
 "#
     );
     let config = parse(&text).unwrap();
+    let check = Some((Duration::from_secs(30), "one".to_owned()));
+    assert_eq!(config.routes[2].check, check);
     let route = &config.routes[1];
+    assert_eq!(route.check, None);
     assert_eq!(route.endpoints, [(0, 3), (1, 0)]);
     assert_eq!(
         (route.strategy, route.unfit),

@@ -181,6 +181,16 @@ fn what_is_wrong_is_told_with_file_and_line_found_and_expected() {
             "11: found weights, expected none where endpoints are asked in their order",
         ),
         (
+            route("model = \"n\"\nendpoints = [\"a\"]\ncheck = \"1 s\""),
+            "11: found check for an only endpoint, which is never left alone; expected none",
+        ),
+        (
+            endpoint(
+                "name = \"b\"\ndialect = \"openai\"\nbase_url = \"http://b\"\n[[route]]\nmodel = \"n-*\"\nendpoints = [\"a\", \"b\"]\ncheck = \"1 s\"",
+            ),
+            "15: found check for \"n-*\", expected the name of one model, here or as `rename`",
+        ),
+        (
             with("[retry]\nattempts = 0"),
             "9: found 0 attempts, expected 1 (each call is sent once) to 10",
         ),
