@@ -86,7 +86,7 @@ pub struct Counts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Probes {
-    /// Those under way.
+    /// Those under way, with the streams among them that gave their places to others.
     pub in_flight: u32,
     /// Those that went well.
     pub succeeded: u32,
@@ -190,7 +190,7 @@ impl CircuitBreaker {
                 .collect(),
             probes: match machine.phase() {
                 Phase::HalfOpen(episode) => Some(Probes {
-                    in_flight: episode.taken - episode.succeeded - episode.failed,
+                    in_flight: episode.in_flight(),
                     succeeded: episode.succeeded,
                     failed: episode.failed,
                 }),
@@ -405,13 +405,13 @@ impl Shared {
         self.word.load(Ordering::Relaxed) >> Tag::BITS != ticket.generation()
     }
 
-    /// Something came of a probe.
-    pub(crate) fn alive(&self, ticket: Ticket) {
-        if self.is_stale(ticket) {
-            return;
+    /// Something came of a call that is still under way: its ticket from now on.
+    pub(crate) fn alive(&self, ticket: Ticket, now: impl FnOnce() -> Instant) -> Ticket {
+        if !ticket.is_probe() || !ticket.has_place() || self.is_stale(ticket) {
+            return ticket;
         }
         let now = now();
-        self.read(|machine| machine.alive(ticket, now));
+        self.read(|machine| machine.alive(ticket, now))
     }
 
     pub(crate) fn steer(&self, to: Phase) {

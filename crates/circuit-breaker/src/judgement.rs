@@ -88,9 +88,7 @@ impl Report for Judgement {
         if self.timer.is_running() && progress.is_content() {
             self.timer.stop(&self.shared);
         }
-        if self.ticket.is_probe() {
-            self.shared.alive(self.ticket);
-        }
+        self.ticket = self.shared.alive(self.ticket, now);
     }
 }
 

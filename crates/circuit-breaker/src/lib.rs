@@ -122,6 +122,10 @@
 //! decided as soon as the rest cannot change it. Probes of which nothing is heard for
 //! [`probe_timeout`](Policy::probe_timeout) are given up, and others let through.
 //!
+//! A stream is judged at its end, which may be far off. One that has gone on for that time, and goes
+//! on, does not keep everybody else waiting: it gives its place to another call, and has its say when
+//! it ends, unless it was decided before.
+//!
 //! # Refusals
 //!
 //! A refusal is a [`Refused`](buttress_core::Refused) of the reason
@@ -138,7 +142,7 @@
 //! |---|---|
 //! | opens when | half of the last 100 calls failed, and there were at least 20 |
 //! | wait | 5 s, doubling with every failed episode of probes up to 60 s, less up to a fifth at random |
-//! | probes | 1, which has to go well; given up after 60 s of silence |
+//! | probes | 1, which has to go well; lost after 60 s of silence |
 //! | a throttled call with a hint | is not counted, and opens nothing |
 //!
 //! # Cost

@@ -59,14 +59,18 @@ pub(crate) enum Then {
 pub(crate) struct Episode {
     /// Those under way, and those that said something. The others gave their places back.
     pub(crate) taken: u32,
+    /// Those that go on without a place, and still are to say something.
+    pub(crate) going_on: u32,
     pub(crate) succeeded: u32,
     pub(crate) failed: u32,
     /// If nothing is heard of any until then, they are lost.
     pub(crate) lost: Option<Instant>,
+    /// From then on, each of them has had the time of a probe.
+    pub(crate) long: Option<Instant>,
 }
 
-/// That a call was admitted, by which generation, and whether as a probe. In one word: it is moved
-/// with every future.
+/// That a call was admitted, by which generation, and whether as a probe, with a place or without.
+/// In one word: it is moved with every future.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ticket(u64);
 
@@ -210,17 +214,26 @@ impl Machine {
             probe = true;
             episode.taken += 1;
             episode.lost = now.checked_add(self.rules.probe_timeout);
+            episode.long = episode.lost;
         }
         (Ok(Ticket::new(self.generation, probe)), change)
     }
 
-    /// Something came of a probe that is still under way.
-    pub(crate) fn alive(&mut self, ticket: Ticket, now: Instant) {
+    /// Something came of a probe that has a place and is still under way: what its ticket is then.
+    /// One that takes longer than a probe may gives its place away, and keeps its say.
+    pub(crate) fn alive(&mut self, ticket: Ticket, now: Instant) -> Ticket {
         if ticket.generation() == self.generation
             && let Phase::HalfOpen(episode) = &mut self.phase
         {
             episode.lost = now.checked_add(self.rules.probe_timeout);
+            // No probe was let through since then: it is no younger.
+            if episode.long.is_some_and(|long| long <= now) {
+                episode.taken -= 1;
+                episode.going_on += 1;
+                return ticket.without_place();
+            }
         }
+        ticket
     }
 
     /// A call is over, which took so many nanoseconds if anybody wants to know. `now` is asked
@@ -244,7 +257,7 @@ impl Machine {
         }
         match &self.phase {
             Phase::HalfOpen(episode) if ticket.generation() == self.generation => {
-                self.judge(*episode, said, took, now())
+                self.judge(*episode, ticket, said, took, now())
             }
             _ => None,
         }
@@ -305,10 +318,16 @@ impl Machine {
     fn judge(
         &mut self,
         mut episode: Episode,
+        ticket: Ticket,
         said: Said,
         took: u64,
         now: Instant,
     ) -> Option<Change> {
+        if !ticket.has_place() {
+            // Who says something has a place until it is decided, and who does not gives it back.
+            episode.going_on -= 1;
+            episode.taken += 1;
+        }
         let slow = self.gauges.iter().any(|gauge| gauge.is_slow(took));
         match said {
             Said::Well if !slow => episode.succeeded += 1,
@@ -358,9 +377,11 @@ impl Machine {
     fn probe(&mut self, cause: Cause, now: Instant) -> Change {
         let episode = Episode {
             taken: 0,
+            going_on: 0,
             succeeded: 0,
             failed: 0,
             lost: None,
+            long: None,
         };
         self.go(Phase::HalfOpen(episode), cause, None, now)
     }
@@ -431,19 +452,40 @@ impl Phase {
     }
 }
 
+// ===== impl Episode =====
+
+impl Episode {
+    pub(crate) const fn in_flight(&self) -> u32 {
+        self.taken - self.succeeded - self.failed + self.going_on
+    }
+}
+
 // ===== impl Ticket =====
 
 impl Ticket {
+    const PROBE: u64 = 1;
+    const NO_PLACE: u64 = 2;
+    const BITS: u32 = 2;
+
     pub(crate) const fn new(generation: u64, probe: bool) -> Self {
-        Self(generation << 1 | probe as u64)
+        Self(generation << Self::BITS | probe as u64)
     }
 
     pub(crate) const fn generation(self) -> u64 {
-        self.0 >> 1
+        self.0 >> Self::BITS
     }
 
     pub(crate) const fn is_probe(self) -> bool {
-        self.0 & 1 == 1
+        self.0 & Self::PROBE != 0
+    }
+
+    /// Of a probe: whether nobody else is let through for it.
+    pub(crate) const fn has_place(self) -> bool {
+        self.0 & Self::NO_PLACE == 0
+    }
+
+    const fn without_place(self) -> Self {
+        Self(self.0 | Self::NO_PLACE)
     }
 }
 

@@ -139,7 +139,8 @@ impl Policy {
 
     /// How many calls are let through to see whether the endpoint is back. Default: 1.
     ///
-    /// No more than these are under way at once, and no more are judged before it is decided.
+    /// No more than these are under way at once, and no more are judged before it is decided. (For
+    /// streams that go on for long see [`probe_timeout`](Self::probe_timeout).)
     pub fn probes(mut self, probes: NonZeroU32) -> Self {
         self.rules.probes = probes;
         self
@@ -153,13 +154,18 @@ impl Policy {
         self
     }
 
-    /// For how long probes that neither end nor deliver anything keep their places. After it, as
-    /// many new ones are let through, and the old ones do not count any more. Default: 60 s. With zero,
-    /// every call is let through while the circuit is half-open, and the last one counts.
+    /// How long a probe may take. Default: 60 s. With zero, every call is let through while the circuit
+    /// is half-open.
     ///
-    /// It is for probes that vanish. One that is dropped frees its place at once, and one that hangs
-    /// should be ended by a timeout inside, and be a failure. A
-    /// stream that goes on keeps its place to its end, however long it is.
+    /// Probes of which nothing was heard for so long are lost: as many new ones are let through, and the
+    /// old ones do not count any more. It is for probes that vanish. One that is dropped frees its place
+    /// at once, and one that hangs should be ended by a timeout inside, and be a failure.
+    ///
+    /// A stream that has gone on for so long, and goes on, gives its place to another call. It counts
+    /// still when it ends, if nothing was decided until then: shorter calls may close the circuit
+    /// meanwhile, and where all are long, the first that ends does. So besides the
+    /// [`probes`](Self::probes) only streams are under way that an endpoint delivers, and in each such time
+    /// no more of them are added than there are probes.
     pub fn probe_timeout(mut self, timeout: Duration) -> Self {
         self.rules.probe_timeout = timeout;
         self

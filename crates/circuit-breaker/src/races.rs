@@ -108,6 +108,30 @@ fn b5_a_place_that_is_given_back_is_taken_by_one() {
 }
 
 #[test]
+fn b6_a_place_that_a_stream_gives_away_is_taken_by_one() {
+    let at = now();
+    loom::model(move || {
+        let shared = open(at);
+        let due = at + WAIT;
+        let probe = shared.admit(|| due).0.unwrap();
+        let (streamer, comer) = (Arc::clone(&shared), Arc::clone(&shared));
+        // As long as a probe may take, by default.
+        let goes_on = due + Duration::from_secs(60);
+        let streams = thread::spawn(move || streamer.alive(probe, || goes_on));
+        let comes = thread::spawn(move || comer.admit(|| due).0.is_ok());
+        let mine = shared.admit(|| due).0.is_ok();
+        let probe = streams.join().unwrap();
+        let theirs = comes.join().unwrap();
+        assert!(!probe.has_place());
+        assert!(!(mine && theirs));
+        assert_eq!(shared.admit(|| due).0.is_ok(), !mine && !theirs);
+        // It has its say all the same.
+        shared.count(probe, false, 0, Some(goes_on));
+        assert_eq!(state(&shared), State::Closed);
+    });
+}
+
+#[test]
 fn b8_of_two_failures_one_trips_it() {
     let at = now();
     loom::model(move || {

@@ -59,7 +59,11 @@ struct Model {
     relapses: u32,
     /// The probes of this episode: whether they went well, if they are over.
     probes: Vec<(u64, Option<bool>)>,
+    /// Those that gave their places away.
+    without_place: Vec<u64>,
     lost: u64,
+    /// When the last probe was let through.
+    last: u64,
     held: bool,
 }
 
@@ -109,7 +113,9 @@ impl Model {
             wait: 0,
             relapses: 0,
             probes: Vec::new(),
+            without_place: Vec::new(),
             lost: 0,
+            last: 0,
             held: false,
         }
     }
@@ -118,7 +124,24 @@ impl Model {
         self.state = state;
         self.generation += 1;
         self.probes.clear();
+        self.without_place.clear();
         self.held = false;
+    }
+
+    /// So many calls more may be let through only in their stead.
+    fn places(&self) -> usize {
+        let gone_on = |probe: &&(u64, _)| self.without_place.contains(&probe.0);
+        self.probes.len() - self.probes.iter().filter(gone_on).count()
+    }
+
+    fn alive(&mut self, number: u64, now: u64) {
+        if self.without_place.contains(&number) {
+            return;
+        }
+        self.lost = now + self.plan.lost;
+        if now >= self.last + self.plan.lost {
+            self.without_place.push(number);
+        }
     }
 
     fn admit(&mut self, now: u64) -> Result<(u64, bool), Option<u64>> {
@@ -135,7 +158,7 @@ impl Model {
                 });
             }
             State::ForcedOpen => return Err(None),
-            State::HalfOpen if self.probes.len() == self.plan.probes as usize => {
+            State::HalfOpen if self.places() >= self.plan.probes as usize => {
                 if now < self.lost {
                     return Err(None);
                 }
@@ -146,6 +169,7 @@ impl Model {
         let probe = self.state == State::HalfOpen;
         if probe {
             self.lost = now + self.plan.lost;
+            self.last = now;
         }
         Ok((self.generation, probe))
     }
@@ -245,6 +269,7 @@ impl Model {
                 let slow = self.plan.slow.is_some_and(|(limit, ..)| took > limit);
                 let mut probes = self.probes.iter_mut();
                 probes.find(|probe| probe.0 == number).unwrap().1 = Some(!failed && !slow);
+                self.without_place.retain(|other| *other != number);
                 self.lost = now + self.plan.lost;
                 let said = |well| {
                     let probes = self.probes.iter().filter(|probe| probe.1 == Some(well));
@@ -327,10 +352,14 @@ fn run(plan: Plan, steps: &[Step]) -> Result<(), TestCaseError> {
                 model.end(expected, number, end, now);
             }
             Step::Alive(which) if !calls.is_empty() => {
-                let (ticket, expected, _) = calls[which.index(calls.len())];
-                machine.alive(ticket, at(now));
+                let at_hand = which.index(calls.len());
+                let (ticket, expected, number) = calls[at_hand];
+                // One without a place is not asked.
+                if ticket.has_place() {
+                    calls[at_hand].0 = machine.alive(ticket, at(now));
+                }
                 if expected == (model.generation, true) {
-                    model.lost = now + plan.lost;
+                    model.alive(number, now);
                 }
             }
             Step::End(..) | Step::Alive(_) => {}
@@ -355,8 +384,17 @@ fn run(plan: Plan, steps: &[Step]) -> Result<(), TestCaseError> {
             .count();
         prop_assert_eq!(told as u64, machine.generation() - generation);
         if let super::Phase::HalfOpen(episode) = machine.phase() {
-            prop_assert!(episode.taken <= plan.probes);
-            prop_assert_eq!(episode.taken as usize, model.probes.len());
+            prop_assert_eq!(episode.taken as usize, model.places());
+            prop_assert_eq!(episode.going_on as usize, model.without_place.len());
+            // B5: no more are counted.
+            prop_assert!(episode.succeeded + episode.failed < plan.probes);
+            if episode.going_on == 0 {
+                let said = model.probes.iter().filter(|probe| probe.1.is_some());
+                prop_assert_eq!(
+                    episode.in_flight() as usize,
+                    model.probes.len() - said.count()
+                );
+            }
         }
     }
     Ok(())
@@ -432,6 +470,52 @@ proptest! {
     ) {
         run(plan, &steps)?;
     }
+}
+
+/// Half-open, with its one probe, of thirty seconds.
+fn probing(origin: Instant) -> (Machine, Ticket) {
+    let policy = Policy::consecutive_failures(NonZeroU32::MIN)
+        .wait(Wait::fixed(Duration::ZERO))
+        .probe_timeout(Duration::from_secs(30));
+    let mut machine = Machine::new(policy.rules, origin);
+    let ticket = machine.admit(origin).0.unwrap();
+    machine.record(ticket, Said::Badly, 0, || origin);
+    let probe = machine.admit(origin).0.unwrap();
+    (machine, probe)
+}
+
+#[test]
+fn b6_a_probe_that_was_given_up_for_lost_prolongs_no_other() {
+    let origin = now();
+    let at = |secs| origin + Duration::from_secs(secs);
+    let (mut machine, lost) = probing(origin);
+    let probe = machine.admit(at(30)).0.unwrap();
+    assert_eq!(probe.generation(), lost.generation() + 1);
+    // As long as it likes: the other one is silent, and has its place until its time.
+    for secs in 31..60 {
+        assert_eq!(machine.alive(lost, at(secs)), lost);
+        assert_eq!(machine.admits(at(secs)), Err(Closed(None)), "{secs}");
+    }
+    assert_eq!(machine.alive(lost, at(59)), lost);
+    assert!(machine.admit(at(60)).0.is_ok());
+}
+
+#[test]
+fn b6_a_probe_that_goes_on_gives_its_place_away_when_its_time_is_up_and_not_before() {
+    let origin = now();
+    let at = |secs| origin + Duration::from_secs(secs);
+    let (mut machine, probe) = probing(origin);
+    assert_eq!(machine.alive(probe, at(29)), probe);
+    assert_eq!(machine.admits(at(58)), Err(Closed(None)));
+    let long = machine.alive(probe, at(30));
+    assert!(!long.has_place());
+    let next = machine.admit(at(30)).0.unwrap();
+    assert_eq!(next.generation(), long.generation());
+    assert_eq!(machine.admits(at(30)), Err(Closed(None)));
+    // Dropped, it has no place to give back.
+    assert!(machine.record(long, Said::Nothing, 0, || at(31)).is_none());
+    assert_eq!(machine.admits(at(31)), Err(Closed(None)));
+    assert!(machine.record(next, Said::Well, 0, || at(32)).is_some());
 }
 
 /// The time is the caller's: one that goes backwards is no reason to panic, nor to admit early.
