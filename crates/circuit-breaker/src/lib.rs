@@ -148,10 +148,11 @@
 //! # Cost
 //!
 //! A closed circuit costs a clone of an `Arc`, and a lock that is held for some nanoseconds, whatever
-//! the window; no allocation, and no clock. A window of time reads the clock once a call, and slow
-//! calls another time. A refusal while it is open reads it once, and takes no lock. Over a tracked
-//! body there is one allocation, for the duty to report its end. Figures are in the
-//! [README](https://docs.rs/crate/buttress-circuit-breaker).
+//! the window; no allocation, and no clock. A call that goes well over a full window of calls that did
+//! changes nothing: then there is no lock either, and nothing is written that other threads read. A
+//! window of time reads the clock once a call, and slow calls twice. A refusal while it is open reads it
+//! once, and takes no lock. Over a tracked body there is one allocation, for the duty to report its end.
+//! Figures are in the [README](https://docs.rs/crate/buttress-circuit-breaker).
 
 mod breaker;
 mod event;
@@ -165,6 +166,8 @@ mod policy;
 #[cfg(test)]
 mod races;
 mod service;
+mod shared;
+mod snapshot;
 mod sync;
 mod wait;
 mod window;
@@ -172,13 +175,14 @@ mod window;
 pub use buttress_core::{Ratio, RatioError};
 
 pub use self::{
-    breaker::{CircuitBreaker, Counts, Probes, Snapshot},
+    breaker::CircuitBreaker,
     event::{Cause, CircuitEvent, State},
     future::ResponseFuture,
     keyed::{CircuitBreakers, KeyedCircuitBreakerLayer, KeyedCircuitBreakerService},
     layer::CircuitBreakerLayer,
     policy::Policy,
     service::CircuitBreakerService,
+    snapshot::{Counts, Probes, Snapshot},
     wait::Wait,
     window::{Window, WindowError},
 };

@@ -4,6 +4,8 @@
 //! comes of it later changes nothing in another one: neither a success from before the trip, nor a
 //! probe of an episode that is over.
 
+mod ticket;
+
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
@@ -13,6 +15,8 @@ use crate::{
     gauge::Gauge,
     policy::{Rate, Rules},
 };
+
+pub(crate) use self::ticket::Ticket;
 
 #[derive(Debug)]
 pub(crate) struct Machine {
@@ -68,11 +72,6 @@ pub(crate) struct Episode {
     /// From then on, each of them has had the time of a probe.
     pub(crate) long: Option<Instant>,
 }
-
-/// That a call was admitted, by which generation, and whether as a probe, with a place or without.
-/// In one word: it is moved with every future.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ticket(u64);
 
 /// That it was not, and when to come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,6 +149,25 @@ impl Machine {
 
     pub(crate) const fn run(&self) -> u32 {
         self.run
+    }
+
+    /// Whether a call that went well, and was not slow, would change nothing.
+    #[inline]
+    pub(crate) fn is_calm(&self) -> bool {
+        match self.phase {
+            Phase::Closed | Phase::ObserveOnly => {
+                // If it would have opened, something is bad still, or it was a run: then it says when
+                // that is over.
+                self.run == 0 && !self.would_open && self.gauges.iter().all(Gauge::is_calm)
+            }
+            Phase::ForcedClosed => true,
+            Phase::Open { .. } | Phase::HalfOpen(_) | Phase::ForcedOpen => false,
+        }
+    }
+
+    /// Whether it opens when the endpoint asks to be left alone.
+    pub(crate) const fn pauses(&self) -> bool {
+        self.rules.throttled.is_some()
     }
 
     /// When it lets a call through, if it is open and anybody knows.
@@ -457,55 +475,6 @@ impl Phase {
 impl Episode {
     pub(crate) const fn in_flight(&self) -> u32 {
         self.taken - self.succeeded - self.failed + self.going_on
-    }
-}
-
-// ===== impl Ticket =====
-
-impl Ticket {
-    const PROBE: u64 = 1;
-    const NO_PLACE: u64 = 2;
-    const BITS: u32 = 2;
-
-    pub(crate) const fn new(generation: u64, probe: bool) -> Self {
-        Self(generation << Self::BITS | probe as u64)
-    }
-
-    pub(crate) const fn generation(self) -> u64 {
-        self.0 >> Self::BITS
-    }
-
-    pub(crate) const fn is_probe(self) -> bool {
-        self.0 & Self::PROBE != 0
-    }
-
-    /// Of a probe: whether nobody else is let through for it.
-    pub(crate) const fn has_place(self) -> bool {
-        self.0 & Self::NO_PLACE == 0
-    }
-
-    const fn without_place(self) -> Self {
-        Self(self.0 | Self::NO_PLACE)
-    }
-}
-
-// ===== impl Rate =====
-
-impl Rate {
-    pub(crate) const fn cause(&self) -> Cause {
-        match self.slow {
-            Some(_) => Cause::SlowRate,
-            None => Cause::FailureRate,
-        }
-    }
-}
-
-// ===== impl Rules =====
-
-impl Rules {
-    /// Whether anything wants to know how long calls take.
-    pub(crate) fn times(&self) -> bool {
-        self.rates.iter().any(|rate| rate.slow.is_some())
     }
 }
 

@@ -1,6 +1,6 @@
 use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
-use crate::{CircuitEvent, Ratio, Wait, Window};
+use crate::{Cause, CircuitEvent, Ratio, Wait, Window};
 
 /// When a circuit opens, how long it waits, and what makes it close again.
 ///
@@ -241,12 +241,28 @@ impl fmt::Debug for Policy {
 // ===== impl Rules =====
 
 impl Rules {
+    /// Whether anything wants to know how long calls take.
+    pub(crate) fn times(&self) -> bool {
+        self.rates.iter().any(|rate| rate.slow.is_some())
+    }
+
     /// How many probes have to go well.
     pub(crate) fn needed(&self) -> u32 {
         let probes = u64::from(self.probes.get());
         let part = probes * u64::from(self.recovery.part());
         // No more than there are probes: a ratio is at most 1.
         part.div_ceil(u64::from(self.recovery.whole())) as u32
+    }
+}
+
+// ===== impl Rate =====
+
+impl Rate {
+    pub(crate) const fn cause(&self) -> Cause {
+        match self.slow {
+            Some(_) => Cause::SlowRate,
+            None => Cause::FailureRate,
+        }
     }
 }
 

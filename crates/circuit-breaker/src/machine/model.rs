@@ -8,7 +8,7 @@ use std::{
 use proptest::{collection::vec, prelude::*};
 
 use super::{Change, Closed, Machine, Said, Ticket};
-use crate::{Policy, Ratio, State, Wait, Window, breaker::now, gauge::nanos};
+use crate::{Policy, Ratio, State, Wait, Window, gauge::nanos, shared::now};
 
 /// A policy in plain numbers; times in milliseconds.
 #[derive(Clone, Copy, Debug)]
