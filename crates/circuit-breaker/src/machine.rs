@@ -479,4 +479,6 @@ impl Episode {
 }
 
 #[cfg(test)]
+mod cases;
+#[cfg(test)]
 mod model;

@@ -7,17 +7,17 @@ use tokio::time::advance;
 
 use crate::{Told, all, begin, count, log, secs};
 
-/// All calls that ever ended: whether they failed, and whether they were slow.
+/// All calls that ever ended: whether they failed, and how many seconds they took.
 #[derive(Default)]
 struct Naive {
-    calls: Vec<(bool, bool)>,
+    calls: Vec<(bool, u64)>,
     held: bool,
     would_open: usize,
 }
 
 impl Naive {
     /// All and bad ones of the last so many.
-    fn counts(&self, window: usize, bad: impl Fn(&(bool, bool)) -> bool) -> (u64, u64) {
+    fn counts(&self, window: usize, bad: impl Fn(&(bool, u64)) -> bool) -> (u64, u64) {
         let last = &self.calls[self.calls.len().saturating_sub(window)..];
         let bad = last.iter().filter(|call| bad(call)).count();
         (last.len() as u64, bad as u64)
@@ -32,12 +32,14 @@ impl Naive {
 async fn b3_calls_that_go_well_are_counted_as_by_a_naive_model_however_long_nothing_else_happens() {
     for seed in 0..300 {
         let mut rng = Rng::with_seed(seed);
-        let (window, slow_window) = (rng.u32(1..8), rng.u32(1..8));
+        let windows = [rng.u32(1..8), rng.u32(1..8), rng.u32(1..8)];
+        let window = windows.map(|calls| Window::last_calls(calls).unwrap());
         let (most_run, minimum) = (rng.u32(2..5), rng.u32(1..8));
         let half = Ratio::percent::<50>();
         let (told, observer) = log();
-        let policy = Policy::failure_rate(half, Window::last_calls(window).unwrap())
-            .or_slow_rate(half, secs(2), Window::last_calls(slow_window).unwrap())
+        let policy = Policy::failure_rate(half, window[0])
+            .or_slow_rate(half, secs(4), window[1])
+            .or_slow_rate(half, secs(2), window[2])
             .or_consecutive_failures(count(most_run))
             .minimum_calls(count(minimum))
             .on_event(observer);
@@ -47,28 +49,35 @@ async fn b3_calls_that_go_well_are_counted_as_by_a_naive_model_however_long_noth
         let chance = [1, 3, 10][rng.usize(0..3)];
         for _ in 0..80 {
             let fails = rng.u32(0..20) < chance;
-            let slow = rng.u32(0..20) < chance;
+            let took = if rng.u32(0..20) < chance {
+                rng.u64(3..6)
+            } else {
+                2
+            };
             let call = begin(&breaker).unwrap();
-            advance(secs(if slow { 3 } else { 2 })).await;
+            advance(secs(took)).await;
             call.end(if fails {
                 Class::Unavailable
             } else {
                 Class::Success
             });
-            naive.calls.push((fails, slow));
-            let failed = naive.counts(window as usize, |call| call.0);
-            let late = naive.counts(slow_window as usize, |call| call.1);
-            let reached = |(all, bad): (u64, u64), window: u32| {
-                all >= u64::from(minimum.min(window)) && bad > 0 && bad * 2 >= all
+            naive.calls.push((fails, took));
+            let expected = [
+                naive.counts(windows[0] as usize, |call| call.0),
+                naive.counts(windows[1] as usize, |call| call.1 > 4),
+                naive.counts(windows[2] as usize, |call| call.1 > 2),
+            ];
+            let reached = |((all, bad), window): (&(u64, u64), &u32)| {
+                *all >= u64::from(minimum.min(*window)) && *bad > 0 && bad * 2 >= *all
             };
-            let held = reached(failed, window)
-                || reached(late, slow_window)
-                || naive.run() >= most_run as usize;
+            let held =
+                expected.iter().zip(&windows).any(reached) || naive.run() >= most_run as usize;
             naive.would_open += usize::from(held && !naive.held);
             naive.held = held;
             let snapshot = breaker.snapshot();
-            let counts = |rate: usize| (snapshot.rates[rate].calls, snapshot.rates[rate].bad);
-            assert_eq!((counts(0), counts(1)), (failed, late), "{seed}");
+            let counts =
+                [0, 1, 2].map(|rate| (snapshot.rates[rate].calls, snapshot.rates[rate].bad));
+            assert_eq!(counts, expected, "{seed}");
             assert_eq!(
                 snapshot.consecutive_failures as usize,
                 naive.run(),
