@@ -12,6 +12,7 @@ use std::{
 use buttress_core::{Class, Outcome, Progress, Share};
 use bytes::Bytes;
 use http::{Response, response::Parts};
+use http_body_util::BodyExt as _;
 
 use self::{bill::Bill, reader::Reader};
 use crate::{Body, GrpcServer, Http, HttpServer, IdempotentHttp, Link, Tracked, tape::Tape};
@@ -188,7 +189,18 @@ macro_rules! shares {
             }
 
             fn reopens(&self, shared: &Shared<B>) -> bool {
-                shared.call.tape.is_whole()
+                shared.call.tape.is_whole() && !shared.call.tape.has_failed()
+            }
+
+            fn drain(
+                &self,
+                shared: &Shared<B>,
+            ) -> impl Future<Output = ()> + Send + use<B> {
+                let (call, mut body) = (shared.call.clone(), Box::pin(shared.open().into_body()));
+                async move {
+                    // What has outgrown the cap is of no use to anybody.
+                    while call.tape.is_whole() && matches!(body.frame().await, Some(Ok(_))) {}
+                }
             }
 
             fn weight(&self, shared: &Shared<B>) -> usize {
