@@ -3,7 +3,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -54,6 +54,9 @@ struct Inner<T> {
     table: Table<T>,
     counters: Counters,
     refreshing: AtomicUsize,
+    max_bytes: u64,
+    // What was written since moka was told to look at its bound.
+    unapplied: AtomicU64,
 }
 
 /// What is kept for a key.
@@ -99,6 +102,8 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
                 table: Table::new(),
                 counters: Counters::new(),
                 refreshing: AtomicUsize::new(0),
+                max_bytes,
+                unapplied: AtomicU64::new(0),
             }),
         }
     }
@@ -175,9 +180,15 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
         }
     }
 
-    pub(crate) fn keep(&self, key: u128, entry: Arc<Entry<T>>) {
-        self.inner.counters.add(Count::Stored, 1);
-        self.inner.memory.insert(key, entry);
+    /// Moka looks at its bound after every 64 writes or so, which may be of 8 MiB each: if much was
+    /// written, it looks now. Under no lock.
+    pub(crate) fn bound(&self, weight: u64) {
+        let inner = &self.inner;
+        let unapplied = inner.unapplied.fetch_add(weight, Ordering::Relaxed) + weight;
+        if unapplied > inner.max_bytes / 16 {
+            inner.unapplied.store(0, Ordering::Relaxed);
+            inner.memory.run_pending_tasks();
+        }
     }
 
     /// Gives a seat in a flight back. `ended` says how its reply ended, if it has, and what it weighs
@@ -214,17 +225,17 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
             && let Some(freshness) = landed.keep.filter(|freshness| !freshness.is_none())
             && may_be_kept(outcome.class)
             && outcome.class == landed.seen.class
+            && let Some(weight) = self.fits(weight)
         {
-            let weight = weight.saturating_add(Entry::<T>::OVERHEAD);
             let entry = Arc::new(Entry {
                 shared: landed.shared.clone(),
                 tags: flight.keyed.all_tags(),
                 made: Instant::now(),
                 freshness,
                 outcome,
-                weight: u32::try_from(weight).unwrap_or(u32::MAX),
+                weight,
             });
-            self.keep(key, entry.clone());
+            self.inner.memory.insert(key, entry.clone());
             kept = Some(entry);
         }
         let closes = (over || last) && !state.closed;
@@ -243,10 +254,21 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
             .into_iter()
             .flatten()
             .for_each(std::task::Waker::wake);
+        if let Some(entry) = &kept {
+            self.inner.counters.add(Count::Stored, 1);
+            self.bound(entry.weight.into());
+        }
         if let Some(panic) = panic {
             resume_unwind(panic);
         }
         Left { kept, last }
+    }
+
+    /// What a reply weighs with all that the cache needs for it, if it can be kept at all: moka lets
+    /// what is larger than its bound in, for a while.
+    fn fits(&self, weight: usize) -> Option<u32> {
+        let weight = u32::try_from(weight.saturating_add(Entry::<T>::OVERHEAD)).ok()?;
+        (u64::from(weight) <= self.inner.max_bytes).then_some(weight)
     }
 
     /// One more refresh, unless there are so many already.

@@ -10,7 +10,8 @@ use buttress_core::{CacheStatus, Class, Event, Fact, Outcome};
 /// use buttress_cache::{CacheEvent, CacheLayer, Keyed};
 /// use buttress_core::Plain;
 ///
-/// let layer = CacheLayer::<_, _, (String, _)>::new(Plain, |ask: &String| Keyed::of(ask))
+/// # use buttress_core::Outcome;
+/// let layer = CacheLayer::<_, _, (String, Outcome)>::new(Plain, |ask: &String| Keyed::of(ask))
 ///     .on_event(|event| match event {
 ///         CacheEvent::Served { status, .. } => println!("{status}"),
 ///         _ => {}

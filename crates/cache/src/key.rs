@@ -113,7 +113,7 @@ impl Keyed {
         Self::of_with(secret, value)
     }
 
-    /// The same, with a key of your own: for a [second level](crate::Store) that several processes
+    /// The same, with a key of your own: for a second level that several processes
     /// share.
     #[must_use]
     pub fn of_with<T: Hash + ?Sized>(secret: &[u8; 16], value: &T) -> Self {
@@ -168,7 +168,7 @@ impl Tag {
         Self::new("model", name)
     }
 
-    /// As a number, for a [store](crate::Store) to keep.
+    /// As a number, for others to keep.
     #[must_use]
     pub const fn get(self) -> u64 {
         self.0.get()

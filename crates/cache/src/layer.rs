@@ -29,7 +29,7 @@ use crate::{
 /// use buttress_cache::{CacheLayer, Freshness, Keyed};
 /// use buttress_core::{Outcome, Plain};
 ///
-/// let minutes = |minutes| Duration::from_secs(60 * minutes);
+/// let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
 /// let layer = CacheLayer::<_, _, (String, _)>::new(Plain, |prompt: &String| Keyed::of(prompt))
 ///     .max_bytes(16 << 20)
 ///     .weigh(|(reply, _): &(String, Outcome)| reply.len())

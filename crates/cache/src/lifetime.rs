@@ -16,7 +16,7 @@ use buttress_core::{Class, Outcome};
 /// use std::time::Duration;
 /// use buttress_cache::Freshness;
 ///
-/// let minutes = |minutes| Duration::from_secs(60 * minutes);
+/// let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
 /// let freshness = Freshness::new(minutes(10))
 ///     .stale_while_revalidate(minutes(5))
 ///     .stale_if_error(minutes(60));

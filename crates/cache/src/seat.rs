@@ -9,7 +9,7 @@ use buttress_core::{CacheStatus, Class, Completion, Ledger, Outcome, Report, Sha
 
 use crate::{
     Cache, CacheEvent,
-    flight::{Flight, Found, Landed},
+    flight::{Flight, Found, Landed, Stage},
     parts::Parts,
     waiters::Place,
 };
@@ -68,6 +68,13 @@ impl<T: Clone + Send + Sync + 'static> Seat<T> {
         left.kept.map(|entry| entry.weight.into())
     }
 
+    fn landed<U>(&self, look: impl FnOnce(&Landed<T>) -> U) -> Option<U> {
+        match &self.flight.as_ref()?.lock().stage {
+            Stage::Landed(landed) => Some(look(landed)),
+            _ => None,
+        }
+    }
+
     fn pays(&self, flight: &Flight<T>) {
         if let (Some(payer), Some(ledger)) = (&self.payer, &flight.ledger)
             && flight.pays()
@@ -119,7 +126,12 @@ where
             seat.pays(flight);
         }
         if self.status.is_saved() && outcome.class == Class::Success {
-            parts.cache.counters().saved(outcome);
+            // What the call had cost, which this caller's own copy did not.
+            let ended = seat.landed(|landed| parts.protocol.ended(&landed.shared));
+            parts
+                .cache
+                .counters()
+                .saved(&ended.flatten().unwrap_or(*outcome));
         }
         let kept = seat.leaves(|landed| parts.ended(landed));
         if let Some(bytes) = kept {

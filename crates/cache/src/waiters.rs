@@ -45,7 +45,6 @@ impl Waiters {
     }
 
     /// Those to wake now, where no lock is held.
-    #[must_use]
     pub(crate) fn take(&mut self) -> impl Iterator<Item = Waker> + use<> {
         let others = self.places.iter_mut().filter_map(Option::take);
         let others: Vec<_> = others.collect();

@@ -187,7 +187,10 @@ async fn c2_an_error_is_the_leaders_and_a_refusal_of_its_class_and_hint_for_the_
     assert!(is_empty(&cache));
     let leader = calls.remove(0).await.unwrap_err();
     assert_eq!(leader.downcast_ref(), Some(&error), "unchanged");
-    assert_eq!(told(calls.remove(0).await), "refused: coalesced, refused");
+    assert_eq!(
+        told(calls.remove(0).await),
+        "refused: shared call failed, refused"
+    );
     let leads: Vec<_> = events
         .lock()
         .unwrap()
@@ -232,7 +235,10 @@ async fn c3_a_call_that_panics_hangs_nobody_and_leaves_nothing_in_the_table() {
     let leader = std::panic::AssertUnwindSafe(leader).catch_unwind().await;
     assert!(leader.is_err(), "it drove");
     assert!(follower.is_woken());
-    assert_eq!(told(follower.await), "refused: coalesced, unavailable");
+    assert_eq!(
+        told(follower.await),
+        "refused: shared call failed, unavailable"
+    );
     assert!(is_empty(&cache));
     let mut again = send(&service, ask("hi"));
     assert!(again.poll().is_pending());
@@ -275,7 +281,7 @@ async fn c7_a_waiters_time_out_ends_only_its_wait() {
     assert!(hasty.await.is_err());
     assert_eq!(upstream.in_flight(), 1);
     upstream.next_call().await.reply(said("hello"));
-    assert_eq!(told(patient.await.unwrap()), "hello (miss)");
+    assert_eq!(told(patient.await.unwrap()), "hello (coalesced)");
     assert_eq!(upstream.calls(), 1);
 }
 

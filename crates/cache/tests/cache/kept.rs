@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use buttress_cache::{Directives, Freshness, Tag};
 use buttress_core::Outcome;
-use futures_util::FutureExt;
 use tower::ServiceExt;
 
 use crate::{Ask, Kept, Said, Upstream, ask, is_empty, key, layer, over, said, secs, send, told};
@@ -48,9 +47,12 @@ async fn c4_only_what_is_the_requests_own_fault_is_kept_if_that_is_asked_for() {
     for class in buttress_core::Class::ALL {
         let text = class.as_str();
         get(&service, &mut upstream, ask(text), text).await;
-        let again = service.clone().oneshot(ask(text)).now_or_never();
+        let again = send(&service, ask(text)).poll().is_ready();
+        if !again {
+            drop(upstream.next_call().await);
+        }
         let kept = matches!(text, "success" | "invalid" | "unfit");
-        assert_eq!(again.is_some(), kept, "{text}");
+        assert_eq!(again, kept, "{text}");
     }
     tokio::time::advance(secs(5)).await;
     assert_eq!(
@@ -124,11 +126,7 @@ async fn c10_a_hit_takes_no_readiness_of_the_inner_service() {
     upstream.set_ready(false);
     let (polls, instances) = (upstream.ready_polls(), upstream.instances());
     let mut call = send(&service, ask("hi"));
-    assert_eq!(
-        upstream.instances(),
-        instances + 1,
-        "the clone that it was sent by is gone: {call:?}"
-    );
+    assert_eq!(upstream.instances(), instances, "none is cloned for it");
     let found = match call.poll() {
         std::task::Poll::Ready(found) => told(found),
         std::task::Poll::Pending => panic!("it waits for a busy service"),
