@@ -85,8 +85,7 @@ pub(crate) fn next(body: &mut Body<Stream>) -> Option<String> {
             Some(String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap())
         }
         Poll::Ready(Some(Err(error))) => {
-            let refused = std::error::Error::source(&error)
-                .and_then(|source| buttress_core::Refused::find(source));
+            let refused = std::error::Error::source(&error).and_then(buttress_core::Refused::find);
             Some(match refused {
                 Some(refused) => format!("<refused: {}>", refused.class()),
                 None => "<error>".to_owned(),
