@@ -189,7 +189,7 @@ macro_rules! shares {
             }
 
             fn reopens(&self, shared: &Shared<B>) -> bool {
-                shared.call.tape.is_whole() && !shared.call.tape.has_failed()
+                shared.call.reopens()
             }
 
             fn drain(
@@ -245,6 +245,12 @@ where
             (false, class) => class,
         };
         Some(outcome.with_class(class).or(&self.judged))
+    }
+
+    /// Whether somebody can still begin, and get all of it. What broke off after its terminator is
+    /// whole; a failed response that broke off is not.
+    fn reopens(&self) -> bool {
+        self.tape.is_whole() && !(self.judged.failed() && self.tape.has_failed())
     }
 
     /// The recording: its body, its head, and what is noted beside each chunk.
