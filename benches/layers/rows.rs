@@ -2,10 +2,12 @@
 
 mod body;
 mod breaker;
+mod cache;
 mod failover;
 mod http;
 mod key;
 mod llm;
+mod metrics;
 mod parts;
 mod plain;
 mod rate_limit;
@@ -31,6 +33,11 @@ pub(crate) fn groups(only: &str) -> Vec<Group> {
         plain::group(),
         breaker::group(),
         breaker::threads(),
+        cache::hits(),
+        cache::misses(),
+        cache::http(),
+        cache::threads(),
+        cache::crowd(),
         rate_limit::group(),
         failover::group(),
         http::group(),
@@ -39,6 +46,9 @@ pub(crate) fn groups(only: &str) -> Vec<Group> {
         timeout::http(),
         timeout::chunk(),
         timeout::paced(),
+        metrics::plain(),
+        metrics::http(),
+        metrics::chunk(),
         llm::openai(),
         llm::anthropic(),
     ];

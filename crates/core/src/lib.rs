@@ -110,10 +110,12 @@
 //! | the cost of a call without a price | unknown, never zero |
 
 mod budget;
+mod cached;
 mod check;
 mod class;
 mod event;
 mod fault;
+mod finish;
 mod info;
 mod ledger;
 mod limits;
@@ -129,10 +131,12 @@ mod usage;
 
 pub use self::{
     budget::{RetryBudget, Withdrawn},
+    cached::{CacheStatus, Cached},
     check::check,
     class::{Class, Elsewhere, Health},
     event::{Event, Fact},
     fault::{Fault, outcome_of},
+    finish::Finish,
     info::CallInfo,
     ledger::Ledger,
     limits::{Limit, Limits},

@@ -104,6 +104,7 @@ mod hints;
 mod judge;
 mod link;
 mod peek;
+mod price;
 mod protocol;
 mod replay;
 pub mod retry_after;
@@ -121,6 +122,7 @@ pub use self::{
     grpc::{Grpc, GrpcServer, class_of_grpc_code, grpc_code_of_refusal},
     judge::{ByStatus, Judge, Meter, class_of_status},
     link::Link,
+    price::{Price, Tariff, Unpriced},
     protocol::{Attempts, Http, HttpServer, IdempotentHttp, status_of_refusal},
     replay::{ReplayBody, ReplayError, ReplayLayer, ReplayService, Replayable},
     share::Shared,

@@ -15,17 +15,17 @@ use http_body_util::{Either, Full};
 use tower::Service;
 
 use crate::{
-    adapt::{Adapt, Asked, Question, Worthless, judged, worthless},
+    adapt::{Asked, Question, Worthless, judged, worthless},
     body,
     call::{Call, Line},
     callers::Caller,
-    endpoint::{Other, Reply, ReplyBody},
+    endpoint::{Reply, ReplyBody},
     face::{self, Asks, Face},
     fault::{self, Fault},
     gateway::{Gateway, Id},
     headers::{ATTEMPTS, ENDPOINTS, is_endpoints, take_out},
-    quota::OfCallers,
-    route::Model,
+    quota,
+    route::{Elsewhere, Model},
     web,
     written::Written,
 };
@@ -36,7 +36,7 @@ pub(crate) type Answer = Response<Either<Pin<Box<Written<ReplyBody>>>, Body>>;
 
 /// Who is asked, and what.
 struct Asking {
-    service: Either<Model, OfCallers<Adapt<Other, Http>>>,
+    service: Either<Model, Elsewhere>,
     request: Request<Full<Bytes>>,
 }
 
@@ -51,14 +51,16 @@ where
     let id = gateway.ids.next();
     let mut line = Line::begin(&gateway.log, &head);
     let mut unread = !body.is_end_stream();
-    let asked = match read(gateway, face, &mut head, body, &mut line).await {
+    let read = read(gateway, face, &mut head, body, &mut line).await;
+    let caller = head.extensions.get::<Caller>().cloned();
+    let asked = match read {
         Ok(body) => {
             unread = false;
             understand(gateway, face, head, body, &mut line)
         }
         Err(fault) => Err(fault),
     };
-    match asked {
+    let mut answer = match asked {
         Ok(asking) => ask(asking, face, id, line).await,
         Err(fault) => {
             gateway.turned_away.count(&fault);
@@ -69,7 +71,11 @@ where
             }
             answer.map(Either::Right)
         }
+    };
+    if let Some(caller) = &caller {
+        quota::tell_standing(&gateway.caller_limits, caller, answer.headers_mut());
     }
+    answer
 }
 
 /// Tells the caller that the connection ends with this answer, where one request stands in the way
@@ -177,6 +183,7 @@ fn understand(
     }
     head.extensions.insert(Asked(Arc::new(Question {
         face,
+        path: (face.asks == Asks::Other).then(|| head.uri.path().into()),
         rename: route.rename().cloned(),
         body: asked,
     })));

@@ -217,6 +217,12 @@ impl<'a> Cursor<'a> {
         self.rest_of_string()
     }
 
+    /// Takes a string, and returns what is between its quotes, as it is written.
+    pub(crate) fn word(&mut self) -> &'a [u8] {
+        let span = self.string();
+        &self.text[span]
+    }
+
     // What is short is inlined, and so what is not must not be.
     #[inline]
     fn rest_of_string(&mut self) -> Range<usize> {

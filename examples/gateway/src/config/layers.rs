@@ -22,6 +22,7 @@ use super::{
     },
     units::Time,
 };
+use crate::pattern::Pattern;
 
 /// More of them on one endpoint help nobody.
 const MOST_ATTEMPTS: u32 = 10;
@@ -78,6 +79,31 @@ impl Check<'_> {
             ("larger-context", Next::LargerContext),
         ];
         self.one_of("unfit", entry.unfit.as_ref(), &nexts)
+    }
+
+    /// How often an endpoint of a route is asked whether it works again, and for which model.
+    pub(super) fn health(
+        &mut self,
+        entry: &RouteEntry,
+        model: &Pattern,
+    ) -> Option<(Duration, String)> {
+        let every = entry.check.as_ref()?;
+        let listed = entry.endpoints.as_ref();
+        if listed.is_some_and(|listed| listed.get_ref().len() == 1) {
+            let what = "found check for an only endpoint, which is never left alone; expected none";
+            self.fault(&every.span(), what.to_owned());
+            return None;
+        }
+        let renamed = entry.rename.as_ref().map(|rename| rename.get_ref().clone());
+        let name = renamed.or_else(|| model.is_exact().then(|| model.as_str().to_owned()));
+        if name.is_none() {
+            let what = format!(
+                "found check for {:?}, expected the name of one model, here or as `rename`: it is what is asked for",
+                model.as_str()
+            );
+            self.fault(&every.span(), what);
+        }
+        Some((every.get_ref().0, name?))
     }
 
     /// One of these words; without one, the first.
