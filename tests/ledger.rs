@@ -5,6 +5,7 @@ mod toys;
 
 use std::{num::NonZeroU32, time::Duration};
 
+use buttress_cache::{CacheLayer, Keyed};
 use buttress_core::{Class, Money, Outcome, Trail, Usage};
 use buttress_failover::Failover;
 use buttress_http::{Attempts, Body, BoxError, Http, TrackLayer};
@@ -13,9 +14,7 @@ use buttress_timeout::TimeoutLayer;
 use tokio::sync::mpsc;
 use tower::{Service, ServiceBuilder, ServiceExt};
 use toys::{
-    Tokens,
-    cache::Cache,
-    charged,
+    Tokens, charged,
     hedge::Hedge,
     metrics::MetricsLayer,
     resume::Resume,
@@ -59,10 +58,10 @@ fn stack(
             .service(upstream.clone())
     };
     let hedge = Hedge::new(Http, [endpoint(one), endpoint(other)]);
-    let cache = Cache::new(Http, |_: &Req| "the same", Resume::new(hedge));
     let stack = ServiceBuilder::new()
         .layer(handles.requests.clone())
-        .service(cache);
+        .layer(CacheLayer::new(Http, |_: &Req| Keyed::of("the same")))
+        .service(Resume::new(hedge));
     (handles, stack)
 }
 

@@ -13,15 +13,14 @@ use std::{
     task::{Context, Poll},
 };
 
+use buttress_cache::{CacheLayer, Keyed};
 use buttress_core::{
     CallInfo, Class, Fault, Money, Outcome, Plain, ProtocolExt, Reason, Refused, Usage, check,
 };
 use buttress_failover::Failover;
 use buttress_rate_limit::Cost;
-use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
-use toys::{
-    breaker, cache::Cache, charged, metrics::MetricsLayer, permit::PermitLayer, retry, tokens,
-};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+use toys::{breaker, charged, metrics::MetricsLayer, permit::PermitLayer, retry, tokens};
 
 #[derive(Debug, PartialEq)]
 enum ApiError {
@@ -257,7 +256,8 @@ async fn requests_that_cannot_be_copied_are_sent_once() {
 #[tokio::test]
 async fn one_call_serves_all_who_ask_the_same() {
     let calls = Arc::default();
-    let cache = Cache::new(protocol!(), |ask: &Ask| ask.prompt, upstream(0, &calls));
+    let layer = CacheLayer::new(protocol!(), |ask: &Ask| Keyed::of(ask.prompt));
+    let cache = layer.layer(upstream(0, &calls));
     let (one, other) = tokio::join!(
         cache.clone().oneshot(ask("hi")),
         cache.clone().oneshot(ask("hi"))
@@ -277,7 +277,8 @@ async fn the_error_of_a_shared_call_reaches_the_others_as_a_refusal_of_its_class
             call.await
         })
         .service(upstream(1, &calls));
-    let cache = Cache::new(protocol!(), |ask: &Ask| ask.prompt, slow);
+    let layer = CacheLayer::new(protocol!(), |ask: &Ask| Keyed::of(ask.prompt));
+    let cache = layer.layer(slow);
     let (one, other) = tokio::join!(
         cache.clone().oneshot(ask("hi")),
         cache.clone().oneshot(ask("hi"))

@@ -2,6 +2,7 @@
 
 mod body;
 mod breaker;
+mod cache;
 mod failover;
 mod http;
 mod key;
@@ -32,6 +33,11 @@ pub(crate) fn groups(only: &str) -> Vec<Group> {
         plain::group(),
         breaker::group(),
         breaker::threads(),
+        cache::hits(),
+        cache::misses(),
+        cache::http(),
+        cache::threads(),
+        cache::crowd(),
         rate_limit::group(),
         failover::group(),
         http::group(),

@@ -9,7 +9,6 @@
     reason = "each test uses some of the toys"
 )]
 
-pub mod cache;
 pub mod hedge;
 pub mod metrics;
 pub mod permit;

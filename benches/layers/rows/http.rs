@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use buttress_cache::{CacheLayer, Keyed};
 use buttress_circuit_breaker::CircuitBreakerLayer;
 use buttress_core::{Completion, Outcome, Report};
 use buttress_failover::Failover;
@@ -19,14 +20,13 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use tower::{ServiceBuilder, limit::ConcurrencyLimitLayer, util::MapResponseLayer};
+use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
     call, now,
     plain::{Never, quotas},
-    toys::{
-        cache::Cache, hedge::Hedge, metrics::MetricsLayer, permit::PermitLayer, resume::Resume,
-    },
+    toys::{hedge::Hedge, metrics::MetricsLayer, permit::PermitLayer, resume::Resume},
 };
 use crate::row::{Group, Row};
 
@@ -134,11 +134,8 @@ pub(crate) fn group() -> Group {
             Resume::new(tracked().service(Hello))
         }),
         row("track, cache, hit", move || {
-            Cache::new(
-                Http,
-                |_: &Request<Full<Bytes>>| (),
-                tracked().service(Hello),
-            )
+            let key = |_: &Request<Full<Bytes>>| Keyed::new(1);
+            CacheLayer::new(Http, key).layer(tracked().service(Hello))
         }),
         row("stack of 8", move || {
             let endpoint = ServiceBuilder::new()

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use buttress_cache::{CacheLayer, Keyed};
 use buttress_circuit_breaker::CircuitBreakerLayer;
 use buttress_core::{Fault, Plain, Refused};
 use buttress_failover::Failover;
@@ -25,11 +26,12 @@ use tower::{
         budget::{Budget, TpsBudget},
     },
 };
+use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
     call,
-    toys::{cache::Cache, metrics::MetricsLayer, permit::PermitLayer},
+    toys::{metrics::MetricsLayer, permit::PermitLayer},
 };
 use crate::row::{Group, Row};
 
@@ -125,7 +127,10 @@ pub(crate) fn group() -> Group {
         })
         .at_most(0),
         row("failover of two", || Failover::new(Plain, [Echo, Echo])).at_most(0),
-        row("cache, hit", || Cache::new(Plain, |ask: &u32| *ask, Echo)).at_most(0),
+        row("cache, hit", || {
+            CacheLayer::new(Plain, |ask: &u32| Keyed::of(ask)).layer(Echo)
+        })
+        .at_most(0),
         row("stack of 7", || {
             let endpoint = ServiceBuilder::new()
                 .layer(RetryLayer::new(Plain))

@@ -110,6 +110,7 @@
 //! | the cost of a call without a price | unknown, never zero |
 
 mod budget;
+mod cached;
 mod check;
 mod class;
 mod event;
@@ -130,6 +131,7 @@ mod usage;
 
 pub use self::{
     budget::{RetryBudget, Withdrawn},
+    cached::{CacheStatus, Cached},
     check::check,
     class::{Class, Elsewhere, Health},
     event::{Event, Fact},

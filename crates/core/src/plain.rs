@@ -1,8 +1,8 @@
 use std::{any::type_name, borrow::Cow, fmt};
 
 use crate::{
-    CallInfo, Carry, Classify, Completion, Fault, Outcome, Refuse, Refused, Replay, Report, Share,
-    Track, Trail, outcome_of,
+    Cached, CallInfo, Carry, Classify, Completion, Fault, Outcome, Refuse, Refused, Replay, Report,
+    Share, Track, Trail, outcome_of,
 };
 
 /// The protocol of services whose work ends with their future.
@@ -225,6 +225,10 @@ macro_rules! pass_on {
             fn set_info(&self, request: &mut Req, info: CallInfo) {
                 self.inner.set_info(request, info);
             }
+
+            fn set_common(&self, request: &mut Req, info: CallInfo) {
+                self.inner.set_common(request, info);
+            }
         }
     )*};
     (rest: $([$($g:ident),*] $t:ty;)*) => {$(
@@ -242,6 +246,10 @@ macro_rules! pass_on {
 
             fn set_trail(&self, response: &mut Res, trail: Trail) {
                 self.inner.set_trail(response, trail);
+            }
+
+            fn set_cached(&self, response: &mut Res, cached: Cached) {
+                self.inner.set_cached(response, cached);
             }
 
             fn let_go(&self, response: &mut Res) {
@@ -272,6 +280,13 @@ macro_rules! pass_on {
 
             fn reopens(&self, shared: &Self::Shared) -> bool {
                 self.inner.reopens(shared)
+            }
+
+            fn drain(
+                &self,
+                shared: &Self::Shared,
+            ) -> impl Future<Output = ()> + Send + use<$($g,)* Res> {
+                self.inner.drain(shared)
             }
 
             fn weight(&self, shared: &Self::Shared) -> usize {

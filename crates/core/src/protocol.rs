@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use crate::{CallInfo, Completion, Outcome, Refused, Report, Trail};
+use crate::{Cached, CallInfo, Completion, Outcome, Refused, Report, Trail};
 
 /// How a layer reads a result.
 ///
@@ -70,6 +70,12 @@ pub trait Track<Res> {
     /// nothing by default.
     fn set_trail(&self, response: &mut Res, trail: Trail) {
         let _ = (response, trail);
+    }
+
+    /// Says on the response how a cache was used for it, if there is a place for it. Does nothing by
+    /// default.
+    fn set_cached(&self, response: &mut Res, cached: Cached) {
+        let _ = (response, cached);
     }
 
     /// A failed response is kept while another endpoint is tried, to be the answer if nothing else is:
@@ -170,6 +176,12 @@ pub trait Carry<Req> {
 
     /// Puts it there, if there is a place for it.
     fn set_info(&self, request: &mut Req, info: CallInfo);
+
+    /// The request is now made for several callers: puts this there, and takes away what else says
+    /// whose it was, such as the context of a trace. By default there is nothing else.
+    fn set_common(&self, request: &mut Req, info: CallInfo) {
+        self.set_info(request, info);
+    }
 }
 
 /// How a response is shared among several callers: recorded as it passes, and read by each.
@@ -207,6 +219,13 @@ pub trait Share<Res> {
     fn reopens(&self, shared: &Self::Shared) -> bool {
         let _ = shared;
         true
+    }
+
+    /// Reads all of it for nobody, so that it ends, as far as it will without being cancelled. By
+    /// default there is nothing to read.
+    fn drain(&self, shared: &Self::Shared) -> impl Future<Output = ()> + Send + use<Self, Res> {
+        let _ = shared;
+        std::future::ready(())
     }
 
     /// About how many bytes of memory it takes. By default the size of its type, without what it

@@ -1,8 +1,8 @@
 use std::borrow::Cow;
 
 use buttress_core::{
-    CallInfo, Carry, Class, Classify, Completion, Fault, Outcome, Reason, Refuse, Refused, Replay,
-    Report, Track, Trail,
+    Cached, CallInfo, Carry, Class, Classify, Completion, Fault, Outcome, Reason, Refuse, Refused,
+    Replay, Report, Track, Trail,
 };
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -156,6 +156,11 @@ impl Http {
     }
 }
 
+/// Whose call a request is, by the [Trace Context] of the W3C and its Baggage.
+///
+/// [Trace Context]: https://www.w3.org/TR/trace-context/
+const OF_A_TRACE: [&str; 3] = ["traceparent", "tracestate", "baggage"];
+
 // What is the same for every protocol over http types.
 macro_rules! over_http {
     ($($protocol:ty),*) => {$(
@@ -201,6 +206,10 @@ macro_rules! over_http {
                 response.extensions_mut().insert(trail);
             }
 
+            fn set_cached(&self, response: &mut Response<B>, cached: Cached) {
+                response.extensions_mut().insert(cached);
+            }
+
             fn let_go(&self, response: &mut Response<B>) {
                 response.body_mut().let_go();
             }
@@ -213,6 +222,13 @@ macro_rules! over_http {
 
             fn set_info(&self, request: &mut Request<B>, info: CallInfo) {
                 request.extensions_mut().insert(info);
+            }
+
+            fn set_common(&self, request: &mut Request<B>, info: CallInfo) {
+                self.set_info(request, info);
+                for name in OF_A_TRACE {
+                    request.headers_mut().remove(name);
+                }
             }
         }
     )*};

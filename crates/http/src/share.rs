@@ -12,6 +12,7 @@ use std::{
 use buttress_core::{Class, Outcome, Progress, Share};
 use bytes::Bytes;
 use http::{Response, response::Parts};
+use http_body_util::BodyExt as _;
 
 use self::{bill::Bill, reader::Reader};
 use crate::{Body, GrpcServer, Http, HttpServer, IdempotentHttp, Link, Tracked, tape::Tape};
@@ -188,7 +189,18 @@ macro_rules! shares {
             }
 
             fn reopens(&self, shared: &Shared<B>) -> bool {
-                shared.call.tape.is_whole()
+                shared.call.reopens()
+            }
+
+            fn drain(
+                &self,
+                shared: &Shared<B>,
+            ) -> impl Future<Output = ()> + Send + use<B> {
+                let (call, mut body) = (shared.call.clone(), Box::pin(shared.open().into_body()));
+                async move {
+                    // What has outgrown the cap is of no use to anybody.
+                    while call.tape.is_whole() && matches!(body.frame().await, Some(Ok(_))) {}
+                }
             }
 
             fn weight(&self, shared: &Shared<B>) -> usize {
@@ -233,6 +245,12 @@ where
             (false, class) => class,
         };
         Some(outcome.with_class(class).or(&self.judged))
+    }
+
+    /// Whether somebody can still begin, and get all of it. What broke off after its terminator is
+    /// whole; a failed response that broke off is not.
+    fn reopens(&self) -> bool {
+        self.tape.is_whole() && !(self.judged.failed() && self.tape.has_failed())
     }
 
     /// The recording: its body, its head, and what is noted beside each chunk.

@@ -74,7 +74,8 @@
 //! The order of members, the space between values and the way in which a character is escaped do not
 //! matter. Numbers are what is written: `1`, `1.0` and `1e0` are three. The order of elements
 //! matters. An object with a name that comes twice, at any depth, gets no key, since nobody knows
-//! which of the two counts; neither does what is no JSON.
+//! which of the two counts; neither does what is no JSON, but for what stands between two quotes,
+//! which is left to the provider to judge.
 //!
 //! # What may be kept
 //!
@@ -90,7 +91,7 @@
 //!
 //! # How, and how sure
 //!
-//! The body is read once, by the scanner of this crate, into a list of its values of 16 bytes each;
+//! The body is read once, by the scanner of this crate, into a list of its values of 24 bytes each;
 //! names are sorted within their object, and the values are hashed in that order in one sequence, in
 //! which every item says what it is and how long. So the sequence can be read back, and two bodies
 //! have the same sequence only if they are the same up to what is said above.
@@ -112,7 +113,7 @@
 //!
 //! | what | bound | past it |
 //! |---|---|---|
-//! | the body | 4 GiB; 65 536 names and values, which are kept at 16 bytes each | no key |
+//! | the body | 2 GiB; 65 536 values, which are kept at 24 bytes each | no key |
 //! | JSON | 128 levels | no key |
 
 mod hash;
@@ -185,7 +186,7 @@ pub enum Bypass {
     Duplicate,
     /// This member is neither a boolean nor `null`.
     Mistyped(&'static str),
-    /// The body has more than 65 536 names and values, or 4 GiB.
+    /// The body has more than 65 536 values, or 2 GiB.
     TooLarge,
     /// The path does not ask Gemini for a chat: it ends neither with `:generateContent` nor with
     /// `:streamGenerateContent`.
@@ -310,7 +311,7 @@ impl<T: Tenancy> ChatKeys<T> {
         hash.item(hash::Item::Tenant, &tenant.to_le_bytes());
         whose.credential(head, &mut hash);
         scope::endpoint(self.dialect, head, &self.headers, &mut hash)?;
-        let mut tape = Tape::new(body)?;
+        let tape = Tape::new(body)?;
         let facts = Facts::read(self.dialect, &tape)?;
         tape.hash(rules::left_out(self.dialect), &mut hash)?;
 
@@ -450,11 +451,7 @@ impl fmt::Display for Bypass {
             Self::Mistyped(member) => {
                 write!(f, "`{member}` must be a boolean or null")
             }
-            Self::TooLarge => write!(
-                f,
-                "the body has more than {} names and values, or 4 GiB",
-                tape::MOST
-            ),
+            Self::TooLarge => write!(f, "the body has more than {} values, or 2 GiB", tape::MOST),
             Self::Method => {
                 f.write_str("the path must end with `:generateContent` or `:streamGenerateContent`")
             }

@@ -22,7 +22,6 @@
 //! # fn main() -> Result<(), buttress_llm::price::PriceError> {
 //! let ours = "
 //!     currency USD
-//!     # provider  model  above  input  cached  write  write-1h  output  reasoning
 //!     openai      gpt-5  -      1      0.1     -      -         8       -
 //!     local       llama  -      0      -       -      -         0       -
 //! ";
@@ -93,7 +92,11 @@ mod litellm;
 mod names;
 mod parse;
 
-use std::{collections::HashMap, fmt, sync::LazyLock};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, LazyLock},
+};
 
 use buttress_core::{Money, Usage};
 
@@ -111,12 +114,12 @@ pub struct Prices {
     currency: Option<Box<str>>,
 }
 
-/// What one model costs.
+/// What one model costs. A clone is cheap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Price {
     base: Rates,
     /// By the input that they begin above, in rising order.
-    tiers: Vec<(u64, Rates)>,
+    tiers: Option<Arc<Vec<(u64, Rates)>>>,
 }
 
 /// What one token costs.
@@ -305,7 +308,7 @@ impl Price {
     pub const fn new(rates: Rates) -> Self {
         Self {
             base: rates,
-            tiers: Vec::new(),
+            tiers: None,
         }
     }
 
@@ -315,20 +318,22 @@ impl Price {
     ///
     /// [`Fault`]: there is such a tier, or there are 16.
     pub fn above(mut self, input: u64, rates: Rates) -> Result<Self, Fault> {
-        let Err(at) = self.tiers.binary_search_by_key(&input, |(above, _)| *above) else {
+        let tiers = Arc::make_mut(self.tiers.get_or_insert_default());
+        let Err(at) = tiers.binary_search_by_key(&input, |(above, _)| *above) else {
             return Err(Fault::Twice);
         };
-        if self.tiers.len() == MOST_TIERS {
+        if tiers.len() == MOST_TIERS {
             return Err(Fault::TooMany);
         }
-        self.tiers.insert(at, (input, rates));
+        tiers.insert(at, (input, rates));
         Ok(self)
     }
 
     /// The rates of a call with so many tokens of input.
     #[must_use]
     pub fn rates(&self, input: u64) -> &Rates {
-        let tier = self.tiers.iter().rev().find(|(above, _)| input > *above);
+        let tiers = self.tiers.as_deref().map_or(&[][..], Vec::as_slice);
+        let tier = tiers.iter().rev().find(|(above, _)| input > *above);
         tier.map_or(&self.base, |(_, rates)| rates)
     }
 

@@ -42,6 +42,8 @@ pub(crate) struct Question {
     pub(crate) body: Peek,
     /// What the model is called upstream, if not as the caller calls it.
     pub(crate) rename: Option<Arc<str>>,
+    /// Of a request that is no chat, where it came in.
+    pub(crate) path: Option<Box<str>>,
 }
 
 /// A stack of an endpoint that takes a request in any caller's dialect, and replies in the same.
@@ -125,9 +127,23 @@ pub(crate) fn question_of_one_token(model: &str) -> Request<Full<Bytes>> {
             face: Face::CHAT,
             body,
             rename: None,
+            path: None,
         })));
     }
     request
+}
+
+// ===== impl Question =====
+
+impl Question {
+    /// What the model is called upstream.
+    pub(crate) fn model(&self) -> Option<&str> {
+        self.rename.as_deref().or(self.body.model())
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.path.as_deref().unwrap_or_default()
+    }
 }
 
 // ===== impl Adapt =====
@@ -146,8 +162,9 @@ impl<S, P> Adapt<S, P> {
         &self,
         request: Request<Full<Bytes>>,
     ) -> Result<(Request<Full<Bytes>>, Back), Unsaid> {
-        let (mut head, body) = request.into_parts();
-        let Some(Asked(asked)) = head.extensions.remove() else {
+        let (head, body) = request.into_parts();
+        // It stays there for the layers below: they measure and price it.
+        let Some(Asked(asked)) = head.extensions.get().cloned() else {
             // Nothing is known of it but that it is one.
             return Ok((Request::from_parts(head, body), Back::AsItComes));
         };
@@ -157,11 +174,7 @@ impl<S, P> Adapt<S, P> {
             edit = edit.model(name);
         }
         if self.endpoint.dialect != asked.face.dialect {
-            let model = asked
-                .rename
-                .as_deref()
-                .or(asked.body.model())
-                .unwrap_or_default();
+            let model = asked.model().unwrap_or_default();
             let made = (self.endpoint).converted(head, edit.finish(), model, asked.face.dialect);
             let (request, converted) = made.map_err(|error| Unsaid {
                 endpoint: self.endpoint.name.clone(),

@@ -15,17 +15,17 @@ use http_body_util::{Either, Full};
 use tower::Service;
 
 use crate::{
-    adapt::{Adapt, Asked, Question, Worthless, judged, worthless},
+    adapt::{Asked, Question, Worthless, judged, worthless},
     body,
     call::{Call, Line},
     callers::Caller,
-    endpoint::{Other, Reply, ReplyBody},
+    endpoint::{Reply, ReplyBody},
     face::{self, Asks, Face},
     fault::{self, Fault},
     gateway::{Gateway, Id},
     headers::{ATTEMPTS, ENDPOINTS, is_endpoints, take_out},
-    quota::{self, OfCallers},
-    route::Model,
+    quota,
+    route::{Elsewhere, Model},
     web,
     written::Written,
 };
@@ -36,7 +36,7 @@ pub(crate) type Answer = Response<Either<Pin<Box<Written<ReplyBody>>>, Body>>;
 
 /// Who is asked, and what.
 struct Asking {
-    service: Either<Model, OfCallers<Adapt<Other, Http>>>,
+    service: Either<Model, Elsewhere>,
     request: Request<Full<Bytes>>,
 }
 
@@ -183,6 +183,7 @@ fn understand(
     }
     head.extensions.insert(Asked(Arc::new(Question {
         face,
+        path: (face.asks == Asks::Other).then(|| head.uri.path().into()),
         rename: route.rename().cloned(),
         body: asked,
     })));

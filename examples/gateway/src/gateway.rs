@@ -22,6 +22,7 @@ use crate::{
     models::Model,
     quota::{self, CallersLayer},
     route::Routes,
+    telemetry::Telemetry,
     wall,
     web::Web,
 };
@@ -35,6 +36,7 @@ pub(crate) struct Gateway {
     pub(crate) limits: Limits,
     pub(crate) log: Log,
     pub(crate) journal: Journal,
+    pub(crate) telemetry: Telemetry,
     /// Whether the endpoints are simulated.
     pub(crate) simulated: bool,
     pub(crate) turned_away: TurnedAway,
@@ -67,14 +69,15 @@ pub(crate) struct Id {
 impl Gateway {
     pub(crate) fn new(config: Config, log: Log, simulated: bool) -> Self {
         let journal = Journal::default();
+        let telemetry = Telemetry::new(config.prices);
         let endpoints: Vec<_> = config
             .endpoints
             .into_iter()
-            .map(|endpoint| Arc::new(Endpoint::new(endpoint, &journal)))
+            .map(|endpoint| Arc::new(Endpoint::new(endpoint, &journal, &telemetry)))
             .collect();
         let counts_tokens = config.caller_limits.values().any(|limit| limit.tokens)
             || endpoints.iter().any(|endpoint| endpoint.counts_tokens);
-        let callers = quota::of_callers(config.caller_limits, &journal);
+        let callers = quota::of_callers(config.caller_limits, &journal, &telemetry.events);
         let routes = Routes::new(
             config.routes,
             &endpoints,
@@ -82,6 +85,7 @@ impl Gateway {
             &config.failover,
             &callers,
             &journal,
+            &telemetry,
         );
         Self {
             models: Model::all(&routes, &endpoints),
@@ -90,6 +94,7 @@ impl Gateway {
             limits: config.limits,
             log,
             journal,
+            telemetry,
             simulated,
             turned_away: TurnedAway::default(),
             ids: Ids::new(),

@@ -5,6 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use buttress_core::Limits;
 use buttress_http::{Http, standing};
 use buttress_llm::{Dialect, estimate::Estimate};
+use buttress_metrics::Observer;
 use buttress_rate_limit::{
     AllCalls, Cost, Limiter, NoLimits, Quotas, RateLimit, RateLimitEvent, RateLimitLayer, Standing,
     Unit,
@@ -72,7 +73,10 @@ pub(crate) fn limiter(limit: &config::Limit) -> Limiter {
 pub(crate) fn of_callers(
     limits: HashMap<Arc<str>, config::Limit>,
     journal: &Journal,
+    events: &Observer,
 ) -> CallersLayer {
+    // Without a quota, nobody waits.
+    let events = (!limits.is_empty()).then(|| events.clone());
     let limiter = Limiter::keyed(Quotas::none())
         .quotas_for(move |name: &Name| limits.get(name.as_ref()?)?.quotas.clone())
         .longest_hold(Duration::ZERO);
@@ -80,7 +84,12 @@ pub(crate) fn of_callers(
     RateLimitLayer::new(Http, Quotas::none())
         .limiter(limiter, caller as KeyOf)
         .cost(cost as CostOf)
-        .on_event(move |event| note(event, &Arc::from("callers"), &journal))
+        .on_event(move |event| {
+            if let Some(events) = &events {
+                events.see(event);
+            }
+            note(event, &Arc::from("callers"), &journal);
+        })
 }
 
 /// Says in the head of an answer how its caller's limits stand, if there are any.

@@ -8,7 +8,7 @@ use std::sync::{
 };
 
 use buttress_testing::{Limit, Provider, Reply};
-use support::{Caller, Gateway, config};
+use support::{Caller, Gateway, config, metric};
 
 const CHAT: &str = "/v1/chat/completions";
 
@@ -138,8 +138,12 @@ async fn l6_fifty_callers_stay_within_the_providers_tokens_and_are_charged_what_
         .get("/metrics", "")
         .await;
     for (kind, tokens) in [("input", billed.input), ("output", billed.output)] {
-        let line = format!("gateway_tokens_total{{endpoint=\"up\",kind=\"{kind}\"}} {tokens}\n");
-        assert!(metrics.text().contains(&line), "{line}{}", metrics.text());
+        let labels = [("endpoint", "up"), ("gen_ai_token_type", kind)];
+        let counted = metric(&metrics.text(), "gen_ai_client_token_usage_sum", &labels);
+        assert!(
+            counted == tokens as f64,
+            "{kind}: {counted}, and not {tokens}"
+        );
     }
     // What is left of the burst is what they did not use of it, and what came back meanwhile.
     let used = billed.input + billed.output;

@@ -45,6 +45,9 @@ pub(super) enum Item {
 
 const STAGE: usize = 512;
 
+/// A number that does not fit into its word with what it is of: it follows.
+const LARGE: usize = (1 << 24) - 1;
+
 // ===== impl Seed =====
 
 impl Seed {
@@ -81,33 +84,39 @@ impl Hash {
     #[inline]
     pub(super) fn item(&mut self, item: Item, bytes: &[u8]) {
         self.head(item, bytes.len());
-        self.bytes(bytes);
+        let end = self.len + bytes.len();
+        if let Some(place) = self.stage.get_mut(self.len..end) {
+            place.copy_from_slice(bytes);
+            self.len = end;
+        } else {
+            self.flush();
+            self.hasher.write(bytes);
+        }
     }
 
     /// An item that is nothing but its number, or of which so many bytes follow.
     #[inline]
     pub(super) fn head(&mut self, item: Item, number: usize) {
-        // No length comes near 2⁵⁶.
-        let word = (number as u64) << 8 | u64::from(item as u8);
-        if self.len + 8 > STAGE {
-            self.flush();
+        if number >= LARGE {
+            return self.large(item, number);
         }
-        self.stage[self.len..self.len + 8].copy_from_slice(&word.to_le_bytes());
-        self.len += 8;
+        self.word((number << 8) as u32 | u32::from(item as u8));
     }
 
-    /// Of the item whose [`head`](Hash::head) came before.
+    #[cold]
+    fn large(&mut self, item: Item, number: usize) {
+        self.word((LARGE << 8) as u32 | u32::from(item as u8));
+        self.flush();
+        self.hasher.write(&(number as u64).to_le_bytes());
+    }
+
     #[inline]
-    pub(super) fn bytes(&mut self, bytes: &[u8]) {
-        if self.len + bytes.len() > STAGE {
+    fn word(&mut self, word: u32) {
+        if self.len + 4 > STAGE {
             self.flush();
-            if bytes.len() > STAGE / 2 {
-                self.hasher.write(bytes);
-                return;
-            }
         }
-        self.stage[self.len..self.len + bytes.len()].copy_from_slice(bytes);
-        self.len += bytes.len();
+        self.stage[self.len..self.len + 4].copy_from_slice(&word.to_le_bytes());
+        self.len += 4;
     }
 
     fn flush(&mut self) {
@@ -126,7 +135,7 @@ mod tests {
     use siphasher::sip128::{Hasher128, SipHasher13};
     use std::hash::Hasher;
 
-    use super::{Hash, Item, STAGE, Seed};
+    use super::{Hash, Item, LARGE, STAGE, Seed};
 
     #[test]
     fn what_is_staged_is_hashed_as_if_it_were_not() {
@@ -146,14 +155,30 @@ mod tests {
         ] {
             let mut ours: Hash = Seed::new(&key).begin("test");
             let mut theirs = SipHasher13::new_with_key(&key);
-            theirs.write(&(4_u64 << 8 | 1).to_le_bytes());
+            theirs.write(&(4_u32 << 8 | 1).to_le_bytes());
             theirs.write(b"test");
             for _ in 0..5 {
                 ours.item(Item::String, &bytes[..len]);
-                theirs.write(&((len as u64) << 8 | Item::String as u64).to_le_bytes());
+                theirs.write(&((len as u32) << 8 | Item::String as u32).to_le_bytes());
                 theirs.write(&bytes[..len]);
             }
             assert_eq!(ours.finish(), theirs.finish128().as_u128(), "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn a_number_that_is_too_large_for_its_word_follows_it() {
+        let key = [7; 16];
+        let of = |number| {
+            let mut hash = Seed::new(&key).begin("test");
+            hash.head(Item::Object, number);
+            hash.finish()
+        };
+        let numbers = [0, LARGE - 1, LARGE, LARGE + 1, LARGE << 8, usize::MAX >> 8];
+        for (k, number) in numbers.iter().enumerate() {
+            for other in &numbers[..k] {
+                assert_ne!(of(*number), of(*other));
+            }
         }
     }
 

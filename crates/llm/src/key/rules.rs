@@ -40,9 +40,6 @@ impl Facts {
     pub(super) fn read(dialect: Dialect, tape: &Tape<'_>) -> Result<Self, Bypass> {
         let mut facts = Self::default();
         for (name, value) in tape.members(tape.root()) {
-            let Ok(name) = std::str::from_utf8(name) else {
-                continue;
-            };
             match dialect {
                 Dialect::OpenAi => facts.openai(name, value, tape)?,
                 Dialect::Anthropic => facts.anthropic(name, value, tape)?,
@@ -52,45 +49,45 @@ impl Facts {
         Ok(facts)
     }
 
-    fn openai(&mut self, name: &str, value: Value, tape: &Tape<'_>) -> Result<(), Bypass> {
+    fn openai(&mut self, name: &[u8], value: Value, tape: &Tape<'_>) -> Result<(), Bypass> {
         match name {
-            "model" => self.model = Some(value),
-            "stream" => self.stream = flag("stream", value, tape)?,
-            "stream_options" => {
+            b"model" => self.model = Some(value),
+            b"stream" => self.stream = flag("stream", value, tape)?,
+            b"stream_options" => {
                 for (name, value) in tape.members(value) {
                     if name == b"include_usage" {
                         self.include_usage = flag("stream_options.include_usage", value, tape)?;
                     }
                 }
             }
-            "temperature" => self.temperature = temperature(value, tape),
-            "n" => self.several = several(value, tape),
-            "tools" | "functions" => self.tools |= any(value, tape),
+            b"temperature" => self.temperature = temperature(value, tape),
+            b"n" => self.several = several(value, tape),
+            b"tools" | b"functions" => self.tools |= any(value, tape),
             // Kept on the provider's side, or read from a web that changes.
-            "store" if tape.is_true(value) => self.effect = Some("store"),
-            "web_search_options" if any(value, tape) => self.effect = Some("web_search_options"),
+            b"store" if tape.is_true(value) => self.effect = Some("store"),
+            b"web_search_options" if any(value, tape) => self.effect = Some("web_search_options"),
             _ => {}
         }
         Ok(())
     }
 
-    fn anthropic(&mut self, name: &str, value: Value, tape: &Tape<'_>) -> Result<(), Bypass> {
+    fn anthropic(&mut self, name: &[u8], value: Value, tape: &Tape<'_>) -> Result<(), Bypass> {
         match name {
-            "model" => self.model = Some(value),
-            "stream" => self.stream = flag("stream", value, tape)?,
-            "temperature" => self.temperature = temperature(value, tape),
-            "tools" => self.tools |= any(value, tape),
+            b"model" => self.model = Some(value),
+            b"stream" => self.stream = flag("stream", value, tape)?,
+            b"temperature" => self.temperature = temperature(value, tape),
+            b"tools" => self.tools |= any(value, tape),
             // Tools that the provider's side runs.
-            "mcp_servers" if any(value, tape) => self.effect = Some("mcp_servers"),
-            "container" if any(value, tape) => self.effect = Some("container"),
+            b"mcp_servers" if any(value, tape) => self.effect = Some("mcp_servers"),
+            b"container" if any(value, tape) => self.effect = Some("container"),
             _ => {}
         }
         Ok(())
     }
 
-    fn gemini(&mut self, name: &str, value: Value, tape: &Tape<'_>) {
+    fn gemini(&mut self, name: &[u8], value: Value, tape: &Tape<'_>) {
         match name {
-            "generationConfig" | "generation_config" => {
+            b"generationConfig" | b"generation_config" => {
                 for (name, value) in tape.members(value) {
                     match name {
                         b"temperature" => self.temperature = temperature(value, tape),
@@ -101,7 +98,7 @@ impl Facts {
                     }
                 }
             }
-            "tools" => self.tools |= any(value, tape),
+            b"tools" => self.tools |= any(value, tape),
             _ => {}
         }
     }

@@ -1,6 +1,6 @@
 //! A JSON text as a list of its values, and their hash in an order that is not that of the text.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cmp::Ordering, ops::Range};
 
 use super::{
     Bypass,
@@ -18,8 +18,6 @@ pub(super) struct Tape<'a> {
     nodes: Vec<Node>,
     /// Strings that could be written in another way, in the one that is hashed.
     decoded: Vec<u8>,
-    /// The names of the objects that are being hashed.
-    names: Vec<u32>,
     /// The text has too many values.
     over: bool,
 }
@@ -30,12 +28,21 @@ pub(super) struct Value(u32);
 
 #[derive(Clone, Copy, Debug)]
 struct Node {
-    what: What,
-    /// What of the text, or of what was decoded, it is; of an object, how many members.
-    start: u32,
-    end: u32,
+    /// Empty, if it is no member of an object.
+    name: Span,
+    /// Of an object, how many members it has.
+    span: Span,
     /// The node after it, and after all that is in it.
     after: u32,
+    what: What,
+}
+
+/// What of the text, or of what was decoded, something is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Span {
+    start: u32,
+    /// The highest bit: it stands in what was decoded.
+    end: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,33 +52,38 @@ enum What {
     True,
     Number,
     String,
-    /// It stands in what was decoded.
-    Decoded,
     Array,
     Object,
 }
 
-/// So many values and names, at 16 bytes each.
+/// So many values, at 24 bytes each.
 pub(super) const MOST: usize = 1 << 16;
+
+/// The longest text: half of what the numbers of a span can say.
+const LONGEST: usize = (1 << 31) - 1;
+
+/// Objects of so many members are sorted where they are found.
+const FEW: usize = 16;
+
+const DECODED: u32 = 1 << 31;
 
 // ===== impl Tape =====
 
 impl<'a> Tape<'a> {
     pub(super) fn new(text: &'a [u8]) -> Result<Self, Bypass> {
-        if u32::try_from(text.len()).is_err() {
+        if text.len() > LONGEST {
             return Err(Bypass::TooLarge);
         }
         let mut tape = Self {
             text,
             // What a chat of short turns has; of one of long turns, most stays unused.
-            nodes: Vec::with_capacity((text.len() / 16).clamp(16, 1024)),
+            nodes: Vec::with_capacity((text.len() / 32).clamp(16, 512)),
             decoded: Vec::new(),
-            names: Vec::new(),
             over: false,
         };
-        let mut json = Cursor::new(text, Strings::Strict);
+        let mut json = Cursor::new(text, Strings::Lax);
         let kind = json.kind();
-        tape.read(&mut json);
+        tape.read(Span::default(), &mut json);
         if tape.over {
             return Err(Bypass::TooLarge);
         }
@@ -90,100 +102,118 @@ impl<'a> Tape<'a> {
         Value(0)
     }
 
-    fn read(&mut self, json: &mut Cursor<'_>) {
-        match json.kind() {
+    fn read(&mut self, name: Span, json: &mut Cursor<'_>) {
+        let what = match json.kind() {
             Kind::String => {
-                let span = json.string();
-                self.string(span.start, span.end, json.is_escaped());
+                let (span, coded) = json.string_or_coded();
+                let span = self.string(span, coded);
+                self.push(name, What::String, span);
+                return;
             }
             Kind::Number => {
                 let span = json.skip_span();
-                self.push(What::Number, span.start, span.end);
-            }
-            Kind::Bool => {
-                let what = if json.bool() { What::True } else { What::False };
-                self.push(what, 0, 0);
-            }
-            Kind::Null => {
-                json.skip();
-                self.push(What::Null, 0, 0);
+                self.push(name, What::Number, Span::of(span));
+                return;
             }
             // The cursor bounds how deep this goes.
             Kind::Array => {
-                let array = self.push(What::Array, 0, 0);
+                let array = self.push(name, What::Array, Span::default());
                 let mut items = json.array();
                 while !self.over && json.element(&mut items) {
-                    self.read(json);
+                    self.read(Span::default(), json);
                 }
                 self.nodes[array].after = self.nodes.len() as u32;
+                return;
             }
             Kind::Object => {
-                let object = self.push(What::Object, 0, 0);
+                let object = self.push(name, What::Object, Span::default());
                 let mut items = json.object();
+                let mut count = 0;
                 while !self.over
-                    && let Some(name) = json.member_span(&mut items)
+                    && let Some((name, coded)) = json.member_or_coded(&mut items)
                 {
-                    self.string(name.start, name.end, json.is_escaped());
-                    self.read(json);
-                    self.nodes[object].start += 1;
+                    let name = self.string(name, coded);
+                    self.read(name, json);
+                    count += 1;
                 }
-                self.nodes[object].after = self.nodes.len() as u32;
+                let after = self.nodes.len() as u32;
+                let node = &mut self.nodes[object];
+                (node.span.start, node.after) = (count, after);
+                return;
             }
-        }
+            Kind::Bool if json.bool() => What::True,
+            Kind::Bool => What::False,
+            Kind::Null => {
+                json.skip();
+                What::Null
+            }
+        };
+        self.push(name, what, Span::default());
     }
 
     #[inline]
-    fn string(&mut self, start: usize, end: usize, escaped: bool) {
-        if escaped && is_coded(&self.text[start..end]) {
-            let from = self.decoded.len();
-            decode(&self.text[start..end], &mut self.decoded);
-            self.push(What::Decoded, from, self.decoded.len());
+    fn string(&mut self, span: Range<usize>, coded: bool) -> Span {
+        if coded {
+            self.decode(span)
         } else {
-            self.push(What::String, start, end);
+            Span::of(span)
         }
     }
 
+    #[cold]
+    fn decode(&mut self, span: Range<usize>) -> Span {
+        let from = self.decoded.len();
+        if decode(&self.text[span.clone()], &mut self.decoded).is_none() {
+            self.decoded.truncate(from);
+            return Span::of(span);
+        }
+        let mut span = Span::of(from..self.decoded.len());
+        span.end |= DECODED;
+        span
+    }
+
     #[inline]
-    fn push(&mut self, what: What, start: usize, end: usize) -> usize {
+    fn push(&mut self, name: Span, what: What, span: Span) -> usize {
         let at = self.nodes.len();
         self.over |= at == MOST;
-        // All of these fit, as the length of the text does.
         self.nodes.push(Node {
-            what,
-            start: start as u32,
-            end: end as u32,
+            name,
+            span,
             after: at as u32 + 1,
+            what,
         });
         at
     }
 
-    fn node(&self, at: u32) -> Node {
-        self.nodes[at as usize]
+    #[inline]
+    fn node(&self, at: u32) -> &Node {
+        &self.nodes[at as usize]
     }
 
     /// The text of a string, with its escapes, or of a number.
-    fn text(&self, at: u32) -> &[u8] {
-        let node = self.node(at);
-        let span = node.start as usize..node.end as usize;
-        match node.what {
-            What::Decoded => &self.decoded[span],
-            _ => &self.text[span],
+    #[inline]
+    fn text(&self, span: Span) -> &[u8] {
+        let start = span.start as usize;
+        match span.end & DECODED {
+            0 => &self.text[start..span.end as usize],
+            _ => &self.decoded[start..(span.end & !DECODED) as usize],
         }
     }
 
     /// The names and values of an object. Of anything else, none.
     pub(super) fn members(&self, of: Value) -> impl Iterator<Item = (&[u8], Value)> {
         let object = self.node(of.0);
-        let mut at = of.0 + 1;
         let end = match object.what {
             What::Object => object.after,
-            _ => at,
+            _ => 0,
         };
+        let mut at = of.0 + 1;
         std::iter::from_fn(move || {
             (at < end).then(|| {
-                let (name, value) = (at, at + 1);
-                at = self.node(value).after;
-                (self.text(name), Value(value))
+                let node = self.node(at);
+                let member = (self.text(node.name), Value(at));
+                at = node.after;
+                member
             })
         })
     }
@@ -193,7 +223,7 @@ impl<'a> Tape<'a> {
             What::Null => Kind::Null,
             What::False | What::True => Kind::Bool,
             What::Number => Kind::Number,
-            What::String | What::Decoded => Kind::String,
+            What::String => Kind::String,
             What::Array => Kind::Array,
             What::Object => Kind::Object,
         }
@@ -205,7 +235,8 @@ impl<'a> Tape<'a> {
 
     /// A number as it is written.
     pub(super) fn number(&self, of: Value) -> Option<&[u8]> {
-        (self.node(of.0).what == What::Number).then(|| self.text(of.0))
+        let node = self.node(of.0);
+        (node.what == What::Number).then(|| self.text(node.span))
     }
 
     /// Whether an object or array has nothing in it.
@@ -216,18 +247,16 @@ impl<'a> Tape<'a> {
     /// What a string says. `None` also where that is no text, but half of a surrogate pair.
     pub(super) fn text_of(&self, of: Value) -> Option<Cow<'a, str>> {
         let node = self.node(of.0);
-        let span = node.start as usize..node.end as usize;
-        let written = match node.what {
-            What::String => &self.text[span],
-            What::Decoded => &self.decoded[span],
-            _ => return None,
-        };
+        if node.what != What::String {
+            return None;
+        }
+        let written = self.text(node.span);
         if written.contains(&b'\\') {
             let quoted = [b"\"", written, b"\""].concat();
             return serde_json::from_slice(&quoted).ok().map(Cow::Owned);
         }
-        match node.what {
-            What::String => std::str::from_utf8(&self.text[node.start as usize..node.end as usize])
+        match node.span.end & DECODED {
+            0 => std::str::from_utf8(&self.text[node.span.start as usize..node.span.end as usize])
                 .ok()
                 .map(Cow::Borrowed),
             _ => String::from_utf8(written.to_vec()).ok().map(Cow::Owned),
@@ -235,106 +264,120 @@ impl<'a> Tape<'a> {
     }
 
     /// Hashes the object that the text is, without the members that are left out.
-    pub(super) fn hash(&mut self, left_out: &[&str], to: &mut Hash) -> Result<(), Bypass> {
+    pub(super) fn hash(&self, left_out: &[&str], to: &mut Hash) -> Result<(), Bypass> {
         self.object(0, left_out, to)
     }
 
-    fn value(&mut self, at: u32, to: &mut Hash) -> Result<(), Bypass> {
+    /// Hashes a value, and says where the next one is.
+    #[inline]
+    fn value(&self, at: u32, to: &mut Hash) -> Result<u32, Bypass> {
         let node = self.node(at);
         match node.what {
+            What::String => to.item(Item::String, self.text(node.span)),
+            What::Number => to.item(Item::Number, self.text(node.span)),
             What::Null => to.head(Item::Null, 0),
             What::False => to.head(Item::False, 0),
             What::True => to.head(Item::True, 0),
-            What::Number => to.item(Item::Number, self.text(at)),
-            What::String | What::Decoded => to.item(Item::String, self.text(at)),
-            What::Array => {
-                to.head(Item::Array, 0);
-                let mut element = at + 1;
-                while element < node.after {
-                    self.value(element, to)?;
-                    element = self.node(element).after;
-                }
-                to.head(Item::End, 0);
-            }
+            What::Array => self.array(at, to)?,
             What::Object => self.object(at, &[], to)?,
         }
+        Ok(node.after)
+    }
+
+    fn array(&self, at: u32, to: &mut Hash) -> Result<(), Bypass> {
+        to.head(Item::Array, 0);
+        let (mut element, end) = (at + 1, self.node(at).after);
+        while element < end {
+            element = self.value(element, to)?;
+        }
+        to.head(Item::End, 0);
         Ok(())
     }
 
-    fn object(&mut self, at: u32, left_out: &[&str], to: &mut Hash) -> Result<(), Bypass> {
-        let end = self.node(at).after;
-        let mut names = std::mem::take(&mut self.names);
-        let first = names.len();
-        let mut name = at + 1;
-        while name < end {
-            names.push(name);
-            name = self.node(name + 1).after;
+    fn object(&self, at: u32, left_out: &[&str], to: &mut Hash) -> Result<(), Bypass> {
+        let node = self.node(at);
+        let count = node.span.start as usize;
+        let (mut few, mut many) = ([0; FEW], Vec::new());
+        let members = match few.get_mut(..count) {
+            Some(few) => few,
+            None => {
+                many.resize(count, 0);
+                &mut many[..]
+            }
+        };
+        let mut member = at + 1;
+        for place in &mut *members {
+            *place = member;
+            member = self.node(member).after;
         }
-        if names.len() - first > 1 {
-            names[first..].sort_unstable_by(|one, other| self.text(*one).cmp(self.text(*other)));
-        }
-        let twice = names[first..]
-            .windows(2)
-            .any(|pair| self.text(pair[0]) == self.text(pair[1]));
-        if !left_out.is_empty() {
-            let mut kept = first;
-            for k in first..names.len() {
-                let name = names[k];
-                if !left_out.iter().any(|out| self.text(name) == out.as_bytes()) {
-                    names[kept] = name;
-                    kept += 1;
+        let name = |member: u32| self.text(self.node(member).name);
+        if count <= FEW {
+            for k in 1..count {
+                let mut k = k;
+                while k > 0 {
+                    match name(members[k - 1]).cmp(name(members[k])) {
+                        Ordering::Less => break,
+                        Ordering::Equal => return Err(Bypass::Duplicate),
+                        Ordering::Greater => members.swap(k - 1, k),
+                    }
+                    k -= 1;
                 }
             }
-            names.truncate(kept);
+        } else {
+            members.sort_unstable_by(|one, other| name(*one).cmp(name(*other)));
+            if members
+                .windows(2)
+                .any(|pair| name(pair[0]) == name(pair[1]))
+            {
+                return Err(Bypass::Duplicate);
+            }
         }
-        let last = names.len();
-        self.names = names;
-        if twice {
-            return Err(Bypass::Duplicate);
+        let is_out = |member: u32| left_out.iter().any(|out| name(member) == out.as_bytes());
+        let out = match left_out {
+            [] => 0,
+            _ => members.iter().filter(|member| is_out(**member)).count(),
+        };
+        to.head(Item::Object, count - out);
+        for member in &*members {
+            if out == 0 || !is_out(*member) {
+                to.item(Item::String, name(*member));
+                self.value(*member, to)?;
+            }
         }
-        to.head(Item::Object, last - first);
-        for k in first..last {
-            let name = self.names[k];
-            to.item(Item::String, self.text(name));
-            self.value(name + 1, to)?;
-        }
-        self.names.truncate(first);
         Ok(())
     }
 }
 
-/// Whether a string has an escape that could be written in another way: `\u` or `\/`. Of the
-/// others, each is the only way to write its character.
-fn is_coded(string: &[u8]) -> bool {
-    let mut rest = string;
-    while let Some(at) = memchr::memchr(b'\\', rest) {
-        match rest.get(at + 1..) {
-            Some([b'u' | b'/', ..]) => return true,
-            Some([_, after @ ..]) => rest = after,
-            _ => return false,
+// ===== impl Span =====
+
+impl Span {
+    /// No text is so long that this would not fit.
+    #[inline]
+    const fn of(span: Range<usize>) -> Self {
+        Self {
+            start: span.start as u32,
+            end: span.end as u32,
         }
     }
-    false
 }
 
 /// Adds a string with every escape that need not be one written as what it says. Two strings that
-/// say the same become the same; two that do not, do not.
-fn decode(string: &[u8], out: &mut Vec<u8>) {
+/// say the same become the same; two that do not, do not. `None`: an escape is none of JSON's, and so
+/// the string as it is written is one that no other becomes.
+fn decode(string: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let mut rest = string;
     while let Some(at) = memchr::memchr(b'\\', rest) {
         out.extend_from_slice(&rest[..at]);
         rest = &rest[at + 1..];
-        let Some((escape, after)) = rest.split_first() else {
-            return;
-        };
+        let (escape, after) = rest.split_first()?;
         rest = after;
         match escape {
             b'/' => out.push(b'/'),
             b'u' => {
-                let high = unit(rest);
+                let high = unit(rest)?;
                 rest = rest.get(4..).unwrap_or_default();
                 let low = match rest {
-                    [b'\\', b'u', low @ ..] => unit(low),
+                    [b'\\', b'u', low @ ..] => unit(low).unwrap_or_default(),
                     _ => 0,
                 };
                 if (0xD800..0xDC00).contains(&high) && (0xDC00..0xE000).contains(&low) {
@@ -344,17 +387,19 @@ fn decode(string: &[u8], out: &mut Vec<u8>) {
                     push(high, out);
                 }
             }
-            other => out.extend([b'\\', *other]),
+            b'"' | b'\\' | b'b' | b'f' | b'n' | b'r' | b't' => out.extend([b'\\', *escape]),
+            _ => return None,
         }
     }
     out.extend_from_slice(rest);
+    Some(())
 }
 
-/// The value of four hexadecimal digits, which the cursor has seen.
-fn unit(digits: &[u8]) -> u32 {
-    let digits = digits.iter().take(4);
-    digits.fold(0, |unit, digit| {
-        unit << 4 | char::from(*digit).to_digit(16).unwrap_or_default()
+/// The value of four hexadecimal digits, if they are.
+fn unit(text: &[u8]) -> Option<u32> {
+    let digits = text.first_chunk::<4>()?.iter();
+    digits.copied().try_fold(0, |unit, digit| {
+        Some(unit << 4 | char::from(digit).to_digit(16)?)
     })
 }
 
@@ -384,7 +429,7 @@ fn push(code: u32, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{decode, is_coded};
+    use super::decode;
 
     #[test]
     fn a_string_has_one_way_to_be_written() {
@@ -406,13 +451,23 @@ mod tests {
             (r"\u007f", "\u{7f}"),
         ] {
             let mut out = Vec::new();
-            decode(written.as_bytes(), &mut out);
+            assert_eq!(decode(written.as_bytes(), &mut out), Some(()), "{written}");
             assert_eq!(out, one.as_bytes(), "{written}");
-            let coded = written != one || written.contains("\\u00") || written.contains("\\ud");
-            if !written.contains(r"\\u") {
-                assert_eq!(is_coded(written.as_bytes()), coded, "{written}");
-            }
         }
-        assert!(!is_coded(br"\\u0061 \\\\/ \n\"));
+        for written in [
+            r"\u",
+            r"\u12",
+            r"\u00zz",
+            r"\u00\u0031f",
+            r"\q\u0061",
+            r"\u0061\",
+            r"\u+041",
+        ] {
+            assert_eq!(
+                decode(written.as_bytes(), &mut Vec::new()),
+                None,
+                "{written}"
+            );
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! Streams, and the whole replies that their providers would have given: written by hand after the
 //! providers' documentation.
 
+#![allow(clippy::needless_pass_by_value, reason = "`json!` makes values")]
+
 use buttress_llm::Dialect;
 use serde_json::{Value, json};
 
@@ -72,6 +74,7 @@ pub(crate) fn cases() -> Vec<Case> {
         anthropic_thinking_and_citations(),
         anthropic_server_tool(),
         gemini_text(),
+        gemini_signed_in_between(),
         gemini_call(),
         gemini_blocked(),
     ]
@@ -399,6 +402,24 @@ fn gemini_text() -> Case {
             23,
             json!({"finishReason": "STOP", "groundingMetadata": {"webSearchQueries": ["r"]}}),
         ),
+    }
+}
+
+fn gemini_signed_in_between() -> Case {
+    let parts = json!([{"text": "one", "thoughtSignature": "c2ln"}, {"text": "two"}]);
+    Case {
+        name: "gemini signed in between",
+        dialect: Dialect::Gemini,
+        events: vec![
+            gemini_chunk(json!([{"text": "o"}]), 1, Value::Null),
+            gemini_chunk(
+                json!([{"text": "ne", "thoughtSignature": "c2ln"}]),
+                2,
+                Value::Null,
+            ),
+            gemini_chunk(json!([{"text": "two"}]), 3, json!({"finishReason": "STOP"})),
+        ],
+        whole: gemini_chunk(parts, 3, json!({"finishReason": "STOP"})),
     }
 }
 

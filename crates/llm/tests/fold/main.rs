@@ -267,6 +267,22 @@ fn what_servers_leave_out_is_not_missed() {
 }
 
 #[test]
+fn a_message_that_does_not_say_why_it_ended_was_said() {
+    for (kind, reason) in [("text", "end_turn"), ("tool_use", "tool_use")] {
+        let stream = [
+            r#"{"type":"message_start","message":{"usage":{"input_tokens":1}}}"#.to_owned(),
+            format!(r#"{{"type":"content_block_start","content_block":{{"type":"{kind}"}}}}"#),
+            r#"{"type":"content_block_stop"}"#.to_owned(),
+            r#"{"type":"message_stop"}"#.to_owned(),
+        ]
+        .map(|data| format!("data: {data}\n\n"))
+        .concat();
+        let whole = value(&fold::whole(Dialect::Anthropic, stream.as_bytes()).unwrap());
+        assert_eq!(whole["stop_reason"], reason);
+    }
+}
+
+#[test]
 fn s4_what_is_endless_is_an_error() {
     let event = format!(
         "data: {{\"choices\":[{{\"delta\":{{\"content\":\"{}\"}}}}]}}\n\n",

@@ -29,6 +29,7 @@ pub(super) struct File {
     pub(super) retry: RetrySection,
     pub(super) breaker: BreakerSection,
     pub(super) timeouts: TimeoutsSection,
+    pub(super) prices: PricesSection,
     pub(super) callers: Vec<CallerEntry>,
     pub(super) endpoints: Vec<EndpointEntry>,
     pub(super) routes: Vec<RouteEntry>,
@@ -47,6 +48,11 @@ pub(super) struct LimitsSection {
 #[derive(Debug, Default)]
 pub(super) struct PagesSection {
     pub(super) public: Option<bool>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct PricesSection {
+    pub(super) file: Option<Text>,
 }
 
 #[derive(Debug, Default)]
@@ -124,6 +130,7 @@ pub(super) struct EndpointEntry {
     pub(super) key_env: Option<Texts>,
     pub(super) models: Vec<Text>,
     pub(super) context: Option<u64>,
+    pub(super) provider: Option<Text>,
     pub(super) retry: RetrySection,
     pub(super) breaker: BreakerSection,
     pub(super) limit: LimitSection,
@@ -172,13 +179,14 @@ impl File {
                 "retry" => file.retry = section("retry", &value, faults),
                 "breaker" => file.breaker = section("breaker", &value, faults),
                 "timeouts" => file.timeouts = section("timeouts", &value, faults),
+                "prices" => file.prices = section("prices", &value, faults),
                 "callers" => file.callers = file.entries("callers", &value, faults),
                 "endpoint" => file.endpoints = file.entries("endpoint", &value, faults),
                 "route" => file.routes = file.entries("route", &value, faults),
                 other => faults.add(
                     &key.span(),
                     format!(
-                        "found key `{}`, expected one of `listen`, `limits`, `pages`, `web`, `failover`, `retry`, `breaker`, `timeouts`, `callers`, `endpoint`, `route`",
+                        "found key `{}`, expected one of `listen`, `limits`, `pages`, `web`, `failover`, `retry`, `breaker`, `timeouts`, `prices`, `callers`, `endpoint`, `route`",
                         other.escape_debug()
                     ),
                 ),
@@ -291,6 +299,14 @@ impl Section for PagesSection {
     }
 }
 
+impl Section for PricesSection {
+    fn read(fields: &mut Fields<'_, '_>) -> Self {
+        Self {
+            file: fields.optional("file"),
+        }
+    }
+}
+
 impl Section for WebSection {
     fn read(fields: &mut Fields<'_, '_>) -> Self {
         Self {
@@ -390,6 +406,7 @@ impl Section for EndpointEntry {
             key_env: fields.text_or_texts("key_env"),
             models: fields.listed("models"),
             context: fields.optional("context"),
+            provider: fields.optional("provider"),
             retry: within("retry", fields),
             breaker: within("breaker", fields),
             limit: within("limit", fields),

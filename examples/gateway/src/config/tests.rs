@@ -248,6 +248,39 @@ check = "30 s"
 }
 
 #[test]
+fn prices_are_those_of_the_provider_that_is_said_or_known_by_its_host() {
+    let endpoint = |name: &str, base_url: &str, more: &str| {
+        format!(
+            "[[endpoint]]\nname = \"{name}\"\ndialect = \"openai\"\nbase_url = \"{base_url}\"\n{more}"
+        )
+    };
+    let text = [
+        BASE.to_owned(),
+        endpoint("b", "https://api.openai.com/v1", ""),
+        endpoint("c", "http://c:81/v1", "provider = \"mine\"\n"),
+    ]
+    .concat();
+    let config = parse(&text).unwrap();
+    let found: Vec<_> = (config.endpoints.iter())
+        .map(|endpoint| {
+            (
+                endpoint.provider.as_deref(),
+                &*endpoint.server.0,
+                endpoint.server.1,
+            )
+        })
+        .collect();
+    assert_eq!(
+        found,
+        [
+            (None, "127.0.0.1", 1),
+            (Some("openai"), "api.openai.com", 443),
+            (Some("mine"), "c", 81)
+        ]
+    );
+}
+
+#[test]
 fn the_sample_of_the_readme_is_right_and_says_the_defaults() {
     let readme = include_str!("../../README.md");
     let (_, rest) = readme.split_once("```toml\n").unwrap();

@@ -1,0 +1,237 @@
+//! The cache beside moka, which it keeps things in.
+
+use std::{
+    cell::Cell,
+    future::poll_fn,
+    hint::black_box,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Waker},
+    thread::{self, JoinHandle},
+};
+
+use buttress_cache::{CacheLayer, CacheService, Freshness, Keyed};
+use buttress_core::{Outcome, Plain};
+use buttress_http::{BoxError, Http, TrackLayer};
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use tower::{Layer, Service, service_fn};
+
+use super::{call, now, plain::Echo};
+use crate::row::{Group, Row};
+
+type Key = fn(&u32) -> Keyed;
+type Ours = CacheService<Plain, Key, (u32, Outcome), Echo>;
+
+/// A service of the cache that another thread uses meanwhile.
+struct Company {
+    ends: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+const MANY: u32 = 1 << 16;
+
+pub(crate) fn hits() -> Group {
+    let rows = vec![
+        Row::new("moka, future get", || {
+            let cache = moka::future::Cache::<u32, u32>::new(1 << 20);
+            now(cache.insert(1, 1));
+            move || {
+                black_box(now(cache.get(&black_box(1))));
+            }
+        }),
+        Row::new("hit", || {
+            let mut service = ours(1 << 20);
+            move || {
+                black_box(call(&mut service, black_box(1)));
+            }
+        })
+        .at_most(0),
+        Row::new("key alone", || {
+            || {
+                black_box(Keyed::of(&black_box(1_u32)));
+            }
+        })
+        .at_most(0),
+    ];
+    Group {
+        name: "cache, hit",
+        rows,
+    }
+}
+
+/// Another key each time, of so many that the last use of it is long past.
+pub(crate) fn misses() -> Group {
+    let rows = vec![
+        Row::new("moka, future get and insert", || {
+            let cache = moka::future::Cache::<u32, u32>::new(1000);
+            let next = Cell::new(0_u32);
+            move || {
+                let key = next.get();
+                next.set(key.wrapping_add(1) % MANY);
+                black_box(now(cache.get(&key)));
+                now(cache.insert(key, key));
+            }
+        }),
+        Row::new("miss", || {
+            let mut service = ours(1000 * 400);
+            let next = Cell::new(0_u32);
+            move || {
+                let key = next.get();
+                next.set(key.wrapping_add(1) % MANY);
+                black_box(call(&mut service, key));
+            }
+        }),
+        Row::new("miss, not kept", || {
+            let layer = CacheLayer::new(Plain, key()).lifetime(Freshness::NONE);
+            let mut service = layer.layer(Echo);
+            move || {
+                black_box(call(&mut service, black_box(1)));
+            }
+        })
+        .at_most(3),
+        Row::new("past the cache", || {
+            let layer = CacheLayer::new(Plain, |_: &u32| None::<Keyed>);
+            let mut service = layer.layer(Echo);
+            move || {
+                black_box(call(&mut service, black_box(1)));
+            }
+        })
+        .at_most(0),
+    ];
+    Group {
+        name: "cache, miss",
+        rows,
+    }
+}
+
+/// Over http, keyed by all bytes of the body, the reply read to its end.
+pub(crate) fn http() -> Group {
+    let row = |name: &'static str, ask: usize, reply: usize| {
+        Row::new(name, move || {
+            let inner = service_fn(move |_: Request<Bytes>| async move {
+                Ok::<_, BoxError>(Response::new(Full::new(Bytes::from(vec![b'x'; reply]))))
+            });
+            let layer = CacheLayer::new(Http, |ask: &Request<Bytes>| Keyed::of(ask.body()));
+            let mut service = layer.layer(TrackLayer::default().layer(inner));
+            let ask = Bytes::from(vec![b'a'; ask]);
+            move || {
+                let request = Request::new(black_box(ask.clone()));
+                let mut body = call(&mut service, request).into_body();
+                let mut read = 0;
+                while let Some(frame) = now(body.frame()) {
+                    let frame = black_box(frame).expect("a frame");
+                    read += frame.data_ref().map_or(0, Bytes::len);
+                }
+                assert_eq!(read, reply);
+            }
+        })
+    };
+    Group {
+        name: "cache, http hit",
+        rows: vec![
+            row("asks 100 B", 100, 1000),
+            row("asks 2 KB", 2000, 1000),
+            row("asks 100 KB", 100_000, 1000),
+        ],
+    }
+}
+
+/// What a hit costs while another thread makes as many as it can on the same cache.
+pub(crate) fn threads() -> Group {
+    let row = |name: &'static str, mine: u32, other: Option<u32>| {
+        Row::new(name, move || {
+            let mut service = ours(1 << 20);
+            let company = other.map(|other| Company::new(service.clone(), other));
+            move || {
+                let _company = &company;
+                black_box(call(&mut service, black_box(mine)));
+            }
+        })
+    };
+    Group {
+        name: "cache, another thread on it",
+        rows: vec![
+            row("hit, alone", 1, None),
+            row("hit, others ask something else", 1, Some(2)),
+            row("hit, others ask the same", 1, Some(1)),
+        ],
+    }
+}
+
+/// A thousand who ask the same at once, until the last has its reply.
+pub(crate) fn crowd() -> Group {
+    let row = |name: &'static str, callers: usize| {
+        Row::new(name, move || {
+            let gate = Arc::new(AtomicBool::new(false));
+            let inner = gate.clone();
+            let slow = service_fn(move |n: u32| {
+                let gate = inner.clone();
+                async move {
+                    poll_fn(|_| match gate.load(Ordering::Relaxed) {
+                        true => Poll::Ready(()),
+                        false => Poll::Pending,
+                    })
+                    .await;
+                    Ok::<_, BoxError>(n)
+                }
+            });
+            let layer = CacheLayer::new(Plain, key()).lifetime(Freshness::NONE);
+            let mut service = layer.layer(slow);
+            move || {
+                gate.store(false, Ordering::Relaxed);
+                let mut cx = Context::from_waker(Waker::noop());
+                let mut calls: Vec<_> = (0..callers).map(|_| Box::pin(service.call(1))).collect();
+                for call in &mut calls {
+                    assert!(call.as_mut().poll(&mut cx).is_pending());
+                }
+                gate.store(true, Ordering::Relaxed);
+                for mut call in calls {
+                    assert!(call.as_mut().poll(&mut cx).is_ready());
+                }
+            }
+        })
+    };
+    Group {
+        name: "cache, crowd",
+        rows: vec![row("1 caller", 1), row("1000 callers", 1000)],
+    }
+}
+
+fn key() -> Key {
+    |ask| Keyed::of(ask)
+}
+
+fn ours(bytes: u64) -> Ours {
+    CacheLayer::new(Plain, key()).max_bytes(bytes).layer(Echo)
+}
+
+// ===== impl Company =====
+
+impl Company {
+    fn new(mut service: Ours, asks: u32) -> Self {
+        let ends = Arc::new(AtomicBool::new(false));
+        let end = Arc::clone(&ends);
+        let thread = thread::spawn(move || {
+            while !end.load(Ordering::Relaxed) {
+                black_box(call(&mut service, asks));
+            }
+        });
+        Self {
+            ends,
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Company {
+    fn drop(&mut self) {
+        self.ends.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("its calls go well");
+        }
+    }
+}

@@ -1,0 +1,310 @@
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use buttress_core::Outcome;
+use tokio::time::Instant;
+
+use crate::{
+    Directives, Keyed, Statistics, Tag,
+    entry::{Entry, Memory, Unhashed},
+    flight::{Flight, Landed, Stage},
+    lifetime::may_be_kept,
+    stats::{Count, Counters},
+    table::Table,
+    waiters::Place,
+};
+
+/// What is kept and what is under way: the handle to a cache, which its layers share.
+///
+/// `T` is what the protocol makes of a response to share it: [`Share::Shared`](buttress_core::Share::Shared).
+/// A clone is another handle to the same cache.
+///
+/// # Examples
+///
+/// ```
+/// use buttress_cache::{Cache, CacheLayer, Keyed, Tag};
+/// use buttress_core::Plain;
+///
+/// let cache = Cache::new(64 << 20);
+/// let key = |(tenant, prompt): &(String, String)| {
+///     Keyed::of(&(tenant, prompt)).tags([Tag::tenant(tenant)])
+/// };
+/// let layer = CacheLayer::new(Plain, key).cache(&cache);
+/// # let service = tower::Layer::layer(&layer, tower::service_fn(|_: (String, String)| async {
+/// #     Ok::<_, buttress_core::Refused>(String::new())
+/// # }));
+/// # let _ = buttress_core::check::<(String, String), _>(service);
+/// // Later, when a tenant's documents have changed:
+/// cache.invalidate_tag(Tag::tenant("acme"));
+/// println!("{:?}", cache.statistics());
+/// ```
+pub struct Cache<T> {
+    inner: Arc<Inner<T>>,
+}
+
+struct Inner<T> {
+    memory: Memory<T>,
+    table: Table<T>,
+    counters: Counters,
+    refreshing: AtomicUsize,
+    max_bytes: u64,
+    // What was written since moka was told to look at its bound.
+    unapplied: AtomicU64,
+}
+
+/// What is kept for a key.
+pub(crate) enum Look<T> {
+    Fresh(Arc<Entry<T>>, Duration),
+    /// To be refreshed.
+    Stale(Arc<Entry<T>>, Duration),
+    /// What is here at most serves if the upstream fails.
+    Nothing(Option<Arc<Entry<T>>>),
+}
+
+/// How a flight was left.
+pub(crate) struct Left<T> {
+    /// What is kept of it from now on.
+    pub(crate) kept: Option<Arc<Entry<T>>>,
+    /// By the last.
+    pub(crate) last: bool,
+}
+
+/// One of so many refreshes.
+pub(crate) struct Refreshing<T> {
+    cache: Cache<T>,
+}
+
+// ===== impl Cache =====
+
+impl<T: Clone + Send + Sync + 'static> Cache<T> {
+    /// An empty cache, of so many bytes. What a reply weighs, the layer
+    /// [says](crate::CacheLayer::weigh); on top of that the cache counts some hundred bytes for each.
+    /// One that is larger than all of it is not kept.
+    ///
+    /// Beyond the bound, what was asked for rarely goes (moka's TinyLFU). A bound of zero keeps
+    /// nothing, and still makes one call for all who ask at once.
+    #[must_use]
+    pub fn new(max_bytes: u64) -> Self {
+        let memory = moka::sync::Cache::builder()
+            .max_capacity(max_bytes)
+            .weigher(|_, entry: &Arc<Entry<T>>| entry.weight)
+            .build_with_hasher(Unhashed::default());
+        Self {
+            inner: Arc::new(Inner {
+                memory,
+                table: Table::new(),
+                counters: Counters::new(),
+                refreshing: AtomicUsize::new(0),
+                max_bytes,
+                unapplied: AtomicU64::new(0),
+            }),
+        }
+    }
+
+    /// Forgets the reply of this key. What is under way for it is not kept when it comes, and who asks
+    /// from now on does not get it: that is a new call.
+    pub fn invalidate(&self, key: &Keyed) {
+        let key = key.hash();
+        self.inner.table.shard(key).void(key);
+        self.inner.memory.invalidate(&key);
+    }
+
+    /// Forgets all replies with this tag, as [`invalidate`](Cache::invalidate) does.
+    ///
+    /// It walks through everything that is kept, which takes about a millisecond for ten thousand
+    /// entries.
+    pub fn invalidate_tag(&self, tag: Tag) {
+        self.inner.table.void_tag(tag);
+        for (key, entry) in &self.inner.memory {
+            if entry.tags.contains(tag) {
+                self.inner.memory.invalidate(&*key);
+            }
+        }
+    }
+
+    /// Forgets everything, as [`invalidate`](Cache::invalidate) does.
+    pub fn clear(&self) {
+        self.inner.table.void(|_| true);
+        // Not moka's `invalidate_all`: that goes by its own clock, and lets what is inserted within
+        // the same tick go, or stay.
+        for (key, _) in &self.inner.memory {
+            self.inner.memory.invalidate(&*key);
+        }
+    }
+
+    /// What it did so far, and what it holds.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        self.inner.memory.run_pending_tasks();
+        Statistics {
+            entries: self.inner.memory.entry_count(),
+            bytes: self.inner.memory.weighted_size(),
+            ..self.inner.counters.read()
+        }
+    }
+
+    /// How many calls are under way, their replies that are still passing included.
+    #[must_use]
+    pub fn flights(&self) -> usize {
+        self.inner.table.len()
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.inner.counters
+    }
+
+    pub(crate) fn table(&self) -> &Table<T> {
+        &self.inner.table
+    }
+
+    #[inline]
+    pub(crate) fn look(&self, keyed: &Keyed, directives: &Directives) -> Look<T> {
+        let Some(entry) = self.inner.memory.get(&keyed.hash()) else {
+            return Look::Nothing(None);
+        };
+        let age = entry.age(Instant::now());
+        let serves = !directives.no_cache && directives.max_age.is_none_or(|most| age <= most);
+        if serves && entry.freshness.is_fresh(age) {
+            Look::Fresh(entry, age)
+        } else if serves && entry.freshness.serves_while_refreshed(age) {
+            Look::Stale(entry, age)
+        } else {
+            Look::Nothing(Some(entry))
+        }
+    }
+
+    /// Moka looks at its bound after every 64 writes or so, which may be of 8 MiB each: if much was
+    /// written, it looks now. Under no lock.
+    pub(crate) fn bound(&self, weight: u64) {
+        let inner = &self.inner;
+        let unapplied = inner.unapplied.fetch_add(weight, Ordering::Relaxed) + weight;
+        if unapplied > inner.max_bytes / 16 {
+            inner.unapplied.store(0, Ordering::Relaxed);
+            inner.memory.run_pending_tasks();
+        }
+    }
+
+    /// Gives a seat in a flight back. `ended` says how its reply ended, if it has, and what it weighs
+    /// if it can be kept.
+    pub(crate) fn leave(
+        &self,
+        flight: &Arc<Flight<T>>,
+        place: Option<Place>,
+        ended: impl FnOnce(&Landed<T>) -> Option<(Outcome, Option<usize>)>,
+    ) -> Left<T> {
+        let key = flight.keyed.hash();
+        let shard = self.inner.table.shard(key);
+        let mut flights = shard.lock();
+        let mut state = flight.lock();
+        state.seats -= 1;
+        let old = state.waiters.leave(place);
+        let ended = match &state.stage {
+            Stage::Landed(landed) if !state.closed => {
+                catch_unwind(AssertUnwindSafe(|| ended(landed))).map_or_else(
+                    |panic| (true, None, Some(panic)),
+                    |ended| (ended.is_some(), ended, None),
+                )
+            }
+            Stage::Failed(_) => (true, None, None),
+            _ => (false, None, None),
+        };
+        let (over, ended, panic) = ended;
+        let last = state.seats == 0;
+        let stage = last.then(|| std::mem::replace(&mut state.stage, Stage::Gone));
+        let mut kept = None;
+        if let Some((outcome, Some(weight))) = ended
+            && !state.void
+            && let Some(Stage::Landed(landed)) = stage.as_ref().or(Some(&state.stage))
+            && let Some(freshness) = landed.keep.filter(|freshness| !freshness.is_none())
+            && may_be_kept(outcome.class)
+            && outcome.class == landed.seen.class
+            && let Some(weight) = self.fits(weight)
+        {
+            let entry = Arc::new(Entry {
+                shared: landed.shared.clone(),
+                tags: flight.keyed.all_tags(),
+                made: Instant::now(),
+                freshness,
+                outcome,
+                weight,
+            });
+            self.inner.memory.insert(key, entry.clone());
+            kept = Some(entry);
+        }
+        let closes = (over || last) && !state.closed;
+        let mut waiters = None;
+        if closes {
+            state.closed = true;
+            shard.close(&mut flights, flight);
+            waiters = Some(state.waiters.take());
+        }
+        drop(state);
+        drop(flights);
+        drop(old);
+        // With it goes the call, or the reply.
+        drop(stage);
+        waiters
+            .into_iter()
+            .flatten()
+            .for_each(std::task::Waker::wake);
+        if let Some(entry) = &kept {
+            self.inner.counters.add(Count::Stored, 1);
+            self.bound(entry.weight.into());
+        }
+        if let Some(panic) = panic {
+            resume_unwind(panic);
+        }
+        Left { kept, last }
+    }
+
+    /// What a reply weighs with all that the cache needs for it, if it can be kept at all: moka lets
+    /// what is larger than its bound in, for a while.
+    fn fits(&self, weight: usize) -> Option<u32> {
+        let weight = u32::try_from(weight.saturating_add(Entry::<T>::OVERHEAD)).ok()?;
+        (u64::from(weight) <= self.inner.max_bytes).then_some(weight)
+    }
+
+    /// One more refresh, unless there are so many already.
+    pub(crate) fn refreshing(&self, most: usize) -> Option<Refreshing<T>> {
+        let count = &self.inner.refreshing;
+        count
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| {
+                (now < most).then_some(now + 1)
+            })
+            .ok()
+            .map(|_| Refreshing {
+                cache: self.clone(),
+            })
+    }
+}
+
+impl<T> Clone for Cache<T> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+        }
+    }
+}
+
+impl<T> fmt::Debug for Cache<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache")
+            .field("flights", &self.inner.table.len())
+            .finish_non_exhaustive()
+    }
+}
+
+// ===== impl Refreshing =====
+
+impl<T> Drop for Refreshing<T> {
+    fn drop(&mut self) {
+        self.cache.inner.refreshing.fetch_sub(1, Ordering::Relaxed);
+    }
+}

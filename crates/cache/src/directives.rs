@@ -1,0 +1,107 @@
+use std::time::Duration;
+
+/// What a caller asks of caches, in the words of `Cache-Control` ([RFC 9111, section 5.2.1]).
+///
+/// Heeded only if you [say so](crate::CacheLayer::heed), since it lets callers make you pay.
+///
+/// ```
+/// use std::time::Duration;
+/// use buttress_cache::Directives;
+///
+/// let asked = Directives::parse(["no-cache", "Max-Age=60, what-is-this"]);
+/// assert!(asked.no_cache && !asked.no_store);
+/// assert_eq!(asked.max_age, Some(Duration::from_secs(60)));
+/// ```
+///
+/// [RFC 9111, section 5.2.1]: https://www.rfc-editor.org/rfc/rfc9111#section-5.2.1
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Directives {
+    /// `no-store`: the request passes the cache by. Neither is it answered from there, nor shared,
+    /// nor is the reply kept.
+    pub no_store: bool,
+    /// `no-cache`: what is kept does not serve; the reply is kept. A call that is under way does
+    /// serve.
+    pub no_cache: bool,
+    /// `only-if-cached`: if nothing is kept, the answer is a refusal for
+    /// [`NotCached`](buttress_core::Reason::NotCached).
+    pub only_if_cached: bool,
+    /// `max-age`: what is kept serves if it is no older. `None`: of any age.
+    pub max_age: Option<Duration>,
+}
+
+// ===== impl Directives =====
+
+impl Directives {
+    /// Reads the values of all `Cache-Control` headers. Words that it does not know, or that make no
+    /// sense, are passed over; of two ages the smaller counts.
+    pub fn parse<'a>(values: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut asked = Self::default();
+        for word in values.into_iter().flat_map(|value| value.split(',')) {
+            let (name, value) = match word.split_once('=') {
+                Some((name, value)) => (name.trim(), Some(value.trim().trim_matches('"'))),
+                None => (word.trim(), None),
+            };
+            if name.eq_ignore_ascii_case("no-store") {
+                asked.no_store = true;
+            } else if name.eq_ignore_ascii_case("no-cache") {
+                asked.no_cache = true;
+            } else if name.eq_ignore_ascii_case("only-if-cached") {
+                asked.only_if_cached = true;
+            } else if name.eq_ignore_ascii_case("max-age")
+                && let Some(age) = value.and_then(seconds)
+            {
+                asked.max_age = Some(asked.max_age.map_or(age, |other| other.min(age)));
+            }
+        }
+        asked
+    }
+}
+
+/// A number too large to hold is as large as can be: RFC 9111, section 1.2.2.
+fn seconds(digits: &str) -> Option<Duration> {
+    let all = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    all.then(|| Duration::from_secs(digits.parse().unwrap_or(u64::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::Directives;
+
+    #[test]
+    fn every_word_is_known_in_any_case_and_place() {
+        let all = Directives {
+            no_store: true,
+            no_cache: true,
+            only_if_cached: true,
+            max_age: Some(Duration::from_secs(7)),
+        };
+        let one = Directives::parse([" NO-STORE ,no-cache", "only-if-cached", "max-age = \"7\""]);
+        assert_eq!(one, all);
+        assert_eq!(Directives::parse([]), Directives::default());
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_passed_over() {
+        let odd = [
+            "max-age=",
+            "max-age=-1",
+            "max-age=1e3",
+            "max-age",
+            "no-cach",
+            ",,=,",
+            "\u{e9}",
+        ];
+        assert_eq!(Directives::parse(odd), Directives::default());
+    }
+
+    #[test]
+    fn s8_an_age_beyond_all_bounds_is_capped_and_of_two_the_smaller_counts() {
+        let huge = Directives::parse(["max-age=99999999999999999999999"]).max_age;
+        assert_eq!(huge, Some(Duration::from_secs(u64::MAX)));
+        let two = Directives::parse(["max-age=9", "max-age=3, max-age=5"]).max_age;
+        assert_eq!(two, Some(Duration::from_secs(3)));
+    }
+}

@@ -1,0 +1,81 @@
+//! Getting a new reply while the old one serves.
+
+use std::{future::poll_fn, sync::Arc};
+
+use buttress_core::{CallInfo, Carry, Class, Classify, Ledger, Outcome, Share};
+use tokio::{runtime::Handle, time::timeout};
+use tower_service::Service;
+
+use crate::{
+    CacheEvent, Keyed, Lifetime, call::call, flight::Found, parts::Parts, seat::Seat, stats::Count,
+};
+
+/// Calls for a new reply in a task of its own, unless that is being done, or too many others are.
+pub(crate) fn refresh<P, K, T, S, L, V, Req>(
+    parts: &Arc<Parts<P, K, L, V, T>>,
+    keyed: Keyed,
+    landed: u64,
+    service: &S,
+    mut request: Req,
+) where
+    S: Service<Req> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Response: Send,
+    S::Error: Send,
+    Req: Send + 'static,
+    P: Share<S::Response, Shared = T>
+        + Carry<Req>
+        + Classify<S::Response, S::Error>
+        + Send
+        + Sync
+        + 'static,
+    K: Send + Sync + 'static,
+    L: Lifetime<S::Response> + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+    T: Clone + Send + Sync + 'static,
+{
+    let Ok(runtime) = Handle::try_current() else {
+        return;
+    };
+    let Some(refreshing) = parts.cache.refreshing(parts.options.refreshes) else {
+        return;
+    };
+    let shard = parts.cache.table().shard(keyed.hash());
+    let Some(flight) = shard.lead(keyed, landed) else {
+        return;
+    };
+    let ledger = Ledger::new();
+    let mut seat = Seat::new(parts.cache.clone(), flight.clone(), None);
+    let mut info = CallInfo::new();
+    info.ledger = Some(ledger.clone());
+    parts.protocol.set_common(&mut request, info);
+    flight.begin(call(parts.clone(), service.clone(), request, None, None));
+    parts.cache.counters().add(Count::Refreshes, 1);
+
+    let (told, parts) = (parts.clone(), parts.clone());
+    let work = async move {
+        let outcome = match poll_fn(|cx| seat.poll(cx)).await {
+            Found::Landed(landed) => {
+                parts.protocol.drain(&landed.shared).await;
+                let ended = parts.protocol.ended(&landed.shared);
+                ended.unwrap_or_else(|| Outcome::new(Class::Cancelled))
+            }
+            Found::Failed(outcome) => outcome,
+            Found::Gone => Outcome::new(Class::Cancelled),
+        };
+        let kept = seat.leaves(|landed| parts.ended(landed));
+        if let Some(bytes) = kept {
+            parts.options.tell(|| CacheEvent::Stored { bytes });
+        }
+        outcome
+    };
+    runtime.spawn(async move {
+        let within = told.options.refresh_within;
+        let outcome = timeout(within, work).await;
+        let outcome = outcome.unwrap_or_else(|_| Outcome::new(Class::Unavailable));
+        drop(refreshing);
+        told.options.tell(|| CacheEvent::Refreshed {
+            outcome: ledger.total(&outcome),
+        });
+    });
+}

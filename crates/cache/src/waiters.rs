@@ -1,0 +1,71 @@
+//! Who is to be woken.
+
+use std::task::Waker;
+
+/// The wakers of those who wait for one flight. Whoever waits has a place.
+#[derive(Debug, Default)]
+pub(crate) struct Waiters {
+    places: Vec<Option<Waker>>,
+    vacant: Vec<usize>,
+    // The first, without an allocation: most flights have one.
+    first: Option<Waker>,
+    first_taken: bool,
+}
+
+/// Where one of them is registered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place {
+    First,
+    At(usize),
+}
+
+// ===== impl Waiters =====
+
+impl Waiters {
+    /// Wakes this one from now on, until it is woken. The waker before it is to be dropped where no
+    /// lock is held: it may own what is waiting here.
+    #[must_use]
+    pub(crate) fn register(&mut self, place: &mut Option<Place>, waker: &Waker) -> Option<Waker> {
+        let at = *place.get_or_insert_with(|| self.vacant());
+        match self.at(at) {
+            Some(same) if same.will_wake(waker) => None,
+            other => other.replace(waker.clone()),
+        }
+    }
+
+    #[must_use]
+    pub(crate) fn leave(&mut self, place: Option<Place>) -> Option<Waker> {
+        let place = place?;
+        let old = self.at(place).take();
+        match place {
+            Place::First => self.first_taken = false,
+            Place::At(at) => self.vacant.push(at),
+        }
+        old
+    }
+
+    /// Those to wake now, where no lock is held.
+    pub(crate) fn take(&mut self) -> impl Iterator<Item = Waker> + use<> {
+        let others = self.places.iter_mut().filter_map(Option::take);
+        let others: Vec<_> = others.collect();
+        self.first.take().into_iter().chain(others)
+    }
+
+    fn at(&mut self, place: Place) -> &mut Option<Waker> {
+        match place {
+            Place::First => &mut self.first,
+            Place::At(at) => &mut self.places[at],
+        }
+    }
+
+    fn vacant(&mut self) -> Place {
+        if !self.first_taken {
+            self.first_taken = true;
+            return Place::First;
+        }
+        Place::At(self.vacant.pop().unwrap_or_else(|| {
+            self.places.push(None);
+            self.places.len() - 1
+        }))
+    }
+}
