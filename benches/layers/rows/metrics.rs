@@ -4,6 +4,8 @@ use std::{
     future::{Ready, ready},
     hint::black_box,
     sync::Once,
+    thread,
+    time::Duration,
 };
 
 use buttress_core::{Carry, Classify, Money, Outcome, Plain, ProtocolExt, Track, Usage};
@@ -41,8 +43,12 @@ pub(crate) fn plain() -> Group {
         row("duration, class and in flight", || {
             MetricsLayer::attempt(Plain).layer(Echo)
         }),
-        row("attempt, all", || all(MetricsLayer::attempt(used())).layer(Echo)),
-        row("request, all", || all(MetricsLayer::request(used())).layer(Echo)),
+        row("attempt, all", || {
+            all(MetricsLayer::attempt(used())).layer(Echo)
+        }),
+        row("request, all", || {
+            all(MetricsLayer::request(used())).layer(Echo)
+        }),
     ];
     Group {
         name: "metrics",
@@ -134,7 +140,8 @@ where
     })
 }
 
-/// The exporter, as its users install it. Nobody scrapes it.
+/// The exporter, as its users install it, and somebody who takes from it what was recorded: else it
+/// keeps every value, and what is measured is the growth of memory.
 fn install() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -145,6 +152,15 @@ fn install() {
                 .set_buckets_for_metric(name, metric.buckets)
                 .expect("there are some")
         });
-        metrics::set_global_recorder(builder.build_recorder()).expect("the first one");
+        let recorder = builder.build_recorder();
+        let handle = recorder.handle();
+        metrics::set_global_recorder(recorder).expect("the first one");
+        // It ends with the process.
+        thread::spawn(move || {
+            loop {
+                handle.run_upkeep();
+                thread::park_timeout(Duration::from_millis(5));
+            }
+        });
     });
 }

@@ -185,6 +185,11 @@ impl Series {
             .increment(cost.pico() as u64);
     }
 
+    /// Whether a cost was known before.
+    pub(crate) fn has_cost(&self) -> bool {
+        self.cost.get().is_some()
+    }
+
     pub(crate) fn unpriced(&self) {
         self.unpriced
             .get_or_init(|| self.counter(self.names.unpriced, []))

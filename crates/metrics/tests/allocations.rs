@@ -17,8 +17,8 @@ use std::{
 };
 
 use buttress_core::{
-    Carry, Class, Classify, Event, Fact, Fault, Money, Outcome, Plain, ProtocolExt, Reason,
-    Refused, Track, Usage,
+    CallInfo, Carry, Class, Classify, Event, Fact, Fault, Money, Outcome, Plain, ProtocolExt,
+    Reason, Refused, Track, Usage,
 };
 use buttress_http::{Http, TrackLayer};
 use buttress_metrics::{Labels, MetricsLayer, Observer};
@@ -116,23 +116,30 @@ fn a_call_over_a_tracked_body_allocates_its_duty(recorded: &dyn Fn() -> u64) {
         let body = Full::new(Bytes::from_static(b"hello"));
         ready(Ok::<_, buttress_http::BoxError>(Response::new(body)))
     });
-    let tracked = TrackLayer::default().layer(client);
-    let mut bare = tracked;
-    let mut measured = MetricsLayer::attempt(Http).layer(tracked);
-    call(&mut bare, Request::new(()));
-    call(&mut measured, Request::new(()));
-    let region = Region::new(ALLOCATOR);
-    for _ in 0..100 {
-        call(&mut bare, Request::new(()));
-    }
-    let without = region.change().allocations;
+    let mut bare = TrackLayer::default().layer(client);
+    let mut attempt = MetricsLayer::attempt(Http).layer(bare);
+    let mut request = MetricsLayer::request(Http).layer(bare);
+    // One that carries something already.
+    let ask = || {
+        let mut ask = Request::new(());
+        Http.set_info(&mut ask, CallInfo::new());
+        ask
+    };
+    call(&mut attempt, ask());
+    call(&mut request, ask());
+    let without = allocations(|| call(&mut bare, ask()));
     recorded();
+    assert_eq!(allocations(|| call(&mut attempt, ask())), without + 1);
+    assert_eq!(recorded(), 4);
+    // And the ledger, and what the request carries it in.
+    assert_eq!(allocations(|| call(&mut request, ask())), without + 3);
+    assert_eq!(recorded(), 4);
+}
+
+fn allocations(work: impl FnOnce()) -> usize {
     let region = Region::new(ALLOCATOR);
-    for _ in 0..100 {
-        call(&mut measured, Request::new(()));
-    }
-    assert_eq!(region.change().allocations, without + 100);
-    assert_eq!(recorded(), 400);
+    work();
+    region.change().allocations
 }
 
 fn an_event_allocates_nothing_after_the_first_of_its_labels(recorded: &dyn Fn() -> u64) {

@@ -234,6 +234,25 @@ async fn a_cost_is_the_outcomes_or_the_prices_and_unknown_is_never_free() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_not_told_is_unknown_where_costs_are_known_and_nothing_where_there_are_none() {
+    let prometheus = Prometheus::install();
+    let service = MetricsLayer::attempt(protocol()).layer(service_fn(serve));
+    let unpriced = || prometheus.sum("buttress_attempts_unpriced_total", &[]);
+    let broken = Does::Fail(Outcome::new(Class::Unavailable));
+    assert!(service.clone().oneshot(ask("m", broken)).await.is_err());
+    assert_eq!(unpriced(), 0.0);
+    let priced = Outcome::SUCCESS.with_cost(Money::from_pico(5));
+    let call = service.clone().oneshot(ask("m", Does::Fail(priced)));
+    assert!(call.await.is_ok());
+    assert_eq!(unpriced(), 0.0);
+    assert!(service.clone().oneshot(ask("m", broken)).await.is_err());
+    assert_eq!(unpriced(), 1.0);
+    let turned_away = Does::Fail(Outcome::new(Class::Throttled));
+    assert!(service.oneshot(ask("m", turned_away)).await.is_err());
+    assert_eq!(unpriced(), 1.0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_model_whose_label_is_other_has_its_own_price() {
     let prometheus = Prometheus::install();
     let lines = Arc::new(Mutex::new(Vec::new()));
