@@ -3,7 +3,7 @@
 use std::task::Poll;
 
 use buttress_cache::{CacheEvent, CacheStatus, Keyed};
-use buttress_core::{CallInfo, Ledger, Outcome, Reason, Refused, Usage};
+use buttress_core::{Cached, CallInfo, Ledger, Outcome, Reason, Refused, Usage};
 use futures_util::{FutureExt, future::join_all};
 use tower::{Layer, ServiceExt};
 
@@ -354,4 +354,43 @@ fn a_key_can_be_a_function_or_a_closure_with_its_argument_named() {
         buttress_cache::CacheLayer::new(crate::Own, |ask: &Ask| Some(Keyed::of(&ask.prompt)))
             .layer(inner);
     let _ = buttress_core::check::<Ask, _>(service);
+}
+
+/// Some want it loud.
+#[derive(Clone)]
+struct Loudness;
+
+impl buttress_cache::Flavours<Ask, crate::Said> for Loudness {
+    type Wanted = bool;
+
+    fn wanted(&self, ask: &Ask) -> bool {
+        ask.tenant == "loud"
+    }
+
+    fn deliver(&self, mut said: crate::Said, loud: bool, cached: Cached) -> crate::Said {
+        assert_eq!(said.cached, Some(cached), "it is said already");
+        if loud {
+            said.text.make_ascii_uppercase();
+        }
+        said
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn c1_callers_who_want_it_delivered_differently_share_one_call_and_one_entry() {
+    let by = |ask: &Ask| Keyed::of(&ask.prompt);
+    let layer = buttress_cache::CacheLayer::new(crate::Own, by).flavours(Loudness);
+    let (service, mut upstream) = over(layer);
+    let loud = || Ask {
+        tenant: "loud",
+        ..ask("hi")
+    };
+    let (mut one, mut other) = (send(&service, ask("hi")), send(&service, loud()));
+    assert!(one.poll().is_pending() && other.poll().is_pending());
+    upstream.next_call().await.reply(said("hello"));
+    assert_eq!(told(other.await), "HELLO (coalesced)");
+    assert_eq!(told(one.await), "hello (miss)");
+    assert_eq!(told(service.clone().oneshot(loud()).await), "HELLO (hit)");
+    assert_eq!(told(service.oneshot(ask("hi")).await), "hello (hit)");
+    assert_eq!(upstream.calls(), 1);
 }
