@@ -394,3 +394,68 @@ async fn c1_callers_who_want_it_delivered_differently_share_one_call_and_one_ent
     assert_eq!(told(service.oneshot(ask("hi")).await), "hello (hit)");
     assert_eq!(upstream.calls(), 1);
 }
+
+/// An inner service that does something when it is cloned.
+struct Nosy<S> {
+    inner: S,
+    hook: Hook,
+}
+
+type Hook = std::sync::Arc<std::sync::Mutex<Option<Box<dyn FnOnce() + Send>>>>;
+
+impl<S: Clone> Clone for Nosy<S> {
+    fn clone(&self) -> Self {
+        let hook = self.hook.lock().unwrap().take();
+        if let Some(hook) = hook {
+            hook();
+        }
+        Self {
+            inner: self.inner.clone(),
+            hook: self.hook.clone(),
+        }
+    }
+}
+
+impl<S: tower::Service<Ask>> tower::Service<Ask> for Nosy<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut std::task::Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, ask: Ask) -> S::Future {
+        self.inner.call(ask)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn c2_a_follower_that_came_before_the_call_was_made_is_woken_though_the_leader_never_polls() {
+    let (inner, mut upstream) = pair();
+    let hook = Hook::default();
+    let service = layer().layer(Nosy {
+        inner,
+        hook: hook.clone(),
+    });
+    let (mut first, followers) = (
+        service.clone(),
+        std::sync::Arc::new(std::sync::Mutex::new(None)),
+    );
+    let (second, place) = (service, followers.clone());
+    *hook.lock().unwrap() = Some(Box::new(move || {
+        let mut follower = send(&second, ask("hi"));
+        assert!(follower.poll().is_pending());
+        *place.lock().unwrap() = Some(follower);
+    }));
+    let leader = tower::Service::call(&mut first, ask("hi"));
+    drop(leader);
+    let mut follower = followers.lock().unwrap().take().expect("it came meanwhile");
+    assert!(
+        follower.is_woken(),
+        "there is a call now, and nobody else to make it"
+    );
+    assert!(follower.poll().is_pending());
+    upstream.next_call().await.reply(said("hello"));
+    assert_eq!(told(follower.await), "hello (coalesced)");
+}
