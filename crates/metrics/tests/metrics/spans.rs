@@ -236,6 +236,16 @@ async fn a_request_is_a_span_with_a_child_for_each_attempt_in_the_callers_trace(
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_attempt_that_begins_with_its_request_is_its_child() {
+    let (seen, _guard) = Seen::install();
+    let attempt = MetricsLayer::attempt(protocol()).layer(service_fn(serve));
+    let service = MetricsLayer::request(protocol()).layer(attempt);
+    assert!(service.oneshot(ask("m", Does::Succeed)).await.is_ok());
+    let parents: Vec<_> = seen.spans().iter().map(|span| span.parent).collect();
+    assert_eq!(parents, [Some("buttress.request"), None]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dropped_call_closes_its_span_with_what_is_known() {
     let (seen, _guard) = Seen::install();
     let service = MetricsLayer::attempt(protocol()).layer(service_fn(serve));
