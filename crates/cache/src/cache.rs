@@ -12,7 +12,7 @@ use buttress_core::Outcome;
 use tokio::time::Instant;
 
 use crate::{
-    Directives, Keyed, Statistics, Tag,
+    Directives, Freshness, Keyed, Removal, SecondLevel, Statistics, Tag,
     entry::{Entry, Memory, Unhashed},
     flight::{Flight, Landed, Stage},
     lifetime::may_be_kept,
@@ -57,6 +57,7 @@ struct Inner<T> {
     max_bytes: u64,
     // What was written since moka was told to look at its bound.
     unapplied: AtomicU64,
+    level: Option<Arc<SecondLevel<T>>>,
 }
 
 /// What is kept for a key.
@@ -92,6 +93,16 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
     /// nothing, and still makes one call for all who ask at once.
     #[must_use]
     pub fn new(max_bytes: u64) -> Self {
+        Self::of(max_bytes, None)
+    }
+
+    /// An empty cache, of so many bytes in memory, with a second level below.
+    #[must_use]
+    pub fn with_second_level(max_bytes: u64, level: SecondLevel<T>) -> Self {
+        Self::of(max_bytes, Some(Arc::new(level)))
+    }
+
+    fn of(max_bytes: u64, level: Option<Arc<SecondLevel<T>>>) -> Self {
         let memory = moka::sync::Cache::builder()
             .max_capacity(max_bytes)
             .weigher(|_, entry: &Arc<Entry<T>>| entry.weight)
@@ -104,6 +115,7 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
                 refreshing: AtomicUsize::new(0),
                 max_bytes,
                 unapplied: AtomicU64::new(0),
+                level,
             }),
         }
     }
@@ -114,6 +126,7 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
         let key = key.hash();
         self.inner.table.shard(key).void(key);
         self.inner.memory.invalidate(&key);
+        self.removes(Removal::Key(key));
     }
 
     /// Forgets all replies with this tag, as [`invalidate`](Cache::invalidate) does.
@@ -127,6 +140,7 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
                 self.inner.memory.invalidate(&*key);
             }
         }
+        self.removes(Removal::Tag(tag));
     }
 
     /// Forgets everything, as [`invalidate`](Cache::invalidate) does.
@@ -137,6 +151,7 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
         for (key, _) in &self.inner.memory {
             self.inner.memory.invalidate(&*key);
         }
+        self.removes(Removal::All);
     }
 
     /// What it did so far, and what it holds.
@@ -154,6 +169,17 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
     #[must_use]
     pub fn flights(&self) -> usize {
         self.inner.table.len()
+    }
+
+    fn removes(&self, what: Removal) {
+        if let Some(level) = &self.inner.level {
+            let this = self.clone();
+            level.remove(what, move || this.counters().add(Count::LevelFailures, 1));
+        }
+    }
+
+    pub(crate) fn level(&self) -> Option<&Arc<SecondLevel<T>>> {
+        self.inner.level.as_ref()
     }
 
     pub(crate) fn counters(&self) -> &Counters {
@@ -178,6 +204,32 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
         } else {
             Look::Nothing(Some(entry))
         }
+    }
+
+    /// Keeps this, if it can be kept at all.
+    pub(crate) fn put(
+        &self,
+        keyed: &Keyed,
+        shared: T,
+        outcome: Outcome,
+        freshness: Freshness,
+        weight: usize,
+    ) -> bool {
+        let Some(weight) = self.fits(weight).filter(|_| !freshness.is_none()) else {
+            return false;
+        };
+        let entry = Entry {
+            shared,
+            tags: keyed.all_tags(),
+            made: Instant::now(),
+            freshness,
+            outcome,
+            weight,
+        };
+        self.inner.memory.insert(keyed.hash(), Arc::new(entry));
+        self.inner.counters.add(Count::Stored, 1);
+        self.bound(weight.into());
+        true
     }
 
     /// Moka looks at its bound after every 64 writes or so, which may be of 8 MiB each: if much was
@@ -226,11 +278,12 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
             && may_be_kept(outcome.class)
             && outcome.class == landed.seen.class
             && let Some(weight) = self.fits(weight)
+            && let Some(made) = Instant::now().checked_sub(landed.cached.age)
         {
             let entry = Arc::new(Entry {
                 shared: landed.shared.clone(),
                 tags: flight.keyed.all_tags(),
-                made: Instant::now(),
+                made,
                 freshness,
                 outcome,
                 weight,

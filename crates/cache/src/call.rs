@@ -14,18 +14,27 @@ use crate::{
     entry::Entry,
     flight::{Call, Landed, Landing},
     parts::Parts,
+    stats::Count,
 };
 
 /// Where the call leaves its error, for the one who led.
 pub(crate) struct Slot<E>(Mutex<Option<E>>);
+
+/// What goes with a call.
+pub(crate) struct Asks<T, E> {
+    /// What serves if the upstream fails.
+    pub(crate) fallback: Option<Arc<Entry<T>>>,
+    pub(crate) slot: Option<Arc<Slot<E>>>,
+    /// Under this key the second level is asked first.
+    pub(crate) level: Option<u128>,
+}
 
 /// Readies the service and calls it, for all who wait.
 pub(crate) fn call<P, K, T, S, L, V, Req>(
     parts: Arc<Parts<P, K, L, V, T>>,
     mut service: S,
     request: Req,
-    fallback: Option<Arc<Entry<T>>>,
-    slot: Option<Arc<Slot<S::Error>>>,
+    asks: Asks<T, S::Error>,
 ) -> Call<T>
 where
     S: Service<Req> + Send + 'static,
@@ -40,13 +49,18 @@ where
     T: Clone + Send + Sync + 'static,
 {
     Box::pin(async move {
+        if let Some(key) = asks.level
+            && let Some(landed) = parts.found_below::<S::Response>(key).await
+        {
+            return Landing::Reply(landed);
+        }
         let result = match poll_fn(|cx| service.poll_ready(cx)).await {
             Ok(()) => service.call(request).await,
             Err(error) => Err(error),
         };
         let outcome = parts.protocol.classify(result.as_ref());
         if fails_by_itself(&outcome)
-            && let Some(landed) = fallback.and_then(|entry| instead(&entry))
+            && let Some(landed) = asks.fallback.and_then(|entry| instead(&entry))
         {
             return Landing::Reply(landed);
         }
@@ -61,7 +75,7 @@ where
                 })
             }
             Err(error) => {
-                if let Some(slot) = slot {
+                if let Some(slot) = asks.slot {
                     slot.put(error);
                 }
                 Landing::Failed(outcome)
@@ -84,6 +98,46 @@ fn instead<T: Clone>(entry: &Entry<T>) -> Option<Landed<T>> {
         cached: Cached::new(CacheStatus::Stale).with_age(age),
         keep: None,
     })
+}
+
+// ===== impl Asks =====
+
+impl<T, E> Default for Asks<T, E> {
+    fn default() -> Self {
+        Self {
+            fallback: None,
+            slot: None,
+            level: None,
+        }
+    }
+}
+
+// ===== impl Parts =====
+
+impl<P, K, L, V, T> Parts<P, K, L, V, T>
+where
+    T: Clone + Send + Sync + 'static,
+{
+    /// What the second level has, if that is fresh.
+    async fn found_below<Res>(&self, key: u128) -> Option<Landed<T>>
+    where
+        P: Share<Res, Shared = T>,
+    {
+        let found = self.cache.level()?.get(key).await;
+        let found = found.inspect_err(|()| self.options.level_failed(&self.cache, "get"));
+        let (shared, freshness, age) = found.ok()??;
+        let seen = self.protocol.ended(&shared)?;
+        if seen.class != Class::Success || !freshness.is_fresh(age) {
+            return None;
+        }
+        self.cache.counters().add(Count::LevelHits, 1);
+        Some(Landed {
+            shared,
+            seen,
+            cached: Cached::new(CacheStatus::Hit).with_age(age),
+            keep: Some(freshness),
+        })
+    }
 }
 
 // ===== impl Slot =====

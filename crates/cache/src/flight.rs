@@ -45,7 +45,7 @@ pub(crate) struct Landed<T> {
     pub(crate) seen: Outcome,
     /// Where the reply comes from, as the one who led sees it.
     pub(crate) cached: Cached,
-    /// For how long it is kept. `None`: it is kept already.
+    /// For how long it is kept, counted from when it was made. `None`: it is kept already.
     pub(crate) keep: Option<Freshness>,
 }
 

@@ -15,7 +15,7 @@ use tower_service::Service;
 use crate::{
     CacheKey, Flavours, Lifetime,
     cache::Look,
-    call::{Slot, call},
+    call::{Asks, Slot, call},
     direct::Direct,
     flight::{Flight, Found, Landed},
     parts::Parts,
@@ -144,6 +144,8 @@ where
             return (State::Direct, Some(Direct::new(service.clone(), request)));
         };
         let wanted = parts.flavours.wanted(&request);
+        let asks_below =
+            !directives.no_cache && directives.max_age.is_none() && parts.cache.level().is_some();
         let shard = parts.cache.table().shard(keyed.hash());
         loop {
             let landed = shard.landed();
@@ -193,13 +195,12 @@ where
                     info.ledger = flight.ledger.clone();
                     parts.protocol.set_common(&mut request, info);
                     let slot = Arc::new(Slot::new());
-                    flight.begin(call(
-                        parts.clone(),
-                        service.clone(),
-                        request,
+                    let asks = Asks {
                         fallback,
-                        Some(slot.clone()),
-                    ));
+                        slot: Some(slot.clone()),
+                        level: asks_below.then(|| keyed.hash()),
+                    };
+                    flight.begin(call(parts.clone(), service.clone(), request, asks));
                     State::Waits(Waits {
                         seat,
                         wanted,

@@ -178,6 +178,10 @@ impl Tag {
 // ===== impl Tags =====
 
 impl Tags {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Tag> + '_ {
+        self.0.iter().flatten().copied()
+    }
+
     pub(crate) fn contains(&self, tag: Tag) -> bool {
         self.0.contains(&Some(tag))
     }

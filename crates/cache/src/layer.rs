@@ -1,9 +1,11 @@
 use std::{any::type_name, fmt, sync::Arc, time::Duration};
 
+use buttress_core::{Class, Outcome, Share};
 use tower_layer::Layer;
 
 use crate::{
-    AsIs, Cache, CacheEvent, CacheKey, CacheService, Directives, Freshness, Keyed, Negative,
+    AsIs, Cache, CacheEvent, CacheKey, CacheService, Directives, Freshness, Keyed, Lifetime,
+    Negative,
     parts::{Options, Parts},
 };
 
@@ -255,6 +257,49 @@ where
     {
         self.options.observer = Some(Arc::new(observer));
         self
+    }
+
+    /// Keeps these replies, as if they had just come, and says how many of them it could. One that is
+    /// a stream is read to its end first. What is kept for a key already is replaced.
+    ///
+    /// ```
+    /// use buttress_cache::{CacheLayer, Keyed};
+    /// use buttress_core::Plain;
+    /// use tower::{Layer, ServiceExt, service_fn};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let layer = CacheLayer::new(Plain, |ask: &&str| Keyed::of(*ask));
+    /// let known = [("ping", "pong"), ("knock", "who is there?")];
+    /// let warmed = layer.warm(known.map(|(ask, reply)| (Keyed::of(ask), reply.to_owned())));
+    /// assert_eq!(warmed.await, 2);
+    ///
+    /// let never = service_fn(|_: &'static str| std::future::pending::<Result<String, buttress_core::Refused>>());
+    /// assert_eq!(layer.layer(never).oneshot("ping").await.unwrap(), "pong");
+    /// # }
+    /// ```
+    pub async fn warm<Res>(&self, replies: impl IntoIterator<Item = (Keyed, Res)>) -> usize
+    where
+        P: Share<Res, Shared = T>,
+        L: Lifetime<Res>,
+    {
+        let mut warmed = 0;
+        for (keyed, reply) in replies {
+            let freshness = self.lifetime.freshness(&reply, &Outcome::SUCCESS);
+            let shared = self.protocol.share(reply, &Outcome::SUCCESS);
+            self.protocol.drain(&shared).await;
+            let whole = self.protocol.reopens(&shared);
+            let ended = self.protocol.ended(&shared).filter(|_| whole);
+            if let Some(outcome) = ended.filter(|outcome| outcome.class == Class::Success) {
+                let weight = match &self.options.weigh {
+                    Some(weigh) => weigh(&shared),
+                    None => self.protocol.weight(&shared),
+                };
+                let kept = self.cache.put(&keyed, shared, outcome, freshness, weight);
+                warmed += usize::from(kept);
+            }
+        }
+        warmed
     }
 
     fn with_key<K2>(self, make: impl FnOnce(K) -> K2) -> CacheLayer<P, K2, T, L, V> {

@@ -165,6 +165,7 @@ mod flight;
 mod future;
 mod key;
 mod layer;
+mod level;
 mod lifetime;
 mod parts;
 mod refresh;
@@ -184,6 +185,7 @@ pub use self::{
     future::ResponseFuture,
     key::{CacheKey, Keyed, Tag},
     layer::{CacheLayer, Heeding, Only},
+    level::{Removal, SecondLevel, Store, StoreFuture, Stored},
     lifetime::{Freshness, Lifetime, Negative},
     service::CacheService,
     stats::Statistics,

@@ -120,6 +120,15 @@ where
 // ===== impl Options =====
 
 impl<T> Options<T> {
+    /// The second level did not do what was wanted of it.
+    pub(crate) fn level_failed(&self, cache: &Cache<T>, wanted: &'static str)
+    where
+        T: Clone + Send + Sync + 'static,
+    {
+        cache.counters().add(Count::LevelFailures, 1);
+        self.tell(|| CacheEvent::LevelFailed { wanted });
+    }
+
     #[inline]
     pub(crate) fn tell(&self, event: impl FnOnce() -> CacheEvent) {
         if let Some(observer) = &self.observer {

@@ -7,7 +7,12 @@ use tokio::{runtime::Handle, time::timeout};
 use tower_service::Service;
 
 use crate::{
-    CacheEvent, Keyed, Lifetime, call::call, flight::Found, parts::Parts, seat::Seat, stats::Count,
+    CacheEvent, Keyed, Lifetime,
+    call::{Asks, call},
+    flight::Found,
+    parts::Parts,
+    seat::Seat,
+    stats::Count,
 };
 
 /// Calls for a new reply in a task of its own, unless that is being done, or too many others are.
@@ -49,7 +54,12 @@ pub(crate) fn refresh<P, K, T, S, L, V, Req>(
     let mut info = CallInfo::new();
     info.ledger = Some(ledger.clone());
     parts.protocol.set_common(&mut request, info);
-    flight.begin(call(parts.clone(), service.clone(), request, None, None));
+    flight.begin(call(
+        parts.clone(),
+        service.clone(),
+        request,
+        Asks::default(),
+    ));
     parts.cache.counters().add(Count::Refreshes, 1);
 
     let (told, parts) = (parts.clone(), parts.clone());
@@ -63,9 +73,8 @@ pub(crate) fn refresh<P, K, T, S, L, V, Req>(
             Found::Failed(outcome) => outcome,
             Found::Gone => Outcome::new(Class::Cancelled),
         };
-        let kept = seat.leaves(|landed| parts.ended(landed));
-        if let Some(bytes) = kept {
-            parts.options.tell(|| CacheEvent::Stored { bytes });
+        if let Some(entry) = seat.leaves(|landed| parts.ended(landed)) {
+            parts.kept(keyed.hash(), &entry, false);
         }
         outcome
     };

@@ -103,6 +103,7 @@ mod grpc;
 mod hints;
 mod judge;
 mod link;
+mod paced;
 mod peek;
 mod price;
 mod protocol;
@@ -122,6 +123,7 @@ pub use self::{
     grpc::{Grpc, GrpcServer, class_of_grpc_code, grpc_code_of_refusal},
     judge::{ByStatus, Judge, Meter, class_of_status},
     link::Link,
+    paced::paced,
     price::{Price, Tariff, Unpriced},
     protocol::{Attempts, Http, HttpServer, IdempotentHttp, status_of_refusal},
     replay::{ReplayBody, ReplayError, ReplayLayer, ReplayService, Replayable},

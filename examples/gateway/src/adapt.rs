@@ -23,6 +23,7 @@ use http::{Request, StatusCode, header};
 use http_body::Body as _;
 use http_body_util::Full;
 use pin_project_lite::pin_project;
+use tokio::time::Instant;
 use tower::Service;
 
 use crate::{
@@ -80,8 +81,6 @@ pub(crate) struct Unsaid {
 /// What a reply needs to be the caller's.
 enum Back {
     AsItComes,
-    /// We asked for the usage of the stream, and the caller did not.
-    WithoutUsage,
     Converted(Box<Converted>),
 }
 
@@ -108,6 +107,7 @@ pin_project! {
 struct Tally {
     counters: Arc<Counters>,
     ledger: Ledger,
+    begun: Instant,
 }
 
 /// Asks a model for one token: whether its endpoint works, at the least price there is.
@@ -139,6 +139,11 @@ impl Question {
     /// What the model is called upstream.
     pub(crate) fn model(&self) -> Option<&str> {
         self.rename.as_deref().or(self.body.model())
+    }
+
+    /// Whether the endpoint is asked for the usage of a stream, and the caller did not.
+    pub(crate) fn adds_usage(&self) -> bool {
+        self.face == Face::CHAT && self.body.stream() && !self.body.include_usage()
     }
 
     pub(crate) fn path(&self) -> &str {
@@ -173,6 +178,11 @@ impl<S, P> Adapt<S, P> {
         if let Some(name) = &asked.rename {
             edit = edit.model(name);
         }
+        // A chat's stream tells its usage only to those who ask. What a caller did not ask for is taken
+        // out again further out, where each has a stream of their own.
+        if asked.adds_usage() {
+            edit = edit.include_usage();
+        }
         if self.endpoint.dialect != asked.face.dialect {
             let model = asked.model().unwrap_or_default();
             let made = (self.endpoint).converted(head, edit.finish(), model, asked.face.dialect);
@@ -182,17 +192,7 @@ impl<S, P> Adapt<S, P> {
             })?;
             return Ok((request, Back::Converted(Box::new(converted))));
         }
-        // A chat's stream tells its usage only to those who ask.
-        let usage = asked.face == Face::CHAT && asked.body.stream() && !asked.body.include_usage();
-        if usage {
-            edit = edit.include_usage();
-        }
-        let back = if usage {
-            Back::WithoutUsage
-        } else {
-            Back::AsItComes
-        };
-        Ok((self.endpoint.request(head, edit.finish()), back))
+        Ok((self.endpoint.request(head, edit.finish()), Back::AsItComes))
     }
 }
 
@@ -266,7 +266,6 @@ where
                     };
                     match std::mem::replace(back, Back::AsItComes) {
                         Back::AsItComes => return Poll::Ready(Ok(reply)),
-                        Back::WithoutUsage => return Poll::Ready(Ok(without_usage(reply))),
                         Back::Converted(converted) => {
                             let reply = Box::pin(async move { converted.response(reply).await });
                             this.state.set(State::Converting { reply });
@@ -285,7 +284,8 @@ impl<F, P> fmt::Debug for ResponseFuture<F, P> {
     }
 }
 
-fn without_usage(mut reply: Reply) -> Reply {
+/// Takes the chunk of the usage out of a stream whose caller did not ask for it.
+pub(crate) fn without_usage(mut reply: Reply) -> Reply {
     if !is_event_stream(reply.headers()) {
         return reply;
     }
@@ -347,13 +347,15 @@ impl Tally {
         Completion::new(Self {
             counters: counters.clone(),
             ledger,
+            begun: Instant::now(),
         })
     }
 }
 
 impl Report for Tally {
     fn report(&mut self, outcome: &Outcome) {
-        self.counters.end(&self.ledger.total(outcome));
+        let total = self.ledger.total(outcome);
+        self.counters.end(&total, self.begun.elapsed());
     }
 }
 

@@ -45,6 +45,8 @@ pub(crate) struct Config {
     pub(crate) total: Duration,
     /// What tokens cost.
     pub(crate) prices: Prices,
+    /// Which replies are given again; `None`: none.
+    pub(crate) cache: Option<Cache>,
     pub(crate) failover: Failover,
     pub(crate) endpoints: Vec<Endpoint>,
     pub(crate) routes: Vec<Route>,
@@ -127,6 +129,21 @@ pub(crate) struct Failover {
     /// How long one is left alone after a failure, and at most after several in a row.
     pub(crate) cool_down: Duration,
     pub(crate) longest_cool_down: Duration,
+}
+
+/// Which replies are given again.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Cache {
+    pub(crate) max_bytes: u64,
+    pub(crate) fresh: Duration,
+    pub(crate) stale_while_revalidate: Duration,
+    pub(crate) stale_if_error: Duration,
+    /// Those of chats at a temperature, too.
+    pub(crate) sampled: bool,
+    /// Those of chats that may call tools, too.
+    pub(crate) tools: bool,
+    /// Whether callers are heeded that say `cache-control`.
+    pub(crate) heed: bool,
 }
 
 /// How often an endpoint is asked for one call, and when.

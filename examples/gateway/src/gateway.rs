@@ -13,6 +13,7 @@ use std::{
 use http::{HeaderValue, request::Parts};
 
 use crate::{
+    cached::Replies,
     callers::{Caller, Callers},
     config::{Config, Limits},
     endpoint::Endpoint,
@@ -37,6 +38,7 @@ pub(crate) struct Gateway {
     pub(crate) log: Log,
     pub(crate) journal: Journal,
     pub(crate) telemetry: Telemetry,
+    pub(crate) replies: Replies,
     /// Whether the endpoints are simulated.
     pub(crate) simulated: bool,
     pub(crate) turned_away: TurnedAway,
@@ -77,6 +79,7 @@ impl Gateway {
             .collect();
         let counts_tokens = config.caller_limits.values().any(|limit| limit.tokens)
             || endpoints.iter().any(|endpoint| endpoint.counts_tokens);
+        let replies = Replies::new(config.cache.as_ref());
         let callers = quota::of_callers(config.caller_limits, &journal, &telemetry.events);
         let routes = Routes::new(
             config.routes,
@@ -86,6 +89,7 @@ impl Gateway {
             &callers,
             &journal,
             &telemetry,
+            &replies,
         );
         Self {
             models: Model::all(&routes, &endpoints),
@@ -95,6 +99,7 @@ impl Gateway {
             log,
             journal,
             telemetry,
+            replies,
             simulated,
             turned_away: TurnedAway::default(),
             ids: Ids::new(),

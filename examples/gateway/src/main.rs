@@ -5,6 +5,7 @@ mod adapt;
 mod app;
 mod args;
 mod body;
+mod cached;
 mod call;
 mod callers;
 mod config;

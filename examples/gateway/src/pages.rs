@@ -11,6 +11,7 @@ use axum::{
     extract::State,
     response::{Html, IntoResponse},
 };
+use buttress_cache::Statistics;
 use http::{Request, Response, header};
 use serde_json::{Value, json};
 
@@ -63,6 +64,7 @@ pub(crate) async fn status(State(gateway): State<Arc<Gateway>>) -> impl IntoResp
         "endpoints": endpoints,
         "routes": routes,
         "events": events,
+        "cache": gateway.replies.is_on().then(|| kept(&gateway.replies.statistics())),
     });
     ([(header::CACHE_CONTROL, "no-store")], Json(status))
 }
@@ -86,6 +88,24 @@ fn shown(endpoint: &Endpoint) -> Value {
         "waited_ms": u64::try_from(counters.waited().as_millis()).unwrap_or(u64::MAX),
         "timed_out": counted(counters.timed_out()),
         "tokens": { "input": input, "output": output },
+        "took_ms": u64::try_from(counters.took().as_millis()).unwrap_or(u64::MAX),
+        "cost": counters.cost().to_string(),
+    })
+}
+
+/// What the cache did.
+fn kept(cache: &Statistics) -> Value {
+    json!({
+        "hits": cache.hits,
+        "stale": cache.stale,
+        "coalesced": cache.coalesced,
+        "misses": cache.misses,
+        "bypassed": cache.bypassed,
+        "hit_rate": cache.hit_rate(),
+        "tokens_saved": cache.tokens_saved,
+        "money_saved": cache.money_saved.to_string(),
+        "entries": cache.entries,
+        "bytes": cache.bytes,
     })
 }
 

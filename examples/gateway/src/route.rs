@@ -18,6 +18,7 @@ use tower::Layer;
 
 use crate::{
     adapt::{self, Adapt, Judged, judged},
+    cached::{Kept, Replies},
     callers::Caller,
     config,
     endpoint::{Chat, Endpoint, Other},
@@ -53,7 +54,7 @@ pub(crate) struct Route {
 pub(crate) type Model = MetricsService<
     Http,
     Described,
-    Timeout<Http, OfCallers<Failover<Judged, Adapt<Chat, Judged>, Spread, Decide>>>,
+    Timeout<Http, Kept<OfCallers<Failover<Judged, Adapt<Chat, Judged>, Spread, Decide>>>>,
 >;
 
 /// What answers any other call.
@@ -86,12 +87,13 @@ impl Routes {
         callers: &CallersLayer,
         journal: &Journal,
         telemetry: &Telemetry,
+        replies: &Replies,
     ) -> Self {
         let (mut exact, mut names, mut patterns) = (HashMap::new(), Vec::new(), Vec::new());
         for route in routes {
             let model = route.model.clone();
             let route = Route::new(
-                route, endpoints, total, failover, callers, journal, telemetry,
+                route, endpoints, total, failover, callers, journal, telemetry, replies,
             );
             if model.is_exact() {
                 names.push(model.as_str().into());
@@ -136,7 +138,7 @@ impl Routes {
 
 impl Route {
     /// Puts together what stands outside of the endpoints, outermost layer first: metrics, the total
-    /// timeout, the limits of callers, and the choice among endpoints.
+    /// timeout, the cache, the limits of callers, and the choice among endpoints.
     fn new(
         route: config::Route,
         endpoints: &[Arc<Endpoint>],
@@ -145,6 +147,7 @@ impl Route {
         callers: &CallersLayer,
         journal: &Journal,
         telemetry: &Telemetry,
+        replies: &Replies,
     ) -> Self {
         let name: Arc<str> = route.model.as_str().into();
         let among = route.endpoints.iter().map(|(place, weight)| {
@@ -186,6 +189,14 @@ impl Route {
             None => chosen,
         };
         let handle = chosen.handle();
+        let kept = replies.of_route(&name).on_event({
+            let (is_on, events) = (replies.is_on(), telemetry.events.clone());
+            move |event| {
+                if is_on {
+                    events.see(event);
+                }
+            }
+        });
         let (journal, events) = (journal.clone(), telemetry.events.clone());
         let model = TimeoutLayer::new(Http)
             .total(total)
@@ -198,7 +209,7 @@ impl Route {
                 }
                 journal.note(&name, event);
             })
-            .layer(callers.layer(chosen));
+            .layer(kept.layer(callers.layer(chosen)));
         let model = telemetry.requests.layer(model);
         Self {
             endpoints: (route.endpoints.iter())

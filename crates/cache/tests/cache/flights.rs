@@ -3,7 +3,7 @@
 use std::task::Poll;
 
 use buttress_cache::{CacheEvent, CacheStatus, Keyed};
-use buttress_core::{CallInfo, Ledger, Outcome, Reason, Refused, Usage};
+use buttress_core::{Cached, CallInfo, Ledger, Outcome, Reason, Refused, Usage};
 use futures_util::{FutureExt, future::join_all};
 use tower::{Layer, ServiceExt};
 
@@ -354,4 +354,108 @@ fn a_key_can_be_a_function_or_a_closure_with_its_argument_named() {
         buttress_cache::CacheLayer::new(crate::Own, |ask: &Ask| Some(Keyed::of(&ask.prompt)))
             .layer(inner);
     let _ = buttress_core::check::<Ask, _>(service);
+}
+
+/// Some want it loud.
+#[derive(Clone)]
+struct Loudness;
+
+impl buttress_cache::Flavours<Ask, crate::Said> for Loudness {
+    type Wanted = bool;
+
+    fn wanted(&self, ask: &Ask) -> bool {
+        ask.tenant == "loud"
+    }
+
+    fn deliver(&self, mut said: crate::Said, loud: bool, cached: Cached) -> crate::Said {
+        assert_eq!(said.cached, Some(cached), "it is said already");
+        if loud {
+            said.text.make_ascii_uppercase();
+        }
+        said
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn c1_callers_who_want_it_delivered_differently_share_one_call_and_one_entry() {
+    let by = |ask: &Ask| Keyed::of(&ask.prompt);
+    let layer = buttress_cache::CacheLayer::new(crate::Own, by).flavours(Loudness);
+    let (service, mut upstream) = over(layer);
+    let loud = || Ask {
+        tenant: "loud",
+        ..ask("hi")
+    };
+    let (mut one, mut other) = (send(&service, ask("hi")), send(&service, loud()));
+    assert!(one.poll().is_pending() && other.poll().is_pending());
+    upstream.next_call().await.reply(said("hello"));
+    assert_eq!(told(other.await), "HELLO (coalesced)");
+    assert_eq!(told(one.await), "hello (miss)");
+    assert_eq!(told(service.clone().oneshot(loud()).await), "HELLO (hit)");
+    assert_eq!(told(service.oneshot(ask("hi")).await), "hello (hit)");
+    assert_eq!(upstream.calls(), 1);
+}
+
+/// An inner service that does something when it is cloned.
+struct Nosy<S> {
+    inner: S,
+    hook: Hook,
+}
+
+type Hook = std::sync::Arc<std::sync::Mutex<Option<Box<dyn FnOnce() + Send>>>>;
+
+impl<S: Clone> Clone for Nosy<S> {
+    fn clone(&self) -> Self {
+        let hook = self.hook.lock().unwrap().take();
+        if let Some(hook) = hook {
+            hook();
+        }
+        Self {
+            inner: self.inner.clone(),
+            hook: self.hook.clone(),
+        }
+    }
+}
+
+impl<S: tower::Service<Ask>> tower::Service<Ask> for Nosy<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut std::task::Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, ask: Ask) -> S::Future {
+        self.inner.call(ask)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn c2_a_follower_that_came_before_the_call_was_made_is_woken_though_the_leader_never_polls() {
+    let (inner, mut upstream) = pair();
+    let hook = Hook::default();
+    let service = layer().layer(Nosy {
+        inner,
+        hook: hook.clone(),
+    });
+    let (mut first, followers) = (
+        service.clone(),
+        std::sync::Arc::new(std::sync::Mutex::new(None)),
+    );
+    let (second, place) = (service, followers.clone());
+    *hook.lock().unwrap() = Some(Box::new(move || {
+        let mut follower = send(&second, ask("hi"));
+        assert!(follower.poll().is_pending());
+        *place.lock().unwrap() = Some(follower);
+    }));
+    let leader = tower::Service::call(&mut first, ask("hi"));
+    drop(leader);
+    let mut follower = followers.lock().unwrap().take().expect("it came meanwhile");
+    assert!(
+        follower.is_woken(),
+        "there is a call now, and nobody else to make it"
+    );
+    assert!(follower.poll().is_pending());
+    upstream.next_call().await.reply(said("hello"));
+    assert_eq!(told(follower.await), "hello (coalesced)");
 }

@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use buttress_cache::{Cache, CacheLayer, Keyed};
+use buttress_cache::{AsIs, Cache, CacheLayer, Flavours, Keyed};
 use buttress_core::{
     CacheStatus, Cached, Class, Completion, Money, Outcome, Progress, Report, Track, Usage,
 };
@@ -61,7 +61,22 @@ pub(crate) fn stack() -> (
     Cache<Shared<Stream>>,
     Upstream,
 ) {
-    let layer = CacheLayer::new(Http, by_path as fn(&Ask) -> Keyed);
+    stack_of(AsIs)
+}
+
+/// The same, with replies delivered like this.
+pub(crate) fn stack_of<V>(
+    flavours: V,
+) -> (
+    impl Service<Ask, Response = Reply, Error = BoxError, Future: Send> + Clone,
+    Cache<Shared<Stream>>,
+    Upstream,
+)
+where
+    V: Flavours<Ask, Reply> + Clone + Send + Sync + 'static,
+    V::Wanted: Send,
+{
+    let layer = CacheLayer::new(Http, by_path as fn(&Ask) -> Keyed).flavours(flavours);
     let (cache, upstream) = (layer.handle(), Upstream::default());
     let tracked = TrackLayer::new(Lines).peek_bytes(0).layer(upstream.clone());
     (layer.layer(tracked), cache, upstream)

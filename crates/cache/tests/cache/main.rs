@@ -4,6 +4,7 @@ mod contract;
 mod flights;
 mod http;
 mod kept;
+mod levels;
 mod streams;
 mod threads;
 mod times;

@@ -1,9 +1,11 @@
 //! Streams: recorded while they pass, and replayed.
 
+use std::time::Duration;
+
 use buttress_core::{CacheStatus, Class, Money, Usage};
 use bytes::Bytes;
 
-use crate::http::{feed, get, next, note, rest, stack, status};
+use crate::http::{feed, get, next, note, rest, stack, stack_of, status};
 
 #[tokio::test]
 async fn c1_c5_a_follower_that_joins_late_gets_what_has_passed_and_then_the_rest() {
@@ -218,4 +220,68 @@ async fn c7_a_shared_call_carries_no_trace_of_anybody() {
     let (_, below) = upstream.take();
     let names: Vec<_> = below.headers().keys().map(|name| name.as_str()).collect();
     assert_eq!(names, ["x-kept"]);
+}
+
+/// Hits chunk by chunk, as if they were being written.
+#[derive(Clone)]
+struct Slowly;
+
+impl buttress_cache::Flavours<crate::http::Ask, crate::http::Reply> for Slowly {
+    type Wanted = ();
+
+    fn wanted(&self, _: &crate::http::Ask) {}
+
+    fn deliver(
+        &self,
+        reply: crate::http::Reply,
+        (): (),
+        cached: buttress_core::Cached,
+    ) -> crate::http::Reply {
+        match cached.status {
+            CacheStatus::Hit => buttress_http::paced(reply, Duration::from_secs(1)),
+            _ => reply,
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn c5_a_hit_is_replayed_at_the_pace_that_is_wanted() {
+    let (service, _, upstream) = stack_of(Slowly);
+    let mut leader = get(&service, "/1").await;
+    let (feed_it, _) = upstream.take();
+    for text in ["one", "two", "end"] {
+        feed(&feed_it, text);
+    }
+    drop(feed_it);
+    assert_eq!(rest(leader.body_mut()), ["one", "two", "end", "<end>"]);
+
+    let mut hit = get(&service, "/1").await;
+    let ends = note(&mut hit);
+    assert_eq!(rest(hit.body_mut()), ["one"]);
+    tokio::time::advance(Duration::from_millis(999)).await;
+    assert_eq!(next(hit.body_mut()), None);
+    tokio::time::advance(Duration::from_millis(1)).await;
+    assert_eq!(rest(hit.body_mut()), ["two"]);
+    assert!(ends.lock().unwrap().is_empty());
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(rest(hit.body_mut()), ["end", "<end>"]);
+    let ends = ends.lock().unwrap()[0];
+    assert_eq!((ends.class, ends.cost), (Class::Success, Some(Money::ZERO)));
+}
+
+#[tokio::test]
+async fn c11_who_waits_for_a_stream_to_end_calls_at_once_when_that_is_invalidated() {
+    let (service, cache, upstream) = stack();
+    let mut leader = get(&service, "/1").await;
+    let (feed_it, _) = upstream.take();
+    for _ in 0..9 {
+        feed_it.send(Ok(Bytes::from(vec![b'x'; 1 << 20]))).unwrap();
+        next(leader.body_mut());
+    }
+    let mut late = tokio_test::task::spawn(get(&service, "/1"));
+    assert!(late.poll().is_pending());
+    cache.clear();
+    assert!(late.is_woken());
+    let late = late.await;
+    assert_eq!((status(&late), upstream.calls()), (CacheStatus::Miss, 2));
 }

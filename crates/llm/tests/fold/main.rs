@@ -257,6 +257,12 @@ fn what_servers_leave_out_is_not_missed() {
     let cut = stream.strip_suffix("data: [DONE]").unwrap();
     let error = fold::whole(Dialect::OpenAi, cut.as_bytes()).unwrap_err();
     assert_eq!(error, FoldError::Unfinished);
+    // Nor if an event was cut off, though all before it could be a whole reply.
+    for case in cases() {
+        let cut = case.stream().replace("data: [DONE]\n\n", "") + "data: {\"ch";
+        let error = fold::whole(case.dialect, cut.as_bytes()).unwrap_err();
+        assert_eq!(error, FoldError::Unfinished, "{}", case.name);
+    }
     // What comes after the end is not read.
     let stream =
         format!("{stream}\n\ndata: {{\"choices\":[{{\"delta\":{{\"content\":\"?\"}}}}]}}\n\n");

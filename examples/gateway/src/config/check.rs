@@ -3,7 +3,8 @@
 use std::{collections::HashMap, net::SocketAddr, ops::Range, path::Path, sync::Arc};
 
 use super::{
-    Config, Endpoint, Environment, Faults, LISTEN, Limit, Limits, NOBODY_ASKED, Route, Timeouts,
+    Cache, Config, Endpoint, Environment, Faults, LISTEN, Limit, Limits, NOBODY_ASKED, Route,
+    Timeouts,
     fields::{Text, Texts},
     file::{EndpointEntry, File, LimitsSection, RouteEntry, WebSection},
     prices::server,
@@ -84,6 +85,7 @@ impl<'a> Check<'a> {
             total,
             failover,
             prices,
+            cache: file.cache.as_ref().map(Cache::of),
             endpoints,
             routes,
             notes,

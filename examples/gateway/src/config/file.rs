@@ -30,6 +30,7 @@ pub(super) struct File {
     pub(super) breaker: BreakerSection,
     pub(super) timeouts: TimeoutsSection,
     pub(super) prices: PricesSection,
+    pub(super) cache: Option<CacheSection>,
     pub(super) callers: Vec<CallerEntry>,
     pub(super) endpoints: Vec<EndpointEntry>,
     pub(super) routes: Vec<RouteEntry>,
@@ -53,6 +54,17 @@ pub(super) struct PagesSection {
 #[derive(Debug, Default)]
 pub(super) struct PricesSection {
     pub(super) file: Option<Text>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct CacheSection {
+    pub(super) max: Option<Size>,
+    pub(super) fresh: Option<Time>,
+    pub(super) stale_while_revalidate: Option<Time>,
+    pub(super) stale_if_error: Option<Time>,
+    pub(super) sampled: Option<bool>,
+    pub(super) tools: Option<bool>,
+    pub(super) heed: Option<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -180,13 +192,14 @@ impl File {
                 "breaker" => file.breaker = section("breaker", &value, faults),
                 "timeouts" => file.timeouts = section("timeouts", &value, faults),
                 "prices" => file.prices = section("prices", &value, faults),
+                "cache" => file.cache = Some(section("cache", &value, faults)),
                 "callers" => file.callers = file.entries("callers", &value, faults),
                 "endpoint" => file.endpoints = file.entries("endpoint", &value, faults),
                 "route" => file.routes = file.entries("route", &value, faults),
                 other => faults.add(
                     &key.span(),
                     format!(
-                        "found key `{}`, expected one of `listen`, `limits`, `pages`, `web`, `failover`, `retry`, `breaker`, `timeouts`, `prices`, `callers`, `endpoint`, `route`",
+                        "found key `{}`, expected one of `listen`, `limits`, `pages`, `web`, `failover`, `retry`, `breaker`, `timeouts`, `prices`, `cache`, `callers`, `endpoint`, `route`",
                         other.escape_debug()
                     ),
                 ),
@@ -303,6 +316,20 @@ impl Section for PricesSection {
     fn read(fields: &mut Fields<'_, '_>) -> Self {
         Self {
             file: fields.optional("file"),
+        }
+    }
+}
+
+impl Section for CacheSection {
+    fn read(fields: &mut Fields<'_, '_>) -> Self {
+        Self {
+            max: fields.optional("max"),
+            fresh: fields.optional("fresh"),
+            stale_while_revalidate: fields.optional("stale_while_revalidate"),
+            stale_if_error: fields.optional("stale_if_error"),
+            sampled: fields.optional("sampled"),
+            tools: fields.optional("tools"),
+            heed: fields.optional("heed"),
         }
     }
 }

@@ -14,11 +14,12 @@ use buttress_retry::{Backoff, Budget, Exponential, Ratio};
 use toml::Spanned;
 
 use super::{
-    Breaker, Failover, Limit, Retry, Strategy, Timeouts,
+    Breaker, Cache, Failover, Limit, Retry, Strategy, Timeouts,
     check::Check,
     fields::Text,
     file::{
-        BreakerSection, FailoverSection, LimitSection, RetrySection, RouteEntry, TimeoutsSection,
+        BreakerSection, CacheSection, FailoverSection, LimitSection, RetrySection, RouteEntry,
+        TimeoutsSection,
     },
     units::Time,
 };
@@ -26,6 +27,21 @@ use crate::pattern::Pattern;
 
 /// More of them on one endpoint help nobody.
 const MOST_ATTEMPTS: u32 = 10;
+
+impl Cache {
+    pub(super) fn of(section: &CacheSection) -> Self {
+        let time = |time: Option<Time>| time.map(|time| time.0);
+        Self {
+            max_bytes: section.max.map_or(64 << 20, |size| size.0 as u64),
+            fresh: time(section.fresh).unwrap_or(Duration::from_secs(300)),
+            stale_while_revalidate: time(section.stale_while_revalidate).unwrap_or_default(),
+            stale_if_error: time(section.stale_if_error).unwrap_or_default(),
+            sampled: section.sampled.unwrap_or(false),
+            tools: section.tools.unwrap_or(false),
+            heed: section.heed.unwrap_or(true),
+        }
+    }
+}
 
 impl Check<'_> {
     pub(super) fn failover(&mut self, section: &FailoverSection) -> Failover {

@@ -29,7 +29,7 @@ fn what_is_wrong_is_told_with_file_and_line_found_and_expected() {
         ),
         (
             first("listne = \"127.0.0.1:1\""),
-            "1: found key `listne`, expected one of `listen`, `limits`, `pages`, `web`, `failover`, `retry`, `breaker`, `timeouts`, `prices`, `callers`, `endpoint`, `route`",
+            "1: found key `listne`, expected one of `listen`, `limits`, `pages`, `web`, `failover`, `retry`, `breaker`, `timeouts`, `prices`, `cache`, `callers`, `endpoint`, `route`",
         ),
         (
             first("listen = "),

@@ -1,0 +1,225 @@
+//! A second level below the memory.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use buttress_cache::{
+    Cache, CacheLayer, Freshness, Removal, SecondLevel, Store, StoreFuture, Stored, Tag,
+};
+use buttress_core::Outcome;
+use tokio::{task::yield_now, time::Instant};
+use tower::{Layer, ServiceExt};
+
+use crate::{Kept, Own, ask, is_empty, key, over, pair, said, secs, send, told};
+
+/// Shared by several processes, as it were.
+#[derive(Clone, Default)]
+struct Remote(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    kept: HashMap<u128, (Vec<u8>, Instant, Vec<Tag>)>,
+    mode: Mode,
+    gets: usize,
+}
+
+#[derive(Clone, Copy, Default, PartialEq)]
+enum Mode {
+    #[default]
+    Works,
+    Fails,
+    Hangs,
+}
+
+impl Remote {
+    fn mode(&self, mode: Mode) {
+        self.0.lock().unwrap().mode = mode;
+    }
+
+    async fn works(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let mode = self.0.lock().unwrap().mode;
+        match mode {
+            Mode::Works => Ok(()),
+            Mode::Fails => Err("unreachable".into()),
+            Mode::Hangs => std::future::pending().await,
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.0.lock().unwrap().kept.len()
+    }
+}
+
+impl Store for Remote {
+    fn get(&self, key: u128) -> StoreFuture<'_, Option<Stored>> {
+        Box::pin(async move {
+            self.0.lock().unwrap().gets += 1;
+            self.works().await?;
+            let state = self.0.lock().unwrap();
+            Ok(state.kept.get(&key).map(|(bytes, put, _)| Stored {
+                bytes: bytes.clone(),
+                age: put.elapsed(),
+            }))
+        })
+    }
+
+    fn put(&self, key: u128, bytes: Vec<u8>, _: Duration, tags: Vec<Tag>) -> StoreFuture<'_, ()> {
+        Box::pin(async move {
+            self.works().await?;
+            let entry = (bytes, Instant::now(), tags);
+            self.0.lock().unwrap().kept.insert(key, entry);
+            Ok(())
+        })
+    }
+
+    fn remove(&self, what: Removal) -> StoreFuture<'_, ()> {
+        Box::pin(async move {
+            self.works().await?;
+            self.0
+                .lock()
+                .unwrap()
+                .kept
+                .retain(|key, (_, _, tags)| match what {
+                    Removal::Key(gone) => *key != gone,
+                    Removal::Tag(tag) => !tags.contains(&tag),
+                    _ => false,
+                });
+            Ok(())
+        })
+    }
+}
+
+/// The cache of one process.
+fn process(remote: &Remote) -> Cache<Kept> {
+    let encode = |(said, _): &Kept| Some(said.text.clone().into_bytes());
+    let decode = |bytes: &[u8]| {
+        let text = String::from_utf8(bytes.to_vec()).ok()?;
+        Some((said(&text), Outcome::SUCCESS))
+    };
+    let level = SecondLevel::new(remote.clone(), encode, decode);
+    Cache::with_second_level(1 << 20, level)
+}
+
+fn layer(cache: &Cache<Kept>) -> CacheLayer<Own, fn(&crate::Ask) -> buttress_cache::Keyed, Kept> {
+    CacheLayer::new(Own, key as fn(&crate::Ask) -> buttress_cache::Keyed).cache(cache)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_process_keeps_is_a_hit_in_another_and_in_its_memory_from_then_on() {
+    let remote = Remote::default();
+    let (one, mut upstream) = over(layer(&process(&remote)));
+    let mut call = send(&one, ask("hi"));
+    assert!(call.poll().is_pending());
+    upstream.next_call().await.reply(said("hello"));
+    assert_eq!(told(call.await), "hello (miss)");
+    yield_now().await;
+    assert_eq!(remote.len(), 1);
+
+    tokio::time::advance(secs(100)).await;
+    let cache = process(&remote);
+    let (other, upstream) = over(layer(&cache));
+    let first = other.clone().oneshot(ask("hi")).await.unwrap();
+    assert_eq!(first.cached.unwrap().age, secs(100));
+    assert_eq!(told(Ok(first)), "hello (hit)");
+    remote.mode(Mode::Hangs);
+    assert_eq!(told(other.clone().oneshot(ask("hi")).await), "hello (hit)");
+    assert_eq!(upstream.calls(), 0);
+    assert_eq!(cache.statistics().level_hits, 1);
+    // Its age goes on from where it was.
+    tokio::time::advance(secs(199)).await;
+    assert_eq!(told(other.clone().oneshot(ask("hi")).await), "hello (hit)");
+    tokio::time::advance(secs(1)).await;
+    assert!(send(&other, ask("hi")).poll().is_pending());
+    assert!(is_empty(&cache));
+}
+
+#[tokio::test(start_paused = true)]
+async fn c12_a_store_that_fails_hangs_or_is_corrupt_is_a_miss_within_its_time() {
+    let remote = Remote::default();
+    let (one, mut upstream) = over(layer(&process(&remote)));
+    let mut call = send(&one, ask("hi"));
+    assert!(call.poll().is_pending());
+    upstream.next_call().await.reply(said("hello"));
+    call.await.unwrap();
+    yield_now().await;
+    let good = remote
+        .0
+        .lock()
+        .unwrap()
+        .kept
+        .values()
+        .next()
+        .unwrap()
+        .0
+        .clone();
+    let key = key(&ask("hi")).hash();
+    let corrupt = (0..good.len()).map(|at| {
+        let mut bytes = good.clone();
+        bytes[at] ^= 1;
+        bytes
+    });
+    let short = (0..good.len()).map(|at| good[..at].to_vec());
+    let cases = corrupt.chain(short).map(|bytes| (Mode::Works, bytes));
+    let broken = [(Mode::Fails, good.clone()), (Mode::Hangs, good.clone())];
+    for (mode, bytes) in cases.chain(broken) {
+        let put = Instant::now();
+        remote
+            .0
+            .lock()
+            .unwrap()
+            .kept
+            .insert(key, (bytes, put, Vec::new()));
+        remote.mode(mode);
+        let cache = process(&remote);
+        let (service, mut upstream) = over(layer(&cache));
+        let begun = Instant::now();
+        let call = tokio::spawn(service.oneshot(ask("hi")));
+        upstream.next_call().await.reply(said("anew"));
+        assert_eq!(told(call.await.unwrap()), "anew (miss)");
+        assert!(begun.elapsed() <= Duration::from_millis(51));
+        let statistics = cache.statistics();
+        assert_eq!(
+            (statistics.level_hits, statistics.level_failures > 0),
+            (0, true)
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn c12_the_callers_of_one_flight_ask_the_store_once_and_what_is_kept_without_it_not_at_all() {
+    let remote = Remote::default();
+    let cache = process(&remote);
+    let (inner, mut upstream) = pair();
+    let service = layer(&cache).layer(inner);
+    let (mut one, mut other) = (send(&service, ask("hi")), send(&service, ask("hi")));
+    assert!(one.poll().is_pending() && other.poll().is_pending());
+    upstream.next_call().await.reply(said("hello"));
+    one.await.unwrap();
+    other.await.unwrap();
+    service.clone().oneshot(ask("hi")).await.unwrap();
+    assert_eq!(remote.0.lock().unwrap().gets, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn c11_what_is_invalidated_is_forgotten_there_too() {
+    let remote = Remote::default();
+    let cache = process(&remote);
+    let (service, mut upstream) = over(layer(&cache).lifetime(Freshness::new(secs(60))));
+    for prompt in ["1", "2", "3"] {
+        let mut call = send(&service, ask(prompt));
+        assert!(call.poll().is_pending());
+        upstream.next_call().await.reply(said("hello"));
+        call.await.unwrap();
+        yield_now().await;
+    }
+    assert_eq!(remote.len(), 3);
+    cache.invalidate(&key(&ask("1")));
+    yield_now().await;
+    assert_eq!(remote.len(), 2);
+    cache.invalidate_tag(Tag::tenant("a"));
+    yield_now().await;
+    assert_eq!(remote.len(), 0);
+}
