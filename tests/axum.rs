@@ -2,12 +2,25 @@
 
 mod toys;
 
-use std::convert::Infallible;
+use std::{
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+    num::NonZeroU32,
+};
 
-use axum::{Router, body::Body, routing::get};
+use axum::{Router, body::Body, extract::ConnectInfo, routing::get};
 use buttress_core::{Class, Reason, Refused};
-use buttress_http::{Http, HttpServer, TrackLayer};
-use http::{Request, StatusCode};
+use buttress_http::{
+    Http, HttpServer, TrackLayer,
+    caller::Proxies,
+    client::Client,
+    standing::{Standing, StandingLayer},
+};
+use buttress_rate_limit::{Limiter, Quotas, Rate, RateLimitLayer};
+use bytes::Bytes;
+use http::{Request, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use tokio::net::TcpListener;
 use tower::{Service, ServiceBuilder, ServiceExt};
 use toys::{breaker, failures, metrics::MetricsLayer, permit::PermitLayer};
 
@@ -106,4 +119,93 @@ async fn a_service_that_cannot_fail_takes_http_server_and_never_http() {
             Ok::<_, Infallible>(http::Response::new(Body::empty()))
         });
     answers(&service);
+}
+
+/// The limits of each caller, as its responses say.
+fn standing<B>(limiter: Limiter<IpAddr>) -> StandingLayer<impl Fn(&Request<B>) -> Tell + Clone> {
+    StandingLayer::new(move |request: &Request<B>| {
+        let (limiter, caller) = (limiter.clone(), caller(request));
+        let tell: Tell = Box::new(move || {
+            let standing = limiter.standing(&caller).into_iter();
+            standing
+                .map(|limit| Standing {
+                    name: limit.unit.as_str(),
+                    quota: limit.rate.burst(),
+                    window: limit.rate.window(),
+                    remaining: limit.remaining,
+                    full_in: limit.full_in,
+                })
+                .collect()
+        });
+        tell
+    })
+}
+
+type Tell = Box<dyn FnOnce() -> Vec<Standing> + Send>;
+
+/// Who asks, as far as a proxy on this machine says.
+fn caller<B>(request: &Request<B>) -> IpAddr {
+    let proxies = Proxies::trust(["127.0.0.0/8".parse().unwrap()]);
+    let peer: &ConnectInfo<SocketAddr> = request.extensions().get().unwrap();
+    proxies.caller(peer.0.ip(), request.headers())
+}
+
+#[tokio::test]
+async fn a_server_says_to_each_caller_how_its_limits_stand_and_when_to_come_back() {
+    // Two at once, and one in half an hour: nothing comes back while this runs.
+    let quotas = Quotas::requests(Rate::per_hour(const { NonZeroU32::new(2).unwrap() }));
+    let limiter = Limiter::keyed(quotas);
+    let limit = RateLimitLayer::new(HttpServer, Quotas::none())
+        .limiter(limiter.clone(), |request: &Request<Body>| caller(request));
+    let stack = ServiceBuilder::new()
+        .layer(standing(limiter))
+        .layer(limit)
+        .layer(TrackLayer::default());
+    let router: Router = Router::new()
+        .route("/", get(|| async { "hello" }))
+        .layer(stack);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let server = tokio::spawn(async move { axum::serve(listener, service).await });
+
+    let client = Client::direct(&url).unwrap();
+    for (from, path, status, left) in [
+        ("192.0.2.1", "/", 200, 1),
+        // It is known before anything is limited, and also where there is nothing.
+        ("192.0.2.1", "/nowhere", 404, 0),
+        ("192.0.2.1", "/", 429, 0),
+        // What a caller makes up about itself is not believed.
+        ("192.0.2.9, 192.0.2.1", "/", 429, 0),
+        ("192.0.2.2", "/", 200, 1),
+    ] {
+        let request = Request::get(path)
+            .header("x-forwarded-for", from)
+            .body(Full::<Bytes>::default())
+            .unwrap();
+        let response = client.clone().oneshot(request).await.unwrap();
+        let (head, body) = response.into_parts();
+        assert_eq!(head.status, status, "{from} {path}");
+        assert_eq!(head.headers["ratelimit-policy"], r#""requests";q=2;w=3600"#);
+        let said = head.headers["ratelimit"].to_str().unwrap();
+        let (remaining, full_in) = said.split_once(";t=").unwrap();
+        assert_eq!(remaining, format!(r#""requests";r={left}"#));
+        // From the seconds that pass meanwhile.
+        let (full_in, full): (u64, u64) = (full_in.parse().unwrap(), 1_800 * (2 - left));
+        assert!(full_in <= full && full - full_in < 120, "{full_in} s");
+        let retry_after = head.headers.get(header::RETRY_AFTER);
+        match retry_after.map(|after| after.to_str().unwrap().parse::<u64>().unwrap()) {
+            None => assert_ne!(status, 429),
+            Some(after) => {
+                assert_eq!(status, 429);
+                assert!(after <= 1_800 && 1_800 - after < 120, "{after} s");
+            }
+        }
+        assert_eq!(
+            body.collect().await.unwrap().to_bytes().is_empty(),
+            status == 404
+        );
+    }
+    server.abort();
+    assert!(server.await.unwrap_err().is_cancelled());
 }

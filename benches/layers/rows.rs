@@ -5,7 +5,9 @@ mod breaker;
 mod cache;
 mod failover;
 mod http;
+mod key;
 mod llm;
+mod metrics;
 mod parts;
 mod plain;
 mod rate_limit;
@@ -44,10 +46,14 @@ pub(crate) fn groups(only: &str) -> Vec<Group> {
         timeout::http(),
         timeout::chunk(),
         timeout::paced(),
+        metrics::plain(),
+        metrics::http(),
+        metrics::chunk(),
         llm::openai(),
         llm::anthropic(),
     ];
-    let chosen = groups.into_iter().chain(sse::groups()).map(|mut group| {
+    let groups = groups.into_iter().chain(key::groups()).chain(sse::groups());
+    let chosen = groups.map(|mut group| {
         let first = group.rows.remove(0);
         if !group.name.contains(only) {
             group.rows.retain(|row| row.name.contains(only));

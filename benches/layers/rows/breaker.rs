@@ -1,7 +1,7 @@
 //! The circuit breaker beside its peer.
 
 use std::{
-    future::{poll_fn, ready},
+    future::{Ready, poll_fn, ready},
     hint::{self, black_box},
     num::{NonZeroU32, NonZeroUsize},
     pin::pin,
@@ -34,6 +34,9 @@ use crate::row::{Group, Row};
 #[derive(Clone)]
 struct Unconstrained<S>(S);
 
+/// Answers, but for one call in fifty.
+struct Flaky(u32);
+
 /// Another thread that makes the same calls meanwhile.
 struct Company {
     ends: Arc<AtomicBool>,
@@ -56,6 +59,17 @@ pub(crate) fn group() -> Group {
         closed("closed, 100 calls", move || {
             ours(Policy::failure_rate(HALF, calls))
         }),
+        // Where a call in its window failed, each is counted, with the lock held.
+        Row::new("closed, 100 calls, one in fifty fails", move || {
+            let mut service = CircuitBreakerLayer::new(Plain)
+                .policy(Policy::failure_rate(HALF, calls))
+                .layer(Flaky(0));
+            move || {
+                assert!(now(poll_fn(|cx| service.poll_ready(cx))).is_ok());
+                black_box(&now(service.call(black_box(1))));
+            }
+        })
+        .at_most(0),
         closed("closed, 1 000 000 calls", || {
             ours(Policy::failure_rate(HALF, Window::calls::<1_000_000>()))
         }),
@@ -165,7 +179,8 @@ where
             let ready = service.poll_ready(&mut Context::from_waker(Waker::noop()));
             assert!(ready.is_ready());
             let refused = now(service.call(black_box(1)));
-            assert!(black_box(refused).is_err());
+            // By reference: to move it is not what is measured.
+            assert!(black_box(&refused).is_err());
         }
     })
     .at_most(0)
@@ -216,6 +231,26 @@ impl<S: Service<u32>> Service<u32> for Unconstrained<S> {
 
     fn call(&mut self, request: u32) -> Self::Future {
         unconstrained(self.0.call(request))
+    }
+}
+
+// ===== impl Flaky =====
+
+impl Service<u32> for Flaky {
+    type Response = u32;
+    type Error = Failed;
+    type Future = Ready<Result<u32, Failed>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failed>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: u32) -> Self::Future {
+        self.0 = (self.0 + 1) % 50;
+        ready(match self.0 {
+            0 => Err(Failed::Refused(Refused::new(Reason::IdleTimeout))),
+            _ => Ok(black_box(request)),
+        })
     }
 }
 

@@ -10,8 +10,8 @@ use pin_project_lite::pin_project;
 
 use crate::{
     CircuitBreaker,
-    breaker::{Shared, Shut, now},
     judgement::Judgement,
+    shared::{Shared, Shut, now},
 };
 
 pin_project! {
@@ -89,7 +89,7 @@ impl<F, P> ResponseFuture<F, P> {
 #[cold]
 fn ask(shared: &Arc<Shared>) -> Result<Held, Shut> {
     let (ticket, change) = shared.admit(now);
-    let ticket = ticket.map_err(Shut::from)?;
+    let ticket = ticket?;
     // Before the observer, which may panic: it gives the place of a probe back.
     let held = Held(Some(Judgement::new(shared, ticket)));
     shared.tell(change);

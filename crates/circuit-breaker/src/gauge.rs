@@ -169,6 +169,13 @@ impl Gauge {
                 >= self.total.saturating_mul(self.ratio.part().into())
     }
 
+    /// Whether all of a full window of calls went well: one more that does changes nothing.
+    #[inline]
+    pub(crate) fn is_calm(&self) -> bool {
+        self.bad == 0
+            && matches!(self.ring, Ring::Calls { calls, .. } if self.total == calls.into())
+    }
+
     /// Whether a call that took so many nanoseconds is too slow for it.
     pub(crate) fn is_slow(&self, took: u64) -> bool {
         self.slow.is_some_and(|limit| took > limit)

@@ -6,8 +6,8 @@ use std::{
 use buttress_core::{Class, Health, Outcome, Progress, Report};
 
 use crate::{
-    breaker::{Shared, now},
     machine::{Said, Ticket},
+    shared::{Shared, now},
 };
 
 /// The interest in one call that was admitted: what it will say of its endpoint, and its place, if
@@ -70,6 +70,8 @@ impl Report for Judgement {
     #[inline]
     fn report(&mut self, outcome: &Outcome) {
         match outcome.class.health() {
+            // Most calls end here, and touch nothing that others write.
+            Health::Good if self.timer.is_off() && self.shared.is_calm(self.ticket) => {}
             Health::Good => over(&self.shared, self.ticket, self.timer, false),
             Health::Bad => over(&self.shared, self.ticket, self.timer, true),
             _ => {
@@ -88,9 +90,7 @@ impl Report for Judgement {
         if self.timer.is_running() && progress.is_content() {
             self.timer.stop(&self.shared);
         }
-        if self.ticket.is_probe() {
-            self.shared.alive(self.ticket);
-        }
+        self.ticket = self.shared.alive(self.ticket, now);
     }
 }
 
@@ -104,6 +104,10 @@ impl Timer {
     #[inline(never)]
     fn start(shared: &Shared) -> Self {
         Self(shared.since_origin(now()) & !Self::STOPPED)
+    }
+
+    const fn is_off(self) -> bool {
+        self.0 == Self::OFF.0
     }
 
     const fn is_running(self) -> bool {

@@ -11,7 +11,7 @@ use buttress_core::{Classify, Refuse, Track};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{CircuitBreaker, CircuitEvent, Policy, ResponseFuture, breaker::now};
+use crate::{CircuitBreaker, CircuitEvent, Policy, ResponseFuture, shared::now};
 
 /// One circuit for each key, such as the model or the host of a request, and so many at most.
 ///

@@ -122,6 +122,10 @@
 //! decided as soon as the rest cannot change it. Probes of which nothing is heard for
 //! [`probe_timeout`](Policy::probe_timeout) are given up, and others let through.
 //!
+//! A stream is judged at its end, which may be far off. One that has gone on for that time, and goes
+//! on, does not keep everybody else waiting: it gives its place to another call, and has its say when
+//! it ends, unless it was decided before.
+//!
 //! # Refusals
 //!
 //! A refusal is a [`Refused`](buttress_core::Refused) of the reason
@@ -138,16 +142,17 @@
 //! |---|---|
 //! | opens when | half of the last 100 calls failed, and there were at least 20 |
 //! | wait | 5 s, doubling with every failed episode of probes up to 60 s, less up to a fifth at random |
-//! | probes | 1, which has to go well; given up after 60 s of silence |
+//! | probes | 1, which has to go well; lost after 60 s of silence |
 //! | a throttled call with a hint | is not counted, and opens nothing |
 //!
 //! # Cost
 //!
 //! A closed circuit costs a clone of an `Arc`, and a lock that is held for some nanoseconds, whatever
-//! the window; no allocation, and no clock. A window of time reads the clock once a call, and slow
-//! calls another time. A refusal while it is open reads it once, and takes no lock. Over a tracked
-//! body there is one allocation, for the duty to report its end. Figures are in the
-//! [README](https://docs.rs/crate/buttress-circuit-breaker).
+//! the window; no allocation, and no clock. A call that goes well over a full window of calls that did
+//! changes nothing: then there is no lock either, and nothing is written that other threads read. A
+//! window of time reads the clock once a call, and slow calls twice. A refusal while it is open reads it
+//! once, and takes no lock. Over a tracked body there is one allocation, for the duty to report its end.
+//! Figures are in the [README](https://docs.rs/crate/buttress-circuit-breaker).
 
 mod breaker;
 mod event;
@@ -161,6 +166,8 @@ mod policy;
 #[cfg(test)]
 mod races;
 mod service;
+mod shared;
+mod snapshot;
 mod sync;
 mod wait;
 mod window;
@@ -168,13 +175,14 @@ mod window;
 pub use buttress_core::{Ratio, RatioError};
 
 pub use self::{
-    breaker::{CircuitBreaker, Counts, Probes, Snapshot},
+    breaker::CircuitBreaker,
     event::{Cause, CircuitEvent, State},
     future::ResponseFuture,
     keyed::{CircuitBreakers, KeyedCircuitBreakerLayer, KeyedCircuitBreakerService},
     layer::CircuitBreakerLayer,
     policy::Policy,
     service::CircuitBreakerService,
+    snapshot::{Counts, Probes, Snapshot},
     wait::Wait,
     window::{Window, WindowError},
 };

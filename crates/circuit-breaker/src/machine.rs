@@ -4,6 +4,8 @@
 //! comes of it later changes nothing in another one: neither a success from before the trip, nor a
 //! probe of an episode that is over.
 
+mod ticket;
+
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
@@ -13,6 +15,8 @@ use crate::{
     gauge::Gauge,
     policy::{Rate, Rules},
 };
+
+pub(crate) use self::ticket::Ticket;
 
 #[derive(Debug)]
 pub(crate) struct Machine {
@@ -59,16 +63,15 @@ pub(crate) enum Then {
 pub(crate) struct Episode {
     /// Those under way, and those that said something. The others gave their places back.
     pub(crate) taken: u32,
+    /// Those that go on without a place, and still are to say something.
+    pub(crate) going_on: u32,
     pub(crate) succeeded: u32,
     pub(crate) failed: u32,
     /// If nothing is heard of any until then, they are lost.
     pub(crate) lost: Option<Instant>,
+    /// From then on, each of them has had the time of a probe.
+    pub(crate) long: Option<Instant>,
 }
-
-/// That a call was admitted, by which generation, and whether as a probe. In one word: it is moved
-/// with every future.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ticket(u64);
 
 /// That it was not, and when to come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,6 +151,25 @@ impl Machine {
         self.run
     }
 
+    /// Whether a call that went well, and was not slow, would change nothing.
+    #[inline]
+    pub(crate) fn is_calm(&self) -> bool {
+        match self.phase {
+            Phase::Closed | Phase::ObserveOnly => {
+                // If it would have opened, something is bad still, or it was a run: then it says when
+                // that is over.
+                self.run == 0 && !self.would_open && self.gauges.iter().all(Gauge::is_calm)
+            }
+            Phase::ForcedClosed => true,
+            Phase::Open { .. } | Phase::HalfOpen(_) | Phase::ForcedOpen => false,
+        }
+    }
+
+    /// Whether it opens when the endpoint asks to be left alone.
+    pub(crate) const fn pauses(&self) -> bool {
+        self.rules.throttled.is_some()
+    }
+
     /// When it lets a call through, if it is open and anybody knows.
     pub(crate) fn next_probe(&self, now: Instant) -> Option<Duration> {
         match self.phase {
@@ -210,17 +232,26 @@ impl Machine {
             probe = true;
             episode.taken += 1;
             episode.lost = now.checked_add(self.rules.probe_timeout);
+            episode.long = episode.lost;
         }
         (Ok(Ticket::new(self.generation, probe)), change)
     }
 
-    /// Something came of a probe that is still under way.
-    pub(crate) fn alive(&mut self, ticket: Ticket, now: Instant) {
+    /// Something came of a probe that has a place and is still under way: what its ticket is then.
+    /// One that takes longer than a probe may gives its place away, and keeps its say.
+    pub(crate) fn alive(&mut self, ticket: Ticket, now: Instant) -> Ticket {
         if ticket.generation() == self.generation
             && let Phase::HalfOpen(episode) = &mut self.phase
         {
             episode.lost = now.checked_add(self.rules.probe_timeout);
+            // No probe was let through since then: it is no younger.
+            if episode.long.is_some_and(|long| long <= now) {
+                episode.taken -= 1;
+                episode.going_on += 1;
+                return ticket.without_place();
+            }
         }
+        ticket
     }
 
     /// A call is over, which took so many nanoseconds if anybody wants to know. `now` is asked
@@ -244,7 +275,7 @@ impl Machine {
         }
         match &self.phase {
             Phase::HalfOpen(episode) if ticket.generation() == self.generation => {
-                self.judge(*episode, said, took, now())
+                self.judge(*episode, ticket, said, took, now())
             }
             _ => None,
         }
@@ -305,10 +336,16 @@ impl Machine {
     fn judge(
         &mut self,
         mut episode: Episode,
+        ticket: Ticket,
         said: Said,
         took: u64,
         now: Instant,
     ) -> Option<Change> {
+        if !ticket.has_place() {
+            // Who says something has a place until it is decided, and who does not gives it back.
+            episode.going_on -= 1;
+            episode.taken += 1;
+        }
         let slow = self.gauges.iter().any(|gauge| gauge.is_slow(took));
         match said {
             Said::Well if !slow => episode.succeeded += 1,
@@ -358,9 +395,11 @@ impl Machine {
     fn probe(&mut self, cause: Cause, now: Instant) -> Change {
         let episode = Episode {
             taken: 0,
+            going_on: 0,
             succeeded: 0,
             failed: 0,
             lost: None,
+            long: None,
         };
         self.go(Phase::HalfOpen(episode), cause, None, now)
     }
@@ -431,41 +470,15 @@ impl Phase {
     }
 }
 
-// ===== impl Ticket =====
+// ===== impl Episode =====
 
-impl Ticket {
-    pub(crate) const fn new(generation: u64, probe: bool) -> Self {
-        Self(generation << 1 | probe as u64)
-    }
-
-    pub(crate) const fn generation(self) -> u64 {
-        self.0 >> 1
-    }
-
-    pub(crate) const fn is_probe(self) -> bool {
-        self.0 & 1 == 1
+impl Episode {
+    pub(crate) const fn in_flight(&self) -> u32 {
+        self.taken - self.succeeded - self.failed + self.going_on
     }
 }
 
-// ===== impl Rate =====
-
-impl Rate {
-    pub(crate) const fn cause(&self) -> Cause {
-        match self.slow {
-            Some(_) => Cause::SlowRate,
-            None => Cause::FailureRate,
-        }
-    }
-}
-
-// ===== impl Rules =====
-
-impl Rules {
-    /// Whether anything wants to know how long calls take.
-    pub(crate) fn times(&self) -> bool {
-        self.rates.iter().any(|rate| rate.slow.is_some())
-    }
-}
-
+#[cfg(test)]
+mod cases;
 #[cfg(test)]
 mod model;

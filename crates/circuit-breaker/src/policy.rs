@@ -1,6 +1,6 @@
 use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
-use crate::{CircuitEvent, Ratio, Wait, Window};
+use crate::{Cause, CircuitEvent, Ratio, Wait, Window};
 
 /// When a circuit opens, how long it waits, and what makes it close again.
 ///
@@ -139,7 +139,8 @@ impl Policy {
 
     /// How many calls are let through to see whether the endpoint is back. Default: 1.
     ///
-    /// No more than these are under way at once, and no more are judged before it is decided.
+    /// No more than these are under way at once, and no more are judged before it is decided. (For
+    /// streams that go on for long see [`probe_timeout`](Self::probe_timeout).)
     pub fn probes(mut self, probes: NonZeroU32) -> Self {
         self.rules.probes = probes;
         self
@@ -153,13 +154,18 @@ impl Policy {
         self
     }
 
-    /// For how long probes that neither end nor deliver anything keep their places. After it, as
-    /// many new ones are let through, and the old ones do not count any more. Default: 60 s. With zero,
-    /// every call is let through while the circuit is half-open, and the last one counts.
+    /// How long a probe may take. Default: 60 s. With zero, every call is let through while the circuit
+    /// is half-open.
     ///
-    /// It is for probes that vanish. One that is dropped frees its place at once, and one that hangs
-    /// should be ended by a timeout inside, and be a failure. A
-    /// stream that goes on keeps its place to its end, however long it is.
+    /// Probes of which nothing was heard for so long are lost: as many new ones are let through, and the
+    /// old ones do not count any more. It is for probes that vanish. One that is dropped frees its place
+    /// at once, and one that hangs should be ended by a timeout inside, and be a failure.
+    ///
+    /// A stream that has gone on for so long, and goes on, gives its place to another call. It counts
+    /// still when it ends, if nothing was decided until then: shorter calls may close the circuit
+    /// meanwhile, and where all are long, the first that ends does. So besides the
+    /// [`probes`](Self::probes) only streams are under way that an endpoint delivers, and in each such time
+    /// no more of them are added than there are probes.
     pub fn probe_timeout(mut self, timeout: Duration) -> Self {
         self.rules.probe_timeout = timeout;
         self
@@ -235,12 +241,28 @@ impl fmt::Debug for Policy {
 // ===== impl Rules =====
 
 impl Rules {
+    /// Whether anything wants to know how long calls take.
+    pub(crate) fn times(&self) -> bool {
+        self.rates.iter().any(|rate| rate.slow.is_some())
+    }
+
     /// How many probes have to go well.
     pub(crate) fn needed(&self) -> u32 {
         let probes = u64::from(self.probes.get());
         let part = probes * u64::from(self.recovery.part());
         // No more than there are probes: a ratio is at most 1.
         part.div_ceil(u64::from(self.recovery.whole())) as u32
+    }
+}
+
+// ===== impl Rate =====
+
+impl Rate {
+    pub(crate) const fn cause(&self) -> Cause {
+        match self.slow {
+            Some(_) => Cause::SlowRate,
+            None => Cause::FailureRate,
+        }
     }
 }
 

@@ -13,9 +13,9 @@ use std::{
 use loom::thread;
 
 use crate::{
-    CircuitEvent, Policy, State, Wait,
-    breaker::{Shared, now},
+    CircuitEvent, Policy, Ratio, State, Wait, Window,
     machine::{Change, Closed, Said, Ticket},
+    shared::{Shared, Shut, now},
 };
 
 const WAIT: Duration = Duration::from_secs(10);
@@ -61,11 +61,12 @@ fn b4_whoever_sees_it_open_knows_when_to_come_back() {
         });
         match shared.admit(|| at).0 {
             Ok(ticket) => assert_eq!(ticket.generation(), 0),
-            Err(closed) => assert_eq!(closed, Closed(Some(WAIT))),
+            Err(shut) => assert_eq!(shut, Shut::from(Closed(Some(WAIT)))),
         }
         trips.join().unwrap();
-        assert_eq!(shared.admits(|| at), Err(Closed(Some(WAIT))));
-        assert_eq!(shared.admit(|| at).0, Err(Closed(Some(WAIT))));
+        let shut = Shut::from(Closed(Some(WAIT)));
+        assert_eq!(shared.admits(|| at), Err(shut));
+        assert_eq!(shared.admit(|| at).0, Err(shut));
     });
 }
 
@@ -108,6 +109,30 @@ fn b5_a_place_that_is_given_back_is_taken_by_one() {
 }
 
 #[test]
+fn b6_a_place_that_a_stream_gives_away_is_taken_by_one() {
+    let at = now();
+    loom::model(move || {
+        let shared = open(at);
+        let due = at + WAIT;
+        let probe = shared.admit(|| due).0.unwrap();
+        let (streamer, comer) = (Arc::clone(&shared), Arc::clone(&shared));
+        // As long as a probe may take, by default.
+        let goes_on = due + Duration::from_secs(60);
+        let streams = thread::spawn(move || streamer.alive(probe, || goes_on));
+        let comes = thread::spawn(move || comer.admit(|| due).0.is_ok());
+        let mine = shared.admit(|| due).0.is_ok();
+        let probe = streams.join().unwrap();
+        let theirs = comes.join().unwrap();
+        assert!(!probe.has_place());
+        assert!(!(mine && theirs));
+        assert_eq!(shared.admit(|| due).0.is_ok(), !mine && !theirs);
+        // It has its say all the same.
+        shared.count(probe, false, 0, Some(goes_on));
+        assert_eq!(state(&shared), State::Closed);
+    });
+}
+
+#[test]
 fn b8_of_two_failures_one_trips_it() {
     let at = now();
     loom::model(move || {
@@ -121,6 +146,32 @@ fn b8_of_two_failures_one_trips_it() {
         let trips = [one, other].map(|thread| u32::from(thread.join().unwrap()));
         assert_eq!(trips.iter().sum::<u32>(), 1);
         assert_eq!(state(&shared), State::Open);
+    });
+}
+
+#[test]
+fn b3_a_failure_counts_beside_a_call_that_touches_nothing() {
+    let at = now();
+    loom::model(move || {
+        let half = Ratio::percent::<100>();
+        let policy = Policy::failure_rate(half, Window::calls::<2>());
+        let shared = Arc::new(Shared::new(policy.rules, policy.name, None, at));
+        let ticket = shared.admit(|| at).0.unwrap();
+        shared.count(ticket, false, 0, Some(at));
+        shared.count(ticket, false, 0, Some(at));
+        assert!(shared.is_calm(ticket));
+        let other = Arc::clone(&shared);
+        let fails = thread::spawn(move || other.count(ticket, true, 0, Some(at)));
+        shared.count(ticket, false, 0, Some(at));
+        assert_eq!(fails.join().unwrap(), None);
+        let bad = || shared.read(|machine| machine.rates(at).next().unwrap().2);
+        assert_eq!(bad(), 1);
+        assert!(!shared.is_calm(ticket));
+        // Whatever came first: two that go well are the whole window.
+        shared.count(ticket, false, 0, Some(at));
+        shared.count(ticket, false, 0, Some(at));
+        assert_eq!(bad(), 0);
+        assert!(shared.is_calm(ticket));
     });
 }
 

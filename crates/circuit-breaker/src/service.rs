@@ -6,7 +6,7 @@ use std::{
 use buttress_core::{Classify, Refuse, Track};
 use tower_service::Service;
 
-use crate::{CircuitBreaker, ResponseFuture, breaker::Shut};
+use crate::{CircuitBreaker, ResponseFuture, shared::Shut};
 
 /// The service that [`CircuitBreakerLayer`](crate::CircuitBreakerLayer) makes.
 ///

@@ -115,6 +115,7 @@ mod check;
 mod class;
 mod event;
 mod fault;
+mod finish;
 mod info;
 mod ledger;
 mod limits;
@@ -135,6 +136,7 @@ pub use self::{
     class::{Class, Elsewhere, Health},
     event::{Event, Fact},
     fault::{Fault, outcome_of},
+    finish::Finish,
     info::CallInfo,
     ledger::Ledger,
     limits::{Limit, Limits},

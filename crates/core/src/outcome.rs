@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::{Class, Money, Usage};
+use crate::{Class, Finish, Money, Usage};
 
 /// What is known of one call when it is over, or so far.
 ///
@@ -34,6 +34,8 @@ pub struct Outcome {
     pub usage: Option<Usage>,
     /// What they cost, where a price is known. `None` is unknown, never free.
     pub cost: Option<Money>,
+    /// Why the model stopped, where it was learned.
+    pub finish: Option<Finish>,
 }
 
 /// Whether the upstream can have seen the request.
@@ -73,6 +75,7 @@ impl Outcome {
             retry_after: None,
             usage: None,
             cost: None,
+            finish: None,
         }
     }
 
@@ -127,8 +130,17 @@ impl Outcome {
         }
     }
 
-    /// What is not known here, as it is known there: hint, word, usage and cost. Class and whether
-    /// it was sent stay.
+    /// The model stopped for this reason.
+    #[must_use]
+    pub const fn with_finish(self, finish: Finish) -> Self {
+        Self {
+            finish: Some(finish),
+            ..self
+        }
+    }
+
+    /// What is not known here, as it is known there: hint, word, usage, cost and why the model
+    /// stopped. Class and whether it was sent stay.
     #[must_use]
     pub fn or(self, other: &Self) -> Self {
         Self {
@@ -136,6 +148,7 @@ impl Outcome {
             retry_after: self.retry_after.or(other.retry_after),
             usage: self.usage.or(other.usage),
             cost: self.cost.or(other.cost),
+            finish: self.finish.or(other.finish),
             ..self
         }
     }

@@ -1,20 +1,19 @@
 //! What one call did so far, and where it may still go.
 
+mod attempt;
 mod choosing;
+mod failing;
 
-use std::{
-    mem,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{mem, sync::Arc, time::Instant};
 
-use buttress_core::{
-    Carry, Class, Classify, Completion, Ledger, Outcome, Replay, Sent, Trail, Tried, Withdrawn,
-};
+use buttress_core::{Carry, Class, Completion, Ledger, Outcome, Tried};
 
+use self::failing::Failures;
 use crate::{
-    Decide, FailoverEvent, Fallback, Info, Next, Stop, Strategy, service::Snapshot, set::now,
-    watch::Watch,
+    FailoverEvent, Stop,
+    set::{Member, now},
+    snapshot::Snapshot,
+    watch::{Follow, Watch},
 };
 
 /// Dropped before it was closed, it gives back what was paid for an attempt that was not made, writes
@@ -27,40 +26,29 @@ pub(crate) struct Account<P, S, C, D, F> {
     out: u128,
     attempts: u32,
     calls: u32,
-    at: Attempt,
-    watch: Option<Completion<Watch>>,
-    paid: Paid,
+    // Of the current attempt. Not a struct of their own, which would be made elsewhere and moved here.
+    index: usize,
+    episode: u32,
+    /// Its endpoint counts it among those in flight.
+    followed: bool,
+    /// There was no other endpoint left when it was chosen.
+    is_last: bool,
     closed: bool,
+    began: Option<Instant>,
+    variant: Option<Arc<str>>,
     // In a box of its own, so that a call that goes well is not moved about with room for it.
     failures: Option<Box<Failures>>,
 }
 
-/// What a call needs that has failed once.
-#[derive(Default)]
-struct Failures {
-    tried: Vec<Tried>,
-    /// What was ruled out, for endpoints that are added meanwhile.
-    rules: Vec<(Next, Info)>,
-    /// The first real failure, which is the answer if nothing else is.
-    held: Option<Outcome>,
+/// The account of a call, which is opened when it is first polled: until then a future is moved about.
+pub(crate) enum Opening<P, S, C, D, F> {
+    Unopened(Unopened<P, S, C, D, F>),
+    Open(Account<P, S, C, D, F>),
 }
 
-/// One attempt.
-#[derive(Default)]
-struct Attempt {
-    index: usize,
-    variant: Option<Arc<str>>,
-    episode: u32,
-    began: Option<Instant>,
-}
-
-/// What the next attempt, or the current one, was paid with.
-enum Paid {
-    Nothing,
-    /// It is yet to be made.
-    Ahead(Withdrawn),
-    Spent(Withdrawn),
-}
+/// Dropped, it says that the call was.
+#[expect(clippy::type_complexity, reason = "all that a failover is made of")]
+pub(crate) struct Unopened<P, S, C, D, F>(Option<Arc<Snapshot<P, S, C, D, F>>>);
 
 /// Whose result is delivered.
 pub(crate) enum Whose {
@@ -70,339 +58,138 @@ pub(crate) enum Whose {
     Earlier(Arc<str>),
 }
 
+// ===== impl Opening =====
+
+impl<P, S, C, D, F> Opening<P, S, C, D, F> {
+    #[inline]
+    pub(crate) const fn new(snapshot: Arc<Snapshot<P, S, C, D, F>>) -> Self {
+        Self::Unopened(Unopened(Some(snapshot)))
+    }
+
+    #[inline]
+    pub(crate) fn open<Req>(&mut self, request: Option<&Req>) -> &mut Account<P, S, C, D, F>
+    where
+        P: Carry<Req>,
+    {
+        if let Self::Unopened(Unopened(snapshot)) = self
+            && let Some(snapshot) = snapshot.take()
+        {
+            *self = Self::Open(Account::open(snapshot, request));
+        }
+        match self {
+            Self::Open(account) => account,
+            Self::Unopened(_) => unreachable!("it was opened"),
+        }
+    }
+}
+
+// ===== impl Unopened =====
+
+impl<P, S, C, D, F> Drop for Unopened<P, S, C, D, F> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(snapshot) = self.0.take() {
+            drop(Account::of(snapshot, None, None));
+        }
+    }
+}
+
 // ===== impl Account =====
 
 impl<P, S, C, D, F> Account<P, S, C, D, F> {
     #[inline]
-    pub(crate) fn open<Req>(snapshot: Arc<Snapshot<P, S, C, D, F>>, request: &Req) -> Self
+    fn open<Req>(snapshot: Arc<Snapshot<P, S, C, D, F>>, request: Option<&Req>) -> Self
     where
         P: Carry<Req>,
     {
-        let config = &*snapshot.config;
-        let info = config.protocol.info(request);
-        if let Some(budget) = &config.settings.budget {
-            budget.deposit();
-        }
+        let info = request.map(|request| snapshot.config.protocol.info(request));
+        let ledger = info.and_then(|info| info.ledger.clone());
+        let deadline = info.and_then(|info| info.deadline);
+        Self::of(snapshot, ledger, deadline)
+    }
+
+    #[inline]
+    fn of(
+        snapshot: Arc<Snapshot<P, S, C, D, F>>,
+        ledger: Option<Ledger>,
+        deadline: Option<Instant>,
+    ) -> Self {
         Self {
-            ledger: info.ledger.clone(),
-            deadline: info.deadline,
+            ledger,
+            deadline,
             snapshot,
             out: 0,
             attempts: 0,
             calls: 0,
-            at: Attempt::default(),
-            watch: None,
-            paid: Paid::Nothing,
+            index: 0,
+            episode: 0,
+            followed: false,
+            is_last: false,
             closed: false,
+            began: None,
+            variant: None,
             failures: None,
         }
     }
 
+    #[inline]
     pub(crate) fn protocol(&self) -> &P {
         &self.snapshot.config.protocol
     }
 
-    /// For how long the endpoint that was chosen may take to become ready.
-    pub(crate) fn patience(&mut self) -> Duration {
-        let within = self.snapshot.config.settings.ready_within;
-        let now = *self.at.began.insert(now());
-        match self.deadline {
-            Some(deadline) => within.min(deadline.saturating_duration_since(now)),
-            None => within,
-        }
-    }
-
-    /// Whether the endpoint that was chosen is still to be called, now that it is ready: while it was
-    /// waited for, it may have been removed.
-    pub(crate) fn is_wanted(&self) -> bool {
-        self.snapshot.set.members[self.at.index].weight() > 0
-    }
-
-    /// The endpoint that was chosen was not ready in time.
-    pub(crate) fn pass(&mut self) -> Result<(), Stop> {
-        let now = now();
-        let waited = self.at.began.map(|began| now.duration_since(began));
-        let set = Arc::clone(&self.snapshot.set);
-        self.tell(&FailoverEvent::Passed {
-            endpoint: &set.members[self.at.index].info.name,
-            waited: waited.unwrap_or_default(),
-        });
-        match self.deadline {
-            Some(deadline) if deadline <= now => Err(Stop::Deadline),
-            _ => Ok(()),
-        }
-    }
-
-    /// What is sent to the endpoint that was chosen: a copy, as long as the request may be needed
-    /// again.
+    /// The endpoint of the current attempt.
     #[inline]
-    pub(crate) fn take<Req>(&mut self, kept: &mut Option<Req>, fallback: bool) -> Option<Req>
-    where
-        P: Replay<Req> + Carry<Req>,
-    {
-        let protocol = &self.snapshot.config.protocol;
-        let copy = match fallback || self.goes_on() {
-            true => kept.as_ref().and_then(|request| protocol.copy(request)),
-            false => None,
-        };
-        let mut request = match copy {
-            Some(copy) => copy,
-            None => kept.take()?,
-        };
-        if self.calls > 0 {
-            let mut info = protocol.info(&request).clone();
-            info.attempt = info.attempt.saturating_add(self.calls);
-            protocol.set_info(&mut request, info);
-            if let Some(ledger) = &self.ledger {
-                ledger.another();
-            }
-        }
-        Some(request)
-    }
-
-    /// Whether there could be another attempt after the one that is about to be made.
-    fn goes_on(&self) -> bool {
-        let settings = &self.snapshot.config.settings;
-        self.attempts + 1 < settings.max_attempts.get() && self.is_any_left()
-    }
-
-    /// Whether there is an endpoint that was not tried, passed over or ruled out.
-    fn is_any_left(&self) -> bool {
-        let mut members = self.snapshot.set.members.iter().enumerate();
-        members.any(|(index, member)| self.out >> index & 1 == 0 && member.weight() > 0)
-    }
-
-    /// An attempt is made now.
-    #[inline]
-    pub(crate) fn begin(&mut self, follows: bool) {
-        let Snapshot {
-            set,
-            shared,
-            config,
-        } = &*self.snapshot;
-        let member = &set.members[self.at.index];
-        self.attempts += 1;
-        self.calls += 1;
-        self.at.began = None;
-        self.at.episode = member.cool.episode();
-        if follows {
-            let now = *self.at.began.insert(now());
-            let stamp = shared.draws.stamp(now);
-            let watch = Watch::begin(member, &config.settings, now, stamp);
-            self.watch = Some(Completion::new(watch));
-        }
-        self.paid = match mem::replace(&mut self.paid, Paid::Nothing) {
-            Paid::Ahead(paid) => Paid::Spent(paid),
-            _ => Paid::Nothing,
-        };
-    }
-
-    /// It does not end at once. Only from here on does it take time: a call that ends at once needs no
-    /// clock.
-    #[inline]
-    pub(crate) fn waits(&mut self) {
-        if self.at.began.is_none() {
-            self.at.began = Some(now());
-        }
-    }
-
-    pub(crate) fn follows<Req>(&self) -> bool
-    where
-        C: Strategy<Req>,
-    {
-        self.snapshot.config.strategy.follows()
-    }
-
-    /// The endpoint that was chosen failed while it became ready: an attempt without a call.
-    pub(crate) fn broke(&mut self) {
-        self.attempts += 1;
-        self.at.episode = self.snapshot.set.members[self.at.index].cool.episode();
+    fn member(&self) -> &Arc<Member> {
+        &self.snapshot.set.members[self.index]
     }
 
     /// The name of the endpoint that is tried.
     pub(crate) fn name(&self) -> Arc<str> {
-        Arc::clone(&self.snapshot.set.members[self.at.index].info.name)
-    }
-
-    pub(crate) fn watch(&mut self) -> Option<Completion<Watch>> {
-        self.watch.take()
+        Arc::clone(&self.member().info.name)
     }
 
     /// The endpoint answered well so far.
     #[inline]
     pub(crate) fn succeeded(&self) {
-        let member = &self.snapshot.set.members[self.at.index];
-        if member.cool.is_troubled() {
-            member.cool.succeed(now(), self.at.episode);
+        if !self.snapshot.shared.uneasy.is_none() {
+            self.recovered();
         }
     }
 
-    /// The attempt is over, and failed: what comes next, if anything does.
     #[cold]
-    pub(crate) fn failed<Req, Res, E>(
-        &mut self,
-        kept: Option<&Req>,
-        result: Result<&Res, &E>,
-        outcome: &Outcome,
-    ) -> Result<(), Stop>
-    where
-        P: Classify<Res, E> + Replay<Req>,
-        D: Decide<Req>,
-    {
-        if let Some(mut watch) = self.watch.take() {
-            watch.complete(outcome);
+    fn recovered(&self) {
+        let cool = &self.member().cool;
+        if cool.is_troubled() {
+            cool.succeed(now(), self.episode);
         }
-        self.write_down(result, outcome);
-        self.cool_down(outcome);
-        self.next(kept, outcome)
     }
 
-    fn write_down<Res, E>(&mut self, result: Result<&Res, &E>, outcome: &Outcome)
-    where
-        P: Classify<Res, E>,
-    {
-        let mut tried = self.tried(*outcome);
-        if let Some(error) = self.protocol().describe(result) {
-            tried = tried.with_error(error);
-        }
-        if let Some(ledger) = &self.ledger {
-            ledger.tried(&tried);
-        }
-        self.failures().tried.push(tried.clone());
-        let variant = self.at.variant.clone();
-        self.tell(&FailoverEvent::Failed {
-            tried: &tried,
-            variant: variant.as_deref(),
-        });
+    /// Who sees its reply break off.
+    #[inline]
+    pub(crate) fn watch(&self) -> Watch {
+        Watch::new(&self.snapshot.common, self.index, self.episode)
     }
 
-    fn failures(&mut self) -> &mut Failures {
-        self.failures.get_or_insert_default()
-    }
-
-    fn failed_ones(&self) -> &[Tried] {
-        self.failures
-            .as_deref()
-            .map_or(&[], |failures| &failures.tried)
+    /// Who follows it to its end, if the strategy wants that.
+    #[inline]
+    pub(crate) fn follow(&mut self) -> Option<Completion<Follow>> {
+        if !mem::take(&mut self.followed) {
+            return None;
+        }
+        let began = self.began.unwrap_or_else(now);
+        let stamp = self.snapshot.shared.draws.stamp(began);
+        Some(Completion::new(Follow::new(self.watch(), began, stamp)))
     }
 
     /// The current attempt, as evidence.
     fn tried(&self, outcome: Outcome) -> Tried {
-        let name = self.name();
-        let took = self.at.began.map(|began| now().duration_since(began));
-        Tried::new(name, outcome, took.unwrap_or_default())
-    }
-
-    fn cool_down(&mut self, outcome: &Outcome) {
-        let snapshot = Arc::clone(&self.snapshot);
-        let (set, config) = (&snapshot.set, &snapshot.config);
-        let failed = &set.members[self.at.index];
-        let credential = failed.info.credential();
-        // What is one failure here is one wherever else it counts.
-        let behind = failed.cool.episode().wrapping_sub(self.at.episode);
-        for (index, member) in set.members.iter().enumerate() {
-            let episode = match index == self.at.index {
-                true => self.at.episode,
-                false => member.cool.episode().wrapping_sub(behind),
-            };
-            let concerned = match outcome.class {
-                // The credential is refused, wherever it is sent from; but if nobody says whose it is,
-                // it may be the caller's own.
-                Class::Denied => credential.is_some() && member.info.credential() == credential,
-                _ => index == self.at.index,
-            };
-            if concerned
-                && self.quietly(|| config.settings.cool_down(member, outcome, episode))
-                && let Some(check) = &config.check
-            {
-                check.begin(
-                    Arc::clone(member),
-                    &set.services[index],
-                    &snapshot.shared,
-                    &config.settings,
-                );
-            }
-        }
-    }
-
-    fn next<Req>(&mut self, kept: Option<&Req>, outcome: &Outcome) -> Result<(), Stop>
-    where
-        P: Replay<Req>,
-        D: Decide<Req>,
-    {
-        let Snapshot { set, config, .. } = &*self.snapshot;
-        let (settings, failed) = (&config.settings, &set.members[self.at.index].info);
-        let decided = kept.and_then(|request| config.decide.decide(request, outcome, failed));
-        let next = decided.unwrap_or_else(|| Next::by_class(outcome.class, settings.on_unfit));
-        if next == Next::Nowhere {
-            return Err(Stop::Settled);
-        }
-        for (index, member) in set.members.iter().enumerate() {
-            if next.rules_out(failed, &member.info) {
-                self.out |= 1 << index;
-            }
-        }
-        if matches!(next, Next::OtherCredential | Next::LargerContext) {
-            let rule = (next, failed.clone());
-            self.failures.get_or_insert_default().rules.push(rule);
-        }
-        if !self.is_any_left() && !self.is_outdated() {
-            return Err(Stop::Spent);
-        }
-        if self.attempts >= settings.max_attempts.get() {
-            return Err(Stop::Attempts);
-        }
-        let request = kept.ok_or(Stop::NotCopied)?;
-        if !config.protocol.whole(request) {
-            return Err(Stop::NotCopied);
-        }
-        if outcome.sent == Sent::Maybe && !config.protocol.safe(request) {
-            return Err(Stop::Unsafe);
-        }
-        if self.deadline.is_some_and(|deadline| deadline <= now()) {
-            return Err(Stop::Deadline);
-        }
-        // Last of all, so that nothing is paid for an attempt that something else forbids.
-        if let Some(budget) = &settings.budget
-            && outcome.sent == Sent::Maybe
-        {
-            let paid = budget.withdraw(outcome.class).ok_or(Stop::Budget)?;
-            self.paid = Paid::Ahead(paid);
-        }
-        Ok(())
-    }
-
-    /// What the fallback answers, if there is one.
-    pub(crate) fn fall_back<Req, Res, E>(&mut self, request: Req) -> Option<F::Answer>
-    where
-        F: Fallback<Req, Res, E>,
-    {
-        let trail = Trail::new(self.failed_ones().to_vec());
-        let snapshot = Arc::clone(&self.snapshot);
-        snapshot.config.fallback.answer(request, trail)
-    }
-
-    /// A failure is kept, to be the answer if nothing else is.
-    pub(crate) fn hold(&mut self, outcome: Outcome) {
-        if let Some(before) = self.failures().held.replace(outcome) {
-            self.give_up(&before);
-        }
-    }
-
-    /// What is kept is the answer.
-    pub(crate) fn release(&mut self) {
-        self.failures().held = None;
-    }
-
-    /// A failure is not the answer, whatever is.
-    pub(crate) fn give_up(&self, outcome: &Outcome) {
-        if let Some(ledger) = &self.ledger {
-            ledger.add(outcome);
-        }
+        let took = self.began.map(|began| now().duration_since(began));
+        Tried::new(self.name(), outcome, took.unwrap_or_default())
     }
 
     /// How many attempts the call took: with those of the retries inside, where the request carries a
     /// ledger in which these count too.
+    #[inline]
     pub(crate) fn attempts(&self) -> u32 {
         match &self.ledger {
             Some(ledger) => ledger.attempts(),
@@ -410,11 +197,11 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
         }
     }
 
-    /// Where the call went, if that is to be told. `whole`: with the current attempt, which is
-    /// delivered.
+    /// Where the call went, if that is to be told. `delivered`: with the current attempt, whose
+    /// response that is.
     #[inline]
     pub(crate) fn trail(&mut self, delivered: Option<&Outcome>) -> Option<Vec<Tried>> {
-        if self.failures.is_none() && !self.snapshot.config.settings.always_tell {
+        if self.failures.is_none() && !self.snapshot.settings().always_tell {
             return None;
         }
         Some(self.whole_trail(delivered))
@@ -435,52 +222,45 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
         trail
     }
 
+    /// Whether nobody wants to hear how a call goes that goes well at once.
+    #[inline]
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.failures.is_none() && self.ledger.is_none() && self.snapshot.settings().is_quiet()
+    }
+
+    /// The call is over, and there is nothing to say of it.
+    #[inline]
+    pub(crate) const fn close_quietly(&mut self) {
+        self.closed = true;
+    }
+
     /// The call is over, with this result.
     #[inline]
     pub(crate) fn close(&mut self, outcome: &Outcome, delivered: &Whose, stop: Stop) {
         self.closed = true;
-        self.settle();
-        if let Some(budget) = &self.snapshot.config.settings.budget
+        if self.failures.is_some() {
+            self.settle();
+        }
+        let settings = self.snapshot.settings();
+        if let Some(budget) = &settings.budget
             && outcome.class == Class::Success
         {
-            budget.succeeded(match mem::replace(&mut self.paid, Paid::Nothing) {
-                Paid::Spent(paid) => Some(paid),
-                _ => None,
-            });
+            let spent = self.failures.as_mut().and_then(|f| f.spent());
+            budget.succeeded(spent);
         }
-        if self.snapshot.config.settings.observer.is_some() {
+        if settings.observer.is_some() {
             self.tell_done(*outcome, delivered, stop);
-        }
-    }
-
-    /// What is due however the call ends.
-    #[inline]
-    fn settle(&mut self) {
-        if let Some(failures) = &mut self.failures
-            && let Some(held) = failures.held.take()
-        {
-            self.give_up(&held);
-        }
-        if let Paid::Ahead(_) = self.paid
-            && let Paid::Ahead(paid) = mem::replace(&mut self.paid, Paid::Nothing)
-            && let Some(budget) = &self.snapshot.config.settings.budget
-        {
-            budget.unspent(paid);
         }
     }
 
     #[inline(never)]
     fn tell_done(&self, outcome: Outcome, delivered: &Whose, stop: Stop) {
-        let snapshot = &*self.snapshot;
         let (endpoint, variant) = match delivered {
             Whose::Nobodys => (None, None),
             Whose::Earlier(name) => (Some(&**name), None),
-            Whose::Current => (
-                Some(&*snapshot.set.members[self.at.index].info.name),
-                self.at.variant.as_deref(),
-            ),
+            Whose::Current => (Some(&*self.member().info.name), self.variant.as_deref()),
         };
-        snapshot.config.settings.tell(&FailoverEvent::Done {
+        self.snapshot.settings().tell(&FailoverEvent::Done {
             endpoint,
             variant,
             attempts: self.attempts,
@@ -492,7 +272,7 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
 
     fn tell(&mut self, event: &FailoverEvent<'_>) {
         let snapshot = Arc::clone(&self.snapshot);
-        self.quietly(|| snapshot.config.settings.tell(event));
+        self.quietly(|| snapshot.settings().tell(event));
     }
 
     /// An observer that panics is not called again for this call, least of all while it unwinds.
@@ -507,13 +287,20 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
 impl<P, S, C, D, F> Drop for Account<P, S, C, D, F> {
     #[inline]
     fn drop(&mut self) {
+        if !self.closed || self.followed || self.failures.is_some() {
+            self.dropped();
+        }
+    }
+}
+
+impl<P, S, C, D, F> Account<P, S, C, D, F> {
+    #[cold]
+    fn dropped(&mut self) {
+        drop(self.follow());
         self.settle();
         if !self.closed {
-            self.close(
-                &Outcome::new(Class::Cancelled),
-                &Whose::Nobodys,
-                Stop::Dropped,
-            );
+            let cancelled = Outcome::new(Class::Cancelled);
+            self.close(&cancelled, &Whose::Nobodys, Stop::Dropped);
         }
     }
 }

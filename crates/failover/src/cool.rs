@@ -2,8 +2,8 @@
 
 use std::{
     sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -33,11 +33,17 @@ pub(crate) enum Standing {
 /// The cool-downs of one endpoint.
 #[derive(Debug, Default)]
 pub(crate) struct Cool {
-    // So that nobody asks for the time, or locks, while all is well.
+    // So that nobody asks for the time, or locks, while all is well. Written with the lock held.
     troubled: AtomicBool,
+    uneasy: Arc<Uneasy>,
     episode: AtomicU32,
     course: Mutex<Course>,
 }
+
+/// How many endpoints of a failover are troubled or without weight, each of both counted twice: so that
+/// nobody looks at any of them while all is well.
+#[derive(Debug, Default)]
+pub(crate) struct Uneasy(AtomicUsize);
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Course {
@@ -132,6 +138,19 @@ fn later(now: Instant, time: Duration) -> Option<Instant> {
 // ===== impl Cool =====
 
 impl Cool {
+    pub(crate) fn new(uneasy: Arc<Uneasy>) -> Self {
+        Self {
+            troubled: AtomicBool::new(false),
+            uneasy,
+            episode: AtomicU32::new(0),
+            course: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn uneasy(&self) -> &Uneasy {
+        &self.uneasy
+    }
+
     /// What an attempt that begins now gives back when it is over.
     pub(crate) fn episode(&self) -> u32 {
         self.episode.load(Ordering::Relaxed)
@@ -146,7 +165,7 @@ impl Cool {
         let course = self.lock();
         let standing = course.standing(now, ramp);
         if standing == Standing::Open && course.is_over() {
-            self.troubled.store(false, Ordering::Relaxed);
+            self.set_troubled(false);
         }
         standing
     }
@@ -176,7 +195,7 @@ impl Cool {
         let mut course = self.lock();
         let before = course.standing(now, cool.ramp);
         change(&mut course);
-        self.troubled.store(true, Ordering::Relaxed);
+        self.set_troubled(true);
         let after = course.standing(now, cool.ramp);
         match (before, after) {
             (Standing::Cooling { until: before, .. }, Standing::Cooling { until, .. })
@@ -193,8 +212,41 @@ impl Cool {
         }
     }
 
+    /// With the lock held.
+    fn set_troubled(&self, troubled: bool) {
+        match (self.troubled.swap(troubled, Ordering::Relaxed), troubled) {
+            (false, true) => self.uneasy.one_more(),
+            (true, false) => self.uneasy.one_less(),
+            _ => {}
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Course> {
         self.course.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Cool {
+    fn drop(&mut self) {
+        self.set_troubled(false);
+    }
+}
+
+// ===== impl Uneasy =====
+
+impl Uneasy {
+    /// Whether there is none.
+    #[inline]
+    pub(crate) fn is_none(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 0
+    }
+
+    pub(crate) fn one_more(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn one_less(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

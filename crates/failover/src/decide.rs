@@ -1,4 +1,4 @@
-use buttress_core::{Class, Elsewhere, Outcome};
+use buttress_core::{Elsewhere, Finish, Outcome};
 
 use crate::Info;
 
@@ -35,21 +35,23 @@ pub enum Next {
     note = "`decide_with` takes a closure `|request: &{Req}, outcome: &Outcome, endpoint: &Info| -> Option<Next>`; it must be of the type of request that reaches the failover"
 )]
 pub trait Decide<Req>: sealed::Sealed<Req> {
-    /// Where the call goes. `None`: as the class says.
+    /// Where the call goes. `None`: as the outcome says.
     fn decide(&self, request: &Req, outcome: &Outcome, endpoint: &Info) -> Option<Next>;
 }
 
-/// As the class says: the default of [`Failover`](crate::Failover).
+/// As the outcome says: the default of [`Failover`](crate::Failover).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ByClass;
 
 // ===== impl Next =====
 
 impl Next {
-    pub(crate) const fn by_class(class: Class, unfit: Self) -> Self {
-        match class.elsewhere() {
+    pub(crate) fn by_outcome(outcome: &Outcome, unfit: Self) -> Self {
+        match outcome.class.elsewhere() {
             Elsewhere::Yes => Self::Any,
             Elsewhere::OtherCredential => Self::OtherCredential,
+            // Nobody asks for a filter to be got round by asking somebody else.
+            Elsewhere::IfConfigured if outcome.finish == Some(Finish::Filtered) => Self::Nowhere,
             Elsewhere::IfConfigured => unfit,
             // To go on with a reply of which part was delivered is another layer's business.
             _ => Self::Nowhere,

@@ -2,8 +2,6 @@ use std::{fmt, sync::Arc};
 
 use buttress_core::Money;
 
-use crate::hash::hash;
-
 /// One of the services that a [`Failover`](crate::Failover) chooses among: a whole stack of its own,
 /// with a name.
 ///
@@ -41,8 +39,6 @@ pub struct Endpoint<S> {
 #[derive(Clone, Debug)]
 pub struct Info {
     pub(crate) name: Arc<str>,
-    /// Of the name.
-    pub(crate) hash: u64,
     pub(crate) weight: u32,
     credential: Option<Arc<str>>,
     context: Option<u64>,
@@ -57,10 +53,8 @@ impl<S> Endpoint<S> {
     /// is not made of another one.
     #[must_use]
     pub fn new(name: impl Into<Arc<str>>, service: S) -> Self {
-        let name = name.into();
         let info = Info {
-            hash: hash(name.as_bytes()),
-            name,
+            name: name.into(),
             weight: 1,
             credential: None,
             context: None,

@@ -6,15 +6,17 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use buttress_core::{Carry, Class, Classify, Outcome, Refuse, Replay, Sent, Track, Trail};
+use buttress_core::{
+    Carry, Class, Classify, Completion, Outcome, Refuse, Replay, Sent, Track, Trail,
+};
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 use tower_service::Service;
 
 use crate::{
     ByClass, Decide, Fallback, NoFallback, Ordered, Stop, Strategy,
-    account::{Account, Whose},
-    service::Snapshot,
+    account::{Account, Opening, Whose},
+    snapshot::Snapshot,
 };
 
 pin_project! {
@@ -36,7 +38,7 @@ pin_project! {
         // The first real failure, which is the answer if nothing else is.
         first: Option<Box<Failure<S::Response, S::Error>>>,
         // After the call: field order is drop order.
-        account: Account<P, S, C, D, F>,
+        account: Opening<P, S, C, D, F>,
     }
 }
 
@@ -69,7 +71,7 @@ where
     pub(crate) fn new(snapshot: Arc<Snapshot<P, S, C, D, F>>, request: Req) -> Self {
         Self {
             state: State::Choosing,
-            account: Account::open(snapshot, &request),
+            account: Opening::new(snapshot),
             kept: Some(request),
             first: None,
         }
@@ -92,7 +94,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let account = this.account;
+        let account = this.account.open(this.kept.as_ref());
         loop {
             let step = match this.state.as_mut().project() {
                 StateProj::Choosing => {
@@ -156,22 +158,24 @@ where
                         // Gone before anybody hears of its result.
                         this.state.set(State::Done);
                         account.succeeded();
-                        if let Some(mut watch) = account.watch() {
-                            match &mut result {
-                                Ok(response) => {
-                                    account.protocol().track(response, &outcome, watch);
-                                }
-                                Err(_) => watch.complete(&outcome),
+                        match (account.follow(), &mut result) {
+                            (None, Ok(response)) => {
+                                let watch = Completion::new(account.watch());
+                                account.protocol().track(response, &outcome, watch);
                             }
+                            (Some(follow), Ok(response)) => {
+                                account.protocol().track(response, &outcome, follow);
+                            }
+                            (Some(mut follow), Err(_)) => follow.complete(&outcome),
+                            (None, Err(_)) => {}
                         }
-                        this.first.take();
-                        deliver(
-                            account,
-                            &mut result,
-                            &outcome,
-                            &Whose::Current,
-                            Stop::Settled,
-                        );
+                        if account.is_quiet() {
+                            account.close_quietly();
+                        } else {
+                            this.first.take();
+                            let whose = Whose::Current;
+                            deliver(account, &mut result, &outcome, &whose, Stop::Settled);
+                        }
                         return Poll::Ready(result);
                     }
                     this.state.set(State::Choosing);
@@ -257,7 +261,8 @@ where
 }
 
 /// Calls the endpoint that was chosen, which is ready.
-#[inline]
+// Else its future is made elsewhere and moved here, which costs more than all that is done in it.
+#[inline(always)]
 fn call<P, S, Req, C, D, F>(
     account: &mut Account<P, S, C, D, F>,
     kept: &mut Option<Req>,
@@ -270,7 +275,7 @@ where
     F: Fallback<Req, S::Response, S::Error>,
 {
     let request = account.take(kept, F::EXISTS);
-    account.begin(account.follows());
+    account.begin();
     service.call(request.expect("kept until an endpoint takes it"))
 }
 

@@ -20,21 +20,16 @@ use crate::{
     settings::Settings,
 };
 
-/// A [`Probe`] whose request has no name any more.
-pub(crate) trait Check<S>: Send + Sync {
+/// A [`Probe`] whose service and request have no names any more.
+pub(crate) trait Check: Send + Sync {
     /// An endpoint begins to cool down.
-    fn begin(
-        &self,
-        member: Arc<Member>,
-        service: &S,
-        shared: &Arc<Shared<S>>,
-        settings: &Arc<Settings>,
-    );
+    fn begin(&self, member: &Arc<Member>, settings: &Arc<Settings>);
 }
 
 /// How endpoints are asked.
-pub(crate) struct Probe<P, T> {
+pub(crate) struct Probe<P, S, T> {
     asks: Arc<Asks<P, T>>,
+    shared: Weak<Shared<S>>,
 }
 
 struct Asks<P, T> {
@@ -48,8 +43,8 @@ struct Checked(Arc<Member>);
 
 // ===== impl Probe =====
 
-impl<P, T> Probe<P, T> {
-    pub(crate) fn new(protocol: P, every: Duration, request: T) -> Self {
+impl<P, S, T> Probe<P, S, T> {
+    pub(crate) fn new(protocol: P, every: Duration, request: T, shared: &Arc<Shared<S>>) -> Self {
         const DAY: Duration = Duration::from_secs(24 * 60 * 60);
         Self {
             asks: Arc::new(Asks {
@@ -57,11 +52,22 @@ impl<P, T> Probe<P, T> {
                 every: every.min(DAY),
                 request,
             }),
+            shared: Arc::downgrade(shared),
         }
+    }
+
+    /// Of an endpoint that is among them still.
+    fn service(&self, member: &Arc<Member>) -> Option<S>
+    where
+        S: Clone,
+    {
+        let set = self.shared.upgrade()?.set();
+        let at = set.members.iter().position(|m| Arc::ptr_eq(m, member))?;
+        Some(set.services[at].clone())
     }
 }
 
-impl<P, T, S, Req> Check<S> for Probe<P, T>
+impl<P, S, T, Req> Check for Probe<P, S, T>
 where
     T: Fn(&Info) -> Req + Send + Sync + 'static,
     P: Classify<S::Response, S::Error> + Send + Sync + 'static,
@@ -69,24 +75,18 @@ where
     S::Future: Send,
     Req: Send + 'static,
 {
-    fn begin(
-        &self,
-        member: Arc<Member>,
-        service: &S,
-        shared: &Arc<Shared<S>>,
-        settings: &Arc<Settings>,
-    ) {
+    fn begin(&self, member: &Arc<Member>, settings: &Arc<Settings>) {
         if member.checked.swap(true, Ordering::AcqRel) {
             return;
         }
-        let checked = Checked(member);
+        let checked = Checked(Arc::clone(member));
         // Without a runtime, the cool-down is as long as it is.
-        let Ok(runtime) = runtime::Handle::try_current() else {
+        let (Ok(runtime), Some(service)) = (runtime::Handle::try_current(), self.service(member))
+        else {
             return;
         };
-        let asks = Arc::clone(&self.asks);
-        let (service, settings) = (service.clone(), Arc::clone(settings));
-        let shared = Arc::downgrade(shared);
+        let (asks, shared) = (Arc::clone(&self.asks), Weak::clone(&self.shared));
+        let settings = Arc::clone(settings);
         runtime.spawn(async move { asks.check(checked, service, shared, settings).await });
     }
 }
@@ -105,7 +105,7 @@ impl<P, T> Asks<P, T> {
         P: Classify<S::Response, S::Error>,
         S: Service<Req> + Clone,
     {
-        let member = &*checked.0;
+        let member = &checked.0;
         loop {
             let Some(drawn) = shared.upgrade().map(|shared| shared.draws.chance()) else {
                 return;
@@ -138,9 +138,7 @@ impl<P, T> Asks<P, T> {
             });
             match outcome.class {
                 Class::Success => member.cool.succeed(now(), episode),
-                _ => {
-                    settings.cool_down(member, &outcome, episode);
-                }
+                _ => settings.cool_down(member, &outcome, episode),
             }
         }
     }

@@ -126,7 +126,7 @@
 //!
 //! By its class: after `Throttled`, `Unavailable`, `Unstarted` and `Refused` any other endpoint is
 //! tried; after `Denied` one that says that it uses another credential; after `Unfit` what
-//! [`on_unfit`](Failover::on_unfit) says; after anything else, none.
+//! [`on_unfit`](Failover::on_unfit) says, unless a content filter refused; after anything else, none.
 //!
 //! # When every endpoint has failed
 //!
@@ -164,17 +164,21 @@
 //!
 //! # Cost
 //!
-//! A first attempt that goes well costs one clone of an `Arc`, a clone of the endpoint, and a copy of
+//! A first attempt that goes well costs two clones of an `Arc`, a clone of the endpoint, and a copy of
 //! the request if there is another endpoint: no allocation, no lock, and no clock unless the strategy
-//! [follows](Strategy::follows) replies. Endpoints of different types are [type-erased](AnyService), for
-//! one allocation a call. An endpoint is shared by the clones of the service: for these to be `Send`, it
-//! must be `Sync`.
+//! [follows](Strategy::follows) replies. As long as no endpoint is in trouble or without weight, none is
+//! looked at but those that the strategy looks at. Over http, each reply is listened to until its end, for
+//! one that breaks off: one small box. Endpoints of different types are [type-erased](AnyService), for one
+//! allocation a call. An endpoint is shared by the clones of the service: for these to be `Send`, it must
+//! be `Sync`.
 
 mod account;
+mod configure;
 mod cool;
 mod decide;
 mod endpoint;
 mod erased;
+mod error;
 mod event;
 mod fallback;
 mod future;
@@ -185,6 +189,7 @@ mod load;
 mod service;
 mod set;
 mod settings;
+mod snapshot;
 mod strategy;
 mod watch;
 
@@ -192,13 +197,14 @@ pub use self::{
     decide::{ByClass, Decide, Next},
     endpoint::{Endpoint, Info},
     erased::{AnyFuture, AnyService},
+    error::EndpointsError,
     event::{FailoverEvent, Stop},
     fallback::{Fallback, NoFallback},
     future::ResponseFuture,
     handle::{Handle, State},
     hash::hash,
     service::Failover,
-    set::{EndpointsError, MAX_ENDPOINTS, MAX_NAME},
+    set::{MAX_ENDPOINTS, MAX_NAME},
     strategy::{
         Among, ByKey, Candidate, Candidates, Choice, LeastLoaded, Ordered, Strategy, StrategyExt,
         Variant, Variants, VariantsError, Weighted,

@@ -2,8 +2,6 @@
 
 use std::{
     collections::HashSet,
-    error::Error,
-    fmt,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
@@ -14,9 +12,9 @@ use std::{
 use tokio::time;
 
 use crate::{
-    Endpoint, Info,
-    cool::Cool,
-    hash::{GOLDEN, mix},
+    Endpoint, EndpointsError, Info,
+    cool::{Cool, Uneasy},
+    hash::{GOLDEN, hash, mix},
     load::{Load, Stamp},
 };
 
@@ -26,64 +24,41 @@ pub const MAX_ENDPOINTS: usize = 128;
 /// The longest name of an endpoint, in bytes.
 pub const MAX_NAME: usize = 64;
 
-/// Endpoints that nobody can choose among, or a change that would make them so.
-///
-/// ```
-/// use buttress_core::Plain;
-/// use buttress_failover::{Endpoint, EndpointsError, Failover};
-///
-/// let twice = [Endpoint::new("east", ()), Endpoint::new("east", ())];
-/// let error = Failover::over(Plain, twice).unwrap_err();
-/// assert_eq!(error, EndpointsError::Twice { name: "east".into() });
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum EndpointsError {
-    /// There is none, or would be none any more.
-    Empty,
-    /// More than [`MAX_ENDPOINTS`].
-    TooMany,
-    /// Two of one name.
-    Twice {
-        /// The name.
-        name: Arc<str>,
-    },
-    /// A name that is empty, longer than [`MAX_NAME`] bytes, or has control characters.
-    Name {
-        /// What was found, or its beginning.
-        found: Box<str>,
-    },
-    /// No endpoint has this name.
-    Unknown {
-        /// The name.
-        name: Box<str>,
-    },
-}
-
 /// The endpoints at one time. Calls keep to the set that they began with.
 pub(crate) struct Set<S> {
     pub(crate) version: u64,
-    pub(crate) members: Box<[Arc<Member>]>,
-    pub(crate) services: Box<[S]>,
+    /// A bit for each.
+    pub(crate) all: u128,
+    pub(crate) members: Arc<[Arc<Member>]>,
+    pub(crate) services: Arc<[S]>,
 }
 
 /// What is known of an endpoint; the same in every set that it is in.
 #[derive(Debug)]
 pub(crate) struct Member {
+    pub(crate) draw: Draw,
     pub(crate) info: Info,
-    /// Zero also once it was removed.
-    weight: AtomicU32,
     pub(crate) cool: Cool,
     pub(crate) load: Load,
     /// Whether a health check goes on.
     pub(crate) checked: AtomicBool,
 }
 
+/// What one is drawn by: side by side, for who looks at many.
+#[derive(Debug)]
+pub(crate) struct Draw {
+    /// Of the name.
+    pub(crate) hash: u64,
+    /// Zero also once it was removed.
+    weight: AtomicU32,
+}
+
 /// What all clones of a failover share.
 pub(crate) struct Shared<S> {
     version: AtomicU64,
-    set: Mutex<Arc<Set<S>>>,
+    set: Mutex<Set<S>>,
     pub(crate) draws: Draws,
+    pub(crate) uneasy: Arc<Uneasy>,
 }
 
 /// Numbers by which endpoints are chosen.
@@ -96,30 +71,12 @@ pub(crate) struct Draws {
     epoch: Instant,
 }
 
-// ===== impl EndpointsError =====
-
-impl fmt::Display for EndpointsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Empty => f.write_str("found no endpoints, expected at least one"),
-            Self::TooMany => write!(f, "found more than {MAX_ENDPOINTS} endpoints"),
-            Self::Twice { name } => write!(f, "found two endpoints of the name {name:?}"),
-            Self::Name { found } => write!(
-                f,
-                "found the name {found:?}, expected 1 to {MAX_NAME} bytes without control characters"
-            ),
-            Self::Unknown { name } => write!(f, "found no endpoint of the name {name:?}"),
-        }
-    }
-}
-
-impl Error for EndpointsError {}
-
 // ===== impl Set =====
 
 impl<S> Set<S> {
     pub(crate) fn new(
         endpoints: impl IntoIterator<Item = Endpoint<S>>,
+        uneasy: &Arc<Uneasy>,
     ) -> Result<Self, EndpointsError> {
         let (mut members, mut services) = (Vec::new(), Vec::new());
         let mut names = HashSet::new();
@@ -131,17 +88,23 @@ impl<S> Set<S> {
             if !names.insert(Arc::clone(&info.name)) {
                 return Err(EndpointsError::Twice { name: info.name });
             }
-            members.push(Arc::new(Member::new(info)));
+            members.push(Arc::new(Member::new(info, uneasy)));
             services.push(service);
         }
         if members.is_empty() {
             return Err(EndpointsError::Empty);
         }
-        Ok(Self {
-            version: 0,
+        Ok(Self::of(0, members, services))
+    }
+
+    /// There is at least one, and no more than may be.
+    fn of(version: u64, members: Vec<Arc<Member>>, services: Vec<S>) -> Self {
+        Self {
+            version,
+            all: u128::MAX >> (MAX_ENDPOINTS - members.len()),
             members: members.into(),
             services: services.into(),
-        })
+        }
     }
 
     pub(crate) fn find(&self, name: &str) -> Result<usize, EndpointsError> {
@@ -151,6 +114,17 @@ impl<S> Set<S> {
             .ok_or_else(|| EndpointsError::Unknown {
                 name: beginning(name),
             })
+    }
+}
+
+impl<S> Clone for Set<S> {
+    fn clone(&self) -> Self {
+        Self {
+            version: self.version,
+            all: self.all,
+            members: Arc::clone(&self.members),
+            services: Arc::clone(&self.services),
+        }
     }
 }
 
@@ -170,33 +144,53 @@ fn beginning(name: &str) -> Box<str> {
 // ===== impl Member =====
 
 impl Member {
-    fn new(info: Info) -> Self {
+    fn new(info: Info, uneasy: &Arc<Uneasy>) -> Self {
+        if info.weight == 0 {
+            uneasy.one_more();
+        }
         Self {
-            weight: AtomicU32::new(info.weight),
+            draw: Draw {
+                hash: hash(info.name.as_bytes()),
+                weight: AtomicU32::new(info.weight),
+            },
             info,
-            cool: Cool::default(),
+            cool: Cool::new(Arc::clone(uneasy)),
             load: Load::default(),
             checked: AtomicBool::new(false),
         }
     }
 
     pub(crate) fn weight(&self) -> u32 {
-        self.weight.load(Ordering::Relaxed)
+        self.draw.weight.load(Ordering::Relaxed)
     }
 
     pub(crate) fn set_weight(&self, weight: u32) {
-        self.weight.store(weight, Ordering::Relaxed);
+        let before = self.draw.weight.swap(weight, Ordering::Relaxed);
+        match (before, weight) {
+            (0, 0) => {}
+            (0, _) => self.cool.uneasy().one_less(),
+            (_, 0) => self.cool.uneasy().one_more(),
+            _ => {}
+        }
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        // As if it had never been without.
+        self.set_weight(1);
     }
 }
 
 // ===== impl Shared =====
 
 impl<S> Shared<S> {
-    pub(crate) fn new(set: &Arc<Set<S>>) -> Self {
+    pub(crate) fn new(set: &Set<S>, uneasy: Arc<Uneasy>) -> Self {
         Self {
             version: AtomicU64::new(set.version),
-            set: Mutex::new(Arc::clone(set)),
+            set: Mutex::new(set.clone()),
             draws: Draws::new(fastrand::u64(..)),
+            uneasy,
         }
     }
 
@@ -204,8 +198,9 @@ impl<S> Shared<S> {
         self.version.load(Ordering::Acquire)
     }
 
-    pub(crate) fn set(&self) -> Arc<Set<S>> {
-        Arc::clone(&self.set.lock().unwrap_or_else(PoisonError::into_inner))
+    pub(crate) fn set(&self) -> Set<S> {
+        let set = self.set.lock().unwrap_or_else(PoisonError::into_inner);
+        set.clone()
     }
 }
 
@@ -220,7 +215,7 @@ impl<S: Clone> Shared<S> {
             if members.iter().any(|member| member.info.name == info.name) {
                 return Err(EndpointsError::Twice { name: info.name });
             }
-            members.push(Arc::new(Member::new(info)));
+            members.push(Arc::new(Member::new(info, &self.uneasy)));
             services.push(service);
             Ok(())
         })
@@ -256,11 +251,7 @@ impl<S: Clone> Shared<S> {
         let (mut members, mut services) = (set.members.to_vec(), set.services.to_vec());
         change(&mut members, &mut services)?;
         let version = set.version + 1;
-        *set = Arc::new(Set {
-            version,
-            members: members.into(),
-            services: services.into(),
-        });
+        *set = Set::of(version, members, services);
         self.version.store(version, Ordering::Release);
         Ok(())
     }
@@ -306,4 +297,52 @@ impl Draws {
 #[inline]
 pub(crate) fn now() -> Instant {
     time::Instant::now().into_std()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use super::{Set, Shared, now};
+    use crate::{Endpoint, cool::CoolDown};
+
+    fn shared() -> Shared<()> {
+        let uneasy = Arc::default();
+        let endpoints = ["a", "b", "c"].map(|name| Endpoint::new(name, ()));
+        Shared::new(&Set::new(endpoints, &uneasy).unwrap(), uneasy)
+    }
+
+    #[test]
+    fn nobody_is_looked_at_once_all_is_well_again() {
+        let shared = shared();
+        assert!(shared.uneasy.is_none());
+        let [a, b, c] = [0, 1, 2].map(|index| Arc::clone(&shared.set().members[index]));
+        // Without weight, more than once, and with one again.
+        a.set_weight(0);
+        a.set_weight(0);
+        assert!(!shared.uneasy.is_none());
+        a.set_weight(7);
+        a.set_weight(1);
+        assert!(shared.uneasy.is_none());
+        // Troubled, until somebody sees that it is over.
+        let cool = CoolDown::default();
+        b.cool.fail(now(), &cool, b.cool.episode());
+        b.cool.fail(now(), &cool, b.cool.episode());
+        assert!(!shared.uneasy.is_none());
+        b.cool.succeed(now(), b.cool.episode());
+        b.cool.standing(now() + Duration::from_secs(60), cool.ramp);
+        assert!(shared.uneasy.is_none());
+        // Removed, as long as calls are under way that may not go there.
+        c.cool.fail(now(), &cool, c.cool.episode());
+        shared.remove("c").unwrap();
+        assert!(!shared.uneasy.is_none());
+        drop(c);
+        assert!(shared.uneasy.is_none());
+        // Added without weight.
+        shared.add(Endpoint::new("d", ()).weight(0)).unwrap();
+        assert!(!shared.uneasy.is_none());
+        shared.remove("d").unwrap();
+        assert!(shared.uneasy.is_none());
+        assert_eq!(shared.set().all, 0b11);
+    }
 }

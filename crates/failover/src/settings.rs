@@ -5,6 +5,7 @@ use buttress_core::{Class, Outcome, RetryBudget};
 use crate::{
     FailoverEvent, Next,
     cool::{Change, CoolDown},
+    health::Check,
     set::{Member, now},
 };
 
@@ -19,6 +20,7 @@ pub(crate) struct Settings {
     pub(crate) always_tell: bool,
     pub(crate) budget: Option<Arc<dyn RetryBudget + Send + Sync>>,
     pub(crate) observer: Option<Arc<Observer>>,
+    pub(crate) check: Option<Arc<dyn Check>>,
 }
 
 pub(crate) type Observer = dyn Fn(&FailoverEvent<'_>) + Send + Sync;
@@ -26,20 +28,31 @@ pub(crate) type Observer = dyn Fn(&FailoverEvent<'_>) + Send + Sync;
 // ===== impl Settings =====
 
 impl Settings {
+    /// Whether nobody is told of a call that goes well.
+    #[inline]
+    pub(crate) const fn is_quiet(&self) -> bool {
+        self.observer.is_none() && self.budget.is_none() && !self.always_tell
+    }
+
     pub(crate) fn tell(&self, event: &FailoverEvent<'_>) {
         if let Some(observer) = &self.observer {
             observer(event);
         }
     }
 
-    /// Leaves an endpoint alone as an outcome asks for, and says whether that has just begun.
-    pub(crate) fn cool_down(&self, member: &Member, outcome: &Outcome, episode: u32) -> bool {
+    /// Leaves an endpoint alone as an outcome asks for.
+    pub(crate) fn cool_down(
+        self: &Arc<Self>,
+        member: &Arc<Member>,
+        outcome: &Outcome,
+        episode: u32,
+    ) {
         let (cool, hint) = (&self.cool, outcome.retry_after);
         let fails = match outcome.class {
             Class::Unavailable | Class::Interrupted | Class::Denied => true,
             // The server knows best for how long.
             Class::Throttled => hint.is_none(),
-            _ => return false,
+            _ => return,
         };
         let now = now();
         let mut begun = false;
@@ -49,10 +62,13 @@ impl Settings {
         if let Some(hint) = hint.filter(|hint| !hint.is_zero()) {
             begun |= self.tell_cooling(member, member.cool.pause(now, cool, hint));
         }
-        begun
+        if begun && let Some(check) = &self.check {
+            check.begin(member, self);
+        }
     }
 
-    pub(crate) fn tell_cooling(&self, member: &Member, change: Change) -> bool {
+    /// Whether it has just begun.
+    fn tell_cooling(&self, member: &Member, change: Change) -> bool {
         let Change::Until {
             time,
             failures,
@@ -83,6 +99,7 @@ impl Default for Settings {
             always_tell: false,
             budget: None,
             observer: None,
+            check: None,
         }
     }
 }

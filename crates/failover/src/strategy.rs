@@ -54,8 +54,8 @@ pub trait Strategy<Req> {
     fn choose(&self, request: &Req, candidates: Candidates<'_>) -> Option<Choice>;
 
     /// Whether it wants to know how many calls each endpoint has in flight, and how long it takes to
-    /// its first content: then each reply is followed to its end, which costs a reading of the clock,
-    /// and over http a small box. `false` by default.
+    /// its first content: then each reply is timed, which costs two readings of the clock. `false` by
+    /// default.
     fn follows(&self) -> bool {
         false
     }
@@ -322,6 +322,11 @@ impl<'a> Candidate<'a> {
     #[must_use]
     pub fn in_flight(&self) -> u32 {
         self.member.load.in_flight()
+    }
+
+    /// Of its name.
+    pub(crate) fn hash(&self) -> u64 {
+        self.member.draw.hash
     }
 
     pub(crate) const fn member(&self) -> &'a Member {

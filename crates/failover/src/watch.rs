@@ -8,34 +8,65 @@ use buttress_core::{Class, Outcome, Progress, Report};
 use crate::{
     load::{PENALTY, Stamp},
     set::{Member, now},
-    settings::Settings,
+    snapshot::Common,
 };
 
-/// Follows one call to the end of its reply, for a strategy that wants to know.
+/// Sees a reply break off. Two words, since it is moved with every reply.
 pub(crate) struct Watch {
-    member: Arc<Member>,
-    settings: Arc<Settings>,
+    common: Arc<Common>,
+    /// The endpoint that it is of, above the episode in which it began.
+    at: u64,
+}
+
+/// Follows a reply to its end, for a strategy that wants to know. Its endpoint counts it among those in
+/// flight until then.
+pub(crate) struct Follow {
+    watch: Watch,
     /// When the call began, and at what stamp.
     began: Instant,
     stamp: Stamp,
-    episode: u32,
     content: bool,
 }
 
 // ===== impl Watch =====
 
 impl Watch {
-    pub(crate) fn begin(
-        member: &Arc<Member>,
-        settings: &Arc<Settings>,
-        began: Instant,
-        stamp: Stamp,
-    ) -> Self {
-        member.load.begin();
+    /// Of the endpoint at this index, which began in this episode.
+    #[inline]
+    pub(crate) fn new(common: &Arc<Common>, index: usize, episode: u32) -> Self {
         Self {
-            episode: member.cool.episode(),
-            member: Arc::clone(member),
-            settings: Arc::clone(settings),
+            common: Arc::clone(common),
+            at: (index as u64) << 32 | u64::from(episode),
+        }
+    }
+
+    fn member(&self) -> &Arc<Member> {
+        &self.common.members[(self.at >> 32) as usize]
+    }
+
+    // What failed before the reply began was judged there.
+    #[cold]
+    fn interrupted(&self, outcome: &Outcome) {
+        let settings = &self.common.settings;
+        settings.cool_down(self.member(), outcome, self.at as u32);
+    }
+}
+
+impl Report for Watch {
+    #[inline]
+    fn report(&mut self, outcome: &Outcome) {
+        if outcome.class == Class::Interrupted {
+            self.interrupted(outcome);
+        }
+    }
+}
+
+// ===== impl Follow =====
+
+impl Follow {
+    pub(crate) const fn new(watch: Watch, began: Instant, stamp: Stamp) -> Self {
+        Self {
+            watch,
             began,
             stamp,
             content: false,
@@ -48,9 +79,9 @@ impl Watch {
     }
 }
 
-impl Report for Watch {
+impl Report for Follow {
     fn report(&mut self, outcome: &Outcome) {
-        let load = &self.member.load;
+        let load = &self.watch.member().load;
         // First, whatever else happens.
         load.end();
         let (took, stamp) = self.took();
@@ -64,10 +95,7 @@ impl Report for Watch {
             Class::Invalid | Class::Unfit => {}
             _ => load.at_least(took.max(PENALTY), stamp),
         }
-        // What failed before the reply began was judged there.
-        if outcome.class == Class::Interrupted {
-            let _begun = self.settings.cool_down(&self.member, outcome, self.episode);
-        }
+        self.watch.report(outcome);
     }
 
     fn watches(&self) -> bool {
@@ -78,7 +106,7 @@ impl Report for Watch {
         if progress.is_content() && !self.content {
             self.content = true;
             let (took, stamp) = self.took();
-            self.member.load.sample(took, stamp);
+            self.watch.member().load.sample(took, stamp);
         }
     }
 }

@@ -1,4 +1,4 @@
-use buttress_core::{Class, Money, Outcome, Progress, Usage};
+use buttress_core::{Class, Finish, Money, Outcome, Progress, Usage};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, response::Parts};
 
@@ -102,6 +102,11 @@ pub trait Meter: Send {
 
     /// What they cost, where a price is known. None by default.
     fn cost(&self) -> Option<Money> {
+        None
+    }
+
+    /// Why the model stopped, where that was told. None by default.
+    fn finish(&self) -> Option<Finish> {
         None
     }
 }

@@ -105,6 +105,7 @@ mod judge;
 mod link;
 mod paced;
 mod peek;
+mod price;
 mod protocol;
 mod replay;
 pub mod retry_after;
@@ -123,6 +124,7 @@ pub use self::{
     judge::{ByStatus, Judge, Meter, class_of_status},
     link::Link,
     paced::paced,
+    price::{Price, Tariff, Unpriced},
     protocol::{Attempts, Http, HttpServer, IdempotentHttp, status_of_refusal},
     replay::{ReplayBody, ReplayError, ReplayLayer, ReplayService, Replayable},
     share::Shared,

@@ -4,7 +4,9 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::{Class, Completion, Money, Outcome, Progress, Refused, Report, Sent, Usage};
+use buttress_core::{
+    Class, Completion, Finish, Money, Outcome, Progress, Refused, Report, Sent, Usage,
+};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Frame;
@@ -30,6 +32,7 @@ struct Seen {
     sent: Sent,
     should_retry: Option<bool>,
     retry_after: Option<Duration>,
+    finish: Option<Finish>,
     used: Option<Box<(Option<Usage>, Option<Money>)>>,
 }
 
@@ -251,6 +254,7 @@ impl Tail {
         if let Told::Meter(meter) = &self.told {
             measured.usage = outcome.usage.or_else(|| meter.usage());
             measured.cost = outcome.cost.or_else(|| meter.cost());
+            measured.finish = outcome.finish.or_else(|| meter.finish());
         }
         let known = measured.or(&self.seen.outcome());
         // Nothing is asked again once there was content.
@@ -287,6 +291,7 @@ impl From<Outcome> for Seen {
             sent: outcome.sent,
             should_retry: outcome.should_retry,
             retry_after: outcome.retry_after,
+            finish: outcome.finish,
             used: (used != (None, None)).then(|| Box::new(used)),
         }
     }
@@ -298,6 +303,7 @@ impl Seen {
         outcome.sent = self.sent;
         outcome.should_retry = self.should_retry;
         outcome.retry_after = self.retry_after;
+        outcome.finish = self.finish;
         if let Some(used) = &self.used {
             (outcome.usage, outcome.cost) = **used;
         }

@@ -1,4 +1,5 @@
 use std::{
+    any::type_name,
     fmt,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -13,8 +14,9 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    Body, ByStatus, Http, Judge,
+    Body, ByStatus, Http, Judge, Price, Tariff, Unpriced,
     peek::{Held, Peek},
+    price::PricedMeter,
     tail::Tail,
 };
 
@@ -59,17 +61,19 @@ use crate::{
 ///
 /// let layer = TrackLayer::new(ByStatus).peek_time(Duration::from_secs(5));
 /// ```
-#[derive(Clone, Copy, Debug)]
-pub struct TrackLayer<J = ByStatus> {
+#[derive(Clone, Copy)]
+pub struct TrackLayer<J = ByStatus, C = Unpriced> {
     judge: J,
+    price: C,
     peek: Peek,
 }
 
 /// The service that [`TrackLayer`] makes.
-#[derive(Clone, Copy, Debug)]
-pub struct TrackService<S, J = ByStatus> {
+#[derive(Clone, Copy)]
+pub struct TrackService<S, J = ByStatus, C = Unpriced> {
     inner: S,
     judge: J,
+    price: C,
     peek: Peek,
 }
 
@@ -79,6 +83,7 @@ pin_project! {
         #[pin]
         state: State<F, B>,
         judge: J,
+        tariff: Option<Tariff>,
         peek: Peek,
     }
 }
@@ -100,6 +105,7 @@ impl<J> TrackLayer<J> {
     pub const fn new(judge: J) -> Self {
         Self {
             judge,
+            price: Unpriced,
             peek: Peek {
                 bytes: 64 << 10,
                 time: Duration::from_secs(30),
@@ -107,6 +113,36 @@ impl<J> TrackLayer<J> {
         }
     }
 
+    /// Says what calls cost, so that every layer outside hears of it in their
+    /// [outcomes](buttress_core::Outcome::cost), and a request has the sum over all its attempts. It
+    /// counts where the judge has a meter that learns the tokens, and only for tokens that are billed.
+    /// Default: nobody knows, unless the meter [says](crate::Meter::cost) it.
+    ///
+    /// ```
+    /// use buttress_core::{Money, Usage};
+    /// use buttress_http::{ByStatus, Tariff, TrackLayer};
+    /// use http::Request;
+    ///
+    /// // With `buttress-llm`: by the request's model, from its table of prices.
+    /// let layer = TrackLayer::new(ByStatus).price(|_: &Request<String>| {
+    ///     let tariff: Tariff = Box::new(|usage: &Usage| {
+    ///         Some(Money::from_pico(400_000).times(usage.total()))
+    ///     });
+    ///     Some(tariff)
+    /// });
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn price<D>(self, price: D) -> TrackLayer<J, D> {
+        TrackLayer {
+            judge: self.judge,
+            price,
+            peek: self.peek,
+        }
+    }
+}
+
+impl<J, C> TrackLayer<J, C> {
     /// Holds at most about this much of a body back: the chunk that passes the bound is the last
     /// one. The default is 64 KiB; with 0 nothing is held back.
     #[must_use]
@@ -130,13 +166,14 @@ impl Default for TrackLayer {
     }
 }
 
-impl<S, J: Clone> Layer<S> for TrackLayer<J> {
-    type Service = TrackService<S, J>;
+impl<S, J: Clone, C: Clone> Layer<S> for TrackLayer<J, C> {
+    type Service = TrackService<S, J, C>;
 
     fn layer(&self, inner: S) -> Self::Service {
         TrackService {
             inner,
             judge: self.judge.clone(),
+            price: self.price.clone(),
             peek: self.peek,
         }
     }
@@ -144,7 +181,7 @@ impl<S, J: Clone> Layer<S> for TrackLayer<J> {
 
 // ===== impl TrackService =====
 
-impl<S, J> TrackService<S, J> {
+impl<S, J, C> TrackService<S, J, C> {
     /// The service inside.
     pub const fn get_ref(&self) -> &S {
         &self.inner
@@ -161,10 +198,11 @@ impl<S, J> TrackService<S, J> {
     }
 }
 
-impl<S, J, A, B> Service<Request<A>> for TrackService<S, J>
+impl<S, J, C, A, B> Service<Request<A>> for TrackService<S, J, C>
 where
     S: Service<Request<A>, Response = Response<B>>,
     J: Judge + Clone,
+    C: Price<A>,
     B: http_body::Body<Data = Bytes>,
 {
     type Response = Response<Body<B>>;
@@ -177,11 +215,13 @@ where
 
     fn call(&mut self, request: Request<A>) -> Self::Future {
         let ledger = Http.info(&request).ledger.clone();
+        let tariff = self.price.tariff(&request);
         let response = self.inner.call(request);
         let state = State::Head { response, ledger };
         ResponseFuture {
             state,
             judge: self.judge.clone(),
+            tariff,
             peek: self.peek,
         }
     }
@@ -212,6 +252,8 @@ where
                         Some(refused) => (refused.outcome(), None),
                         None => (this.judge.head(&parts), this.judge.meter(&parts)),
                     };
+                    let tariff = this.tariff.take();
+                    let meter = meter.map(|meter| PricedMeter::over(meter, tariff));
                     if meter.is_none() || this.peek.bytes == 0 || body.is_end_stream() {
                         let body = Body::judged(body, seen, meter);
                         return Poll::Ready(Ok(Response::from_parts(parts, body)));
@@ -230,6 +272,27 @@ where
                 StateProj::Done => panic!("polled after completion"),
             }
         }
+    }
+}
+
+impl<J: fmt::Debug, C> fmt::Debug for TrackLayer<J, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TrackLayer")
+            .field("judge", &self.judge)
+            .field("price", &format_args!("{}", type_name::<C>()))
+            .field("peek", &self.peek)
+            .finish()
+    }
+}
+
+impl<S: fmt::Debug, J: fmt::Debug, C> fmt::Debug for TrackService<S, J, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TrackService")
+            .field("inner", &self.inner)
+            .field("judge", &self.judge)
+            .field("price", &format_args!("{}", type_name::<C>()))
+            .field("peek", &self.peek)
+            .finish()
     }
 }
 

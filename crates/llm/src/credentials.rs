@@ -14,7 +14,7 @@ const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version
 
 /// The header fields in which callers of these dialects, and of the clouds that serve them, send
 /// what lets them in.
-static CREDENTIALS: [HeaderName; 11] = [
+pub(crate) static CREDENTIALS: [HeaderName; 11] = [
     AUTHORIZATION,
     PROXY_AUTHORIZATION,
     COOKIE,
@@ -146,17 +146,22 @@ pub fn strip_query_credentials(uri: Uri) -> Uri {
 
 /// What is left of a query, if something goes.
 fn without_credentials(query: &str) -> Option<String> {
-    let credential = |pair: &&str| {
-        let name = pair.split_once('=').map_or(*pair, |(name, _)| name);
-        let name = decode(name);
-        PARAMETERS
-            .iter()
-            .any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
-    };
-    query.split('&').any(|pair| credential(&pair)).then(|| {
-        let kept: Vec<_> = query.split('&').filter(|pair| !credential(pair)).collect();
+    query.split('&').any(is_credential).then(|| {
+        let kept: Vec<_> = query
+            .split('&')
+            .filter(|pair| !is_credential(pair))
+            .collect();
         kept.join("&")
     })
+}
+
+/// Whether a parameter of a query may hold a credential.
+pub(crate) fn is_credential(pair: &str) -> bool {
+    let name = pair.split_once('=').map_or(pair, |(name, _)| name);
+    let name = decode(name);
+    PARAMETERS
+        .iter()
+        .any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
 }
 
 /// Percent-decoded.

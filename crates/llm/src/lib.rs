@@ -17,6 +17,9 @@
 //! - [`gemini::Target`]: model and method in the path.
 //! - [`ErrorBody`] and [`ErrorReply`]: the error envelope of each dialect, read and written;
 //!   [`tell_retry`] for the headers beside it.
+//! - [`key`]: when two chats are the same, for a cache, and whether a reply may be given again.
+//! - [`fold`]: a stream as the whole reply that it would have been, and a whole reply as a stream.
+//! - [`price`]: what tokens cost, exactly, by provider and model.
 //! - [`estimate`]: how many tokens a text or a request will be, without a network.
 //! - [`Dialect::limits`]: what the headers of a reply say remains of the provider's limits.
 //! - [`Secret`], [`Dialect::authorize`], [`strip_credentials`], [`strip_query_credentials`]:
@@ -104,6 +107,9 @@
 //! |---|---|
 //! | which of several [`keys`] a call gets | the first that is not benched |
 //! | the time and the ids of a [converted](convert::Converted) reply, where the endpoint tells none | the response's `date`; a number that no other reply has |
+//! | which replies may be [given again](key#what-may-be-kept) | those of temperature 0, to one request for one reply without tools |
+//! | the secret under which [`key::ChatKeys`] hashes | a random one of this process |
+//! | the prices that are [shipped](price::Prices::shipped) | of 2026-11-21, in US dollars |
 //! | how long a key is benched that was denied | 60 s, doubled with each further denial up to 1 h; until the hint, if that is later |
 //!
 //! Nothing else is configured. The bounds are:
@@ -124,6 +130,9 @@
 //! | what is [converted](convert#bounds): a whole reply, an error | 32 MiB, 64 KiB | a 502 |
 //! | an object in it that is looked into | 256 members | an error |
 //! | what the conversion of a stream holds back | 4 MiB | an error event, the stream breaks off, or a signature is not told |
+//! | a body of which a [`key`] is made | 65 536 values, 2 GiB | no key |
+//! | what is [folded](fold#bounds) | 16 MiB, 128 choices, 4096 calls or blocks | an error |
+//! | a file of [prices](price#bounds) | 64 MiB, 100 000 models | an error |
 //! | a limit header | 64 bytes; a count of 10¹⁵, a reset 32 days away | that dimension is absent |
 
 pub mod anthropic;
@@ -132,13 +141,16 @@ mod credentials;
 mod dialect;
 mod error;
 pub mod estimate;
+pub mod fold;
 pub mod gemini;
 mod json;
 mod judge;
+pub mod key;
 pub mod keys;
 mod limits;
 mod meter;
 pub mod openai;
+pub mod price;
 mod reader;
 pub mod request;
 mod secret;

@@ -1,6 +1,6 @@
 //! What every dialect's reader of replies has in common.
 
-use buttress_core::{Outcome, Usage};
+use buttress_core::{Finish, Outcome, Usage};
 
 use crate::{
     ErrorBody,
@@ -24,6 +24,9 @@ pub(crate) trait Reader: Send {
 
     /// The tokens learned so far.
     fn usage(&self) -> Option<Usage>;
+
+    /// Why the model stopped: of several choices the gravest of what was told so far.
+    fn finish(&self) -> Option<Finish>;
 }
 
 /// What a text says that matters while it passes.
@@ -42,27 +45,34 @@ pub(crate) struct Repeatable {
     pub(crate) besides: bool,
 }
 
-/// Which choices of a reply began, and which are finished. More than 64 are counted as one.
+/// Which choices of a reply began, and which are finished, and why. More than 64 are counted as one.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Choices {
     begun: u64,
     finished: u64,
+    finish: Option<Finish>,
 }
 
 // ===== impl Choices =====
 
 impl Choices {
-    pub(crate) fn seen(&mut self, index: u64, finished: bool) {
+    pub(crate) fn seen(&mut self, index: u64, finish: Option<Finish>) {
         let bit = 1 << index.min(63);
         self.begun |= bit;
-        if finished {
+        if finish.is_some() {
             self.finished |= bit;
+            self.finish = self.finish.max(finish);
         }
     }
 
     pub(crate) fn add(&mut self, other: Self) {
         self.begun |= other.begun;
         self.finished |= other.finished;
+        self.finish = self.finish.max(other.finish);
+    }
+
+    pub(crate) fn finish(self) -> Option<Finish> {
+        self.finish
     }
 
     pub(crate) fn any(self) -> bool {

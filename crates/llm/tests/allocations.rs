@@ -12,9 +12,11 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use buttress_core::Usage;
 use buttress_http::{ByStatus, TrackLayer};
 use buttress_llm::{
-    CredentialsLayer, Dialect, Keys, Secret, estimate::Estimate, openai::UsageFilter, request::Peek,
+    CredentialsLayer, Dialect, Keys, Secret, estimate::Estimate, key::ChatKeys,
+    openai::UsageFilter, price::Prices, request::Peek,
 };
 use bytes::{Bytes, BytesMut};
 use common::{meter, stream_head};
@@ -80,6 +82,31 @@ impl Body for Frames {
 
 fn main() {
     a_chunk_costs_no_allocation();
+    a_price_costs_no_allocation_and_a_key_one();
+}
+
+fn a_price_costs_no_allocation_and_a_key_one() {
+    let prices = Prices::shipped();
+    let usage = Usage::new(1000, 10);
+    for model in [
+        "gpt-5",
+        "gpt-5-2025-08-07",
+        "models/gpt-5",
+        "ft:gpt-5:o::1",
+        "unknown",
+    ] {
+        let count = allocations(|| prices.price("openai", model, &usage));
+        assert_eq!(count, 0, "{model}");
+    }
+
+    let keys = ChatKeys::per_credential(Dialect::OpenAi);
+    let request = Request::post("https://api.test/v1/chat/completions")
+        .header("authorization", "Bearer sk-1")
+        .body(r#"{"model":"m","temperature":0,"stream":true,"messages":[{"role":"user","content":"Hi\n"}]}"#)
+        .expect("a request");
+    keys.read(&request).expect("a key");
+    let count = allocations(|| keys.read(&request).map(|chat| chat.key()));
+    assert_eq!(count, 1, "the list of its values");
 }
 
 fn a_chunk_costs_no_allocation() {

@@ -9,8 +9,8 @@ use std::{
     task::{Context, Poll},
 };
 
-use buttress_core::{Class, Completion, Outcome, Report, Usage};
-use buttress_http::{Body, Judge, TrackLayer, Tracked};
+use buttress_core::{Class, Completion, Finish, Money, Outcome, Report, Usage};
+use buttress_http::{Body, Judge, Tariff, TrackLayer, Tracked};
 use buttress_llm::{Anthropic, Dialect, Gemini, OpenAi};
 use bytes::Bytes;
 use http::{Request, Response};
@@ -183,4 +183,165 @@ async fn an_interrupted_message_tells_the_tokens_that_it_had() {
         ..Usage::new(100, 1)
     };
     assert_eq!(told.usage, Some(usage.estimated()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn why_the_model_stopped_is_told_in_the_end_of_streams_whole_replies_and_errors() {
+    const EVENTS: &str = "text/event-stream";
+    const JSON: &str = "application/json";
+    let (openai, anthropic, gemini) = (Dialect::OpenAi, Dialect::Anthropic, Dialect::Gemini);
+    let rows: [(Dialect, u16, &'static str, &[&'static str], Finish); 13] = [
+        (
+            openai,
+            200,
+            EVENTS,
+            &[
+                "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"},\"finish_reason\":null}]}\n\n",
+                "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"length\"}]}\n\ndata: [DONE]\n\n",
+            ],
+            Finish::Length,
+        ),
+        (
+            openai,
+            200,
+            JSON,
+            &[
+                r#"{"choices":[{"index":0,"finish_reason":"tool_calls"},{"index":1,"finish_reason":"stop"}]}"#,
+            ],
+            Finish::ToolCalls,
+        ),
+        (
+            openai,
+            200,
+            JSON,
+            &[
+                r#"{"choices":[{"index":0,"finish_reason":"content_filter"},{"index":1,"finish_reason":"stop"}]}"#,
+            ],
+            Finish::Filtered,
+        ),
+        (
+            openai,
+            200,
+            JSON,
+            &[r#"{"choices":[{"index":0,"finish_reason":"eos"}]}"#],
+            Finish::Other,
+        ),
+        (
+            openai,
+            400,
+            JSON,
+            &[r#"{"error":{"message":"no","code":"content_filter"}}"#],
+            Finish::Filtered,
+        ),
+        (
+            anthropic,
+            200,
+            EVENTS,
+            &[
+                "data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"tool_use\"},\"usage\":{\"output_tokens\":1}}\n\ndata: {\"type\":\"message_stop\"}\n\n",
+            ],
+            Finish::ToolCalls,
+        ),
+        (
+            anthropic,
+            200,
+            JSON,
+            &[r#"{"type":"message","content":[],"stop_reason":"end_turn"}"#],
+            Finish::Stop,
+        ),
+        (
+            anthropic,
+            200,
+            JSON,
+            &[r#"{"type":"message","content":[],"stop_reason":"model_context_window_exceeded"}"#],
+            Finish::Length,
+        ),
+        (
+            anthropic,
+            200,
+            JSON,
+            &[r#"{"type":"message","content":[],"stop_reason":"refusal"}"#],
+            Finish::Filtered,
+        ),
+        (
+            anthropic,
+            400,
+            JSON,
+            &[
+                r#"{"type":"error","error":{"type":"invalid_request_error","message":"Output blocked by content filtering policy"}}"#,
+            ],
+            Finish::Filtered,
+        ),
+        (
+            gemini,
+            200,
+            EVENTS,
+            &[
+                "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"}]},\"finishReason\":\"MAX_TOKENS\"}]}\n\n",
+            ],
+            Finish::Length,
+        ),
+        (
+            gemini,
+            200,
+            JSON,
+            &[r#"{"candidates":[{"finishReason":"PROHIBITED_CONTENT"}]}"#],
+            Finish::Filtered,
+        ),
+        (
+            gemini,
+            200,
+            JSON,
+            &[r#"{"promptFeedback":{"blockReason":"SAFETY"}}"#],
+            Finish::Filtered,
+        ),
+    ];
+    for (dialect, status, content_type, chunks, finish) in rows {
+        let response = match dialect {
+            Dialect::OpenAi => response(OpenAi, status, content_type, chunks, End::Clean).await,
+            Dialect::Anthropic => {
+                response(Anthropic, status, content_type, chunks, End::Clean).await
+            }
+            _ => response(Gemini, status, content_type, chunks, End::Clean).await,
+        };
+        let (_, told) = seen_and_told(response).await;
+        assert_eq!(
+            told.finish,
+            Some(finish),
+            "{dialect} {status} {content_type}"
+        );
+    }
+    let broken = [
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"},\"finish_reason\":null}]}\n\n",
+    ];
+    let cut = response(OpenAi, 200, EVENTS, &broken, End::Reset).await;
+    assert_eq!(seen_and_told(cut).await.1.finish, None);
+    let denied = [r#"{"error":{"message":"no","code":"context_length_exceeded"}}"#];
+    let long = response(OpenAi, 400, JSON, &denied, End::Clean).await;
+    let (_, told) = seen_and_told(long).await;
+    assert_eq!((told.class, told.finish), (Class::Unfit, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_tokens_cost_is_in_the_end_of_a_reply_and_unknown_where_nobody_says() {
+    let reply = r#"{"choices":[{"index":0,"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":4}}"#;
+    let told = async |price: Option<u128>, reply: &'static str| {
+        let client = service_fn(move |_: Request<u128>| async move {
+            let body = Script(VecDeque::from([reply]), End::Clean);
+            let response = Response::builder().header("content-type", "application/json");
+            Ok::<_, Infallible>(response.body(body).unwrap())
+        });
+        let track = TrackLayer::new(OpenAi).price(move |request: &Request<u128>| {
+            let (each, price) = (*request.body(), price?);
+            let tariff: Tariff =
+                Box::new(move |usage| Some(Money::from_pico(price * each).times(usage.total())));
+            Some(tariff)
+        });
+        let response = track.layer(client).oneshot(Request::new(10)).await;
+        seen_and_told(response.unwrap()).await.1.cost
+    };
+    assert_eq!(told(Some(2), reply).await, Some(Money::from_pico(140)));
+    assert_eq!(told(None, reply).await, None);
+    // Who does not say what was used may have used anything.
+    assert_eq!(told(Some(2), r#"{"choices":[]}"#).await, None);
 }

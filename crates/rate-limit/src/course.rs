@@ -5,7 +5,10 @@ use std::{fmt, sync::Arc, time::Duration};
 use buttress_core::{Class, Limits, Outcome, Report};
 use tokio::time::Instant;
 
-use crate::{Cost, Key, Limited, RateLimitEvent, RateLimitLayer, Store, queue::Place};
+use crate::{
+    Cost, Key, Limited, RateLimitEvent, RateLimitLayer, Store,
+    waiters::{Joined, Place},
+};
 
 /// What a call costs, where it waits, and what it holds. Its report settles it.
 pub(crate) struct Course<P, St, G, C, L, K>
@@ -16,13 +19,12 @@ where
     config: Arc<RateLimitLayer<P, St, G, C, L, K>>,
     pub(crate) key: K,
     pub(crate) cost: Cost,
-    began: Option<Instant>,
     phase: Phase<St::Hold>,
 }
 
 enum Phase<H> {
     Before,
-    Waiting(Place),
+    Waiting { place: Place, began: Instant },
     Held { hold: H, called: bool },
     Over,
 }
@@ -34,6 +36,7 @@ where
     St: Store<K>,
     K: Key,
 {
+    #[inline]
     pub(crate) const fn new(
         config: Arc<RateLimitLayer<P, St, G, C, L, K>>,
         key: K,
@@ -43,45 +46,77 @@ where
             config,
             key,
             cost,
-            began: None,
             phase: Phase::Before,
         }
     }
 
+    #[inline]
     pub(crate) fn config(&self) -> &RateLimitLayer<P, St, G, C, L, K> {
         &self.config
     }
 
-    /// It waits at this place.
-    pub(crate) fn queued(&mut self, place: Place, ahead: usize, wait: Duration, now: Instant) {
-        self.began = Some(now);
-        self.phase = Phase::Waiting(place);
-        self.tell(|| RateLimitEvent::Queued {
-            cost: self.cost,
-            ahead,
-            wait,
-        });
+    /// Takes the cost, if nothing and nobody is in the way.
+    #[inline(always)]
+    pub(crate) fn try_admit(&mut self) -> bool {
+        if self.ahead().is_some() {
+            return false;
+        }
+        match self.config.store.try_take(&self.key, &self.cost) {
+            Some(hold) => {
+                self.admitted(hold);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// What those cost together who come first.
+    #[inline]
+    pub(crate) fn ahead(&self) -> Option<Cost> {
+        if self.config.waits() {
+            self.config.waiters.ahead(&self.key)
+        } else {
+            None
+        }
+    }
+
+    /// Joins the line of its key.
+    pub(crate) fn join(&mut self, wait: Duration, now: Instant) -> Joined {
+        let config = &self.config;
+        let most = config.settings.queue;
+        let joined = config.waiters.join(&self.key, self.cost, most);
+        if let Joined::At(place, ahead) = joined {
+            let began = now;
+            self.phase = Phase::Waiting { place, began };
+            self.tell(|| RateLimitEvent::Queued {
+                cost: self.cost,
+                ahead,
+                wait,
+            });
+        }
+        joined
     }
 
     pub(crate) fn place(&self) -> Option<Place> {
         match self.phase {
-            Phase::Waiting(place) => Some(place),
+            Phase::Waiting { place, .. } => Some(place),
             _ => None,
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn admitted(&mut self, hold: St::Hold) {
-        self.leave();
-        let called = false;
+        let (before, called) = (self.place_and_time(), false);
         self.phase = Phase::Held { hold, called };
+        self.leave(before);
         self.tell(|| RateLimitEvent::Admitted {
             cost: self.cost,
-            waited: self.waited(),
+            waited: waited(before),
         });
     }
 
     /// The inner service is being called.
+    #[inline]
     pub(crate) fn called(&mut self) {
         if let Phase::Held { called, .. } = &mut self.phase {
             *called = true;
@@ -96,32 +131,68 @@ where
     }
 
     pub(crate) fn limited(&mut self, limited: &Limited) {
-        self.leave();
+        let before = self.place_and_time();
         self.phase = Phase::Over;
+        self.leave(before);
         self.tell(|| RateLimitEvent::Limited {
             cost: self.cost,
             limited,
-            waited: self.waited(),
+            waited: waited(before),
         });
     }
 
-    fn leave(&mut self) {
-        if let Phase::Waiting(place) = self.phase {
-            self.phase = Phase::Before;
-            self.config.queues.leave(&self.key, place);
+    #[inline]
+    const fn place_and_time(&self) -> Option<(Place, Instant)> {
+        match self.phase {
+            Phase::Waiting { place, began } => Some((place, began)),
+            _ => None,
         }
     }
 
-    fn waited(&self) -> Duration {
-        self.began.map_or(Duration::ZERO, |began| began.elapsed())
+    #[inline]
+    fn leave(&self, place: Option<(Place, Instant)>) {
+        if let Some((place, _)) = place {
+            self.config.waiters.leave(&self.key, place);
+        }
     }
 
+    /// Its caller went away before anything was taken.
+    #[cold]
+    fn left(&self) {
+        let before = self.place_and_time();
+        self.leave(before);
+        self.tell(|| RateLimitEvent::Left {
+            cost: self.cost,
+            waited: waited(before),
+        });
+    }
+
+    #[inline(never)]
+    fn settle(&self, hold: &St::Hold, used: Cost, outcome: &Outcome) {
+        let (reserved, store) = (self.cost, &self.config.store);
+        if outcome.class == Class::Throttled
+            && let Some(hint) = outcome.retry_after
+        {
+            store.pause(hold, hint);
+        }
+        if used != reserved && store.settle(hold, reserved, used) {
+            self.config.waiters.call(&self.key);
+        }
+        self.tell(|| RateLimitEvent::Settled {
+            reserved,
+            used,
+            outcome,
+        });
+    }
+
+    #[inline]
     fn tell<'a>(&self, event: impl FnOnce() -> RateLimitEvent<'a>) {
         if let Some(observer) = &self.config.settings.observer {
             observer(&event());
         }
     }
 
+    #[inline]
     fn used(&self, reserved: Cost, called: bool, outcome: &Outcome) -> Cost {
         match &outcome.usage {
             _ if !called => Cost::NONE,
@@ -149,30 +220,14 @@ where
     fn report(&mut self, outcome: &Outcome) {
         match &self.phase {
             Phase::Over => {}
-            Phase::Before | Phase::Waiting(_) => {
-                self.leave();
-                self.tell(|| RateLimitEvent::Left {
-                    cost: self.cost,
-                    waited: self.waited(),
-                });
-            }
+            Phase::Before | Phase::Waiting { .. } => self.left(),
             Phase::Held { hold, called } => {
-                let reserved = self.cost;
-                let used = self.used(reserved, *called, outcome);
-                let store = &self.config.store;
-                if outcome.class == Class::Throttled
-                    && let Some(hint) = outcome.retry_after
-                {
-                    store.pause(hold, hint);
+                let used = self.used(self.cost, *called, outcome);
+                // As it should be: nothing is to be done.
+                let plain = used == self.cost && outcome.class != Class::Throttled;
+                if !plain || self.config.settings.observer.is_some() {
+                    self.settle(hold, used, outcome);
                 }
-                if used != reserved && store.settle(hold, reserved, used) {
-                    self.config.queues.call(&self.key);
-                }
-                self.tell(|| RateLimitEvent::Settled {
-                    reserved,
-                    used,
-                    outcome,
-                });
             }
         }
     }
@@ -188,4 +243,8 @@ where
             .field("cost", &self.cost)
             .finish_non_exhaustive()
     }
+}
+
+fn waited(before: Option<(Place, Instant)>) -> Duration {
+    before.map_or(Duration::ZERO, |(_, began)| began.elapsed())
 }

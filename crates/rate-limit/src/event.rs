@@ -62,7 +62,8 @@ pub enum RateLimitEvent<'a> {
     Settled {
         /// What was taken at the beginning.
         reserved: Cost,
-        /// What it used: what is charged in the end.
+        /// What it used: what is charged in the end, but for a debt beyond
+        /// [`longest_debt`](crate::Limiter::longest_debt).
         used: Cost,
         /// How it ended.
         outcome: &'a Outcome,

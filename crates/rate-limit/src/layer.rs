@@ -4,9 +4,8 @@ use buttress_core::Limits;
 use tower_layer::Layer;
 
 use crate::{
-    Algorithm, Cost, Key, Limiter, RateLimit, RateLimitEvent,
+    Algorithm, Cost, Key, Limiter, RateLimit, RateLimitEvent, Store, Waiters,
     ask::{AllCalls, NoLimits, OneRequest},
-    queue::Queues,
 };
 
 /// Admits calls as far as their quotas allow, and settles each at its end to what it used.
@@ -21,7 +20,8 @@ use crate::{
 /// | [`charge_delivered`](RateLimitLayer::charge_delivered) | off: where nothing certain was learned the estimate stands |
 /// | [`on_event`](RateLimitLayer::on_event) | nobody listens |
 ///
-/// The services that it makes share its levels and its queue, as do its clones and theirs.
+/// The services that it makes share its levels and its queue, as do its clones and theirs, and all
+/// other layers over the same [`Limiter`].
 ///
 /// # Examples
 ///
@@ -53,7 +53,7 @@ pub struct RateLimitLayer<P, St = Limiter, G = AllCalls, C = OneRequest, L = NoL
     pub(crate) key: G,
     pub(crate) cost: C,
     pub(crate) limits: L,
-    pub(crate) queues: Arc<Queues<K>>,
+    pub(crate) waiters: Waiters<K>,
     pub(crate) settings: Settings,
 }
 
@@ -126,11 +126,11 @@ impl<P, A: Algorithm, C, L> RateLimitLayer<P, Limiter<(), A>, AllCalls, C, L> {
     {
         RateLimitLayer {
             protocol: self.protocol,
+            waiters: limiter.waiters(),
             store: limiter,
             key,
             cost: self.cost,
             limits: self.limits,
-            queues: Arc::default(),
             settings: self.settings,
         }
     }
@@ -140,14 +140,17 @@ impl<P, St, G, K> RateLimitLayer<P, St, G, OneRequest, NoLimits, K> {
     /// Limits by what is kept in a [`Store`](crate::Store) of your own, and by the key that is in
     /// the request.
     #[must_use]
-    pub fn with_store(protocol: P, store: St, key: G) -> Self {
+    pub fn with_store(protocol: P, store: St, key: G) -> Self
+    where
+        St: Store<K>,
+    {
         Self {
             protocol,
+            waiters: store.waiters(),
             store,
             key,
             cost: OneRequest,
             limits: NoLimits,
-            queues: Arc::default(),
             settings: Settings {
                 longest: None,
                 queue: 1024,
@@ -175,7 +178,7 @@ impl<P, St, G, C, L, K> RateLimitLayer<P, St, G, C, L, K> {
             key: self.key,
             cost,
             limits: self.limits,
-            queues: self.queues,
+            waiters: self.waiters,
             settings: self.settings,
         }
     }
@@ -196,7 +199,7 @@ impl<P, St, G, C, L, K> RateLimitLayer<P, St, G, C, L, K> {
             key: self.key,
             cost: self.cost,
             limits,
-            queues: self.queues,
+            waiters: self.waiters,
             settings: self.settings,
         }
     }
@@ -239,6 +242,11 @@ impl<P, St, G, C, L, K> RateLimitLayer<P, St, G, C, L, K> {
         self
     }
 
+    /// Whether calls may wait.
+    pub(crate) const fn waits(&self) -> bool {
+        self.settings.longest.is_some()
+    }
+
     /// What keeps the levels: the handle by which to check, reserve and read without a call. Get it
     /// after [`key`](RateLimitLayer::key), which makes another one.
     pub const fn store(&self) -> &St {
@@ -263,7 +271,7 @@ where
             key: self.key.clone(),
             cost: self.cost.clone(),
             limits: self.limits.clone(),
-            queues: Arc::clone(&self.queues),
+            waiters: self.waiters.clone(),
             settings: self.settings.clone(),
         };
         RateLimit::new(inner, Arc::new(config))

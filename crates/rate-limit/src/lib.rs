@@ -92,15 +92,29 @@
 //! used. What goes back to the *quota* is at most what of the call's reservation has not come free
 //! by itself meanwhile: the proof that this and nothing more keeps the limit is with [`Gcra`].
 //!
+//! Use beyond the estimate is a debt, of any size that can be. What cannot, such as the garbage of a
+//! provider that counts to 2⁶⁴, would close the key for ever: the debt of one call is paid within
+//! [`longest_debt`](Limiter::longest_debt), and what is beyond that is not charged.
+//!
 //! # Waiting or not
 //!
 //! By default a call that does not fit is refused at once, and the refusal says when it would have
 //! fitted. With [`wait`](RateLimitLayer::wait) it waits in the order in which calls of its key came,
 //! in its future and without holding anything of the inner service, unless it would be for longer
 //! than allowed or than its request's deadline: that is said at once too. A large call is not
-//! overtaken by small ones. A call that is dropped leaves the line and has consumed nothing. What
-//! costs more than a quota can ever hold is refused for good
-//! ([`Oversized`](buttress_core::Reason::Oversized)).
+//! overtaken by small ones. A call that is dropped leaves the line and has consumed nothing. One whose
+//! turn comes when its deadline has passed, because its task was held up, is refused
+//! ([`Deadline`](LimitedBy::Deadline)) and gives everything back. What costs more than a quota can
+//! ever hold is refused for good ([`Oversized`](buttress_core::Reason::Oversized)).
+//!
+//! All layers over one [`Limiter`] have one line for each key. Its first is woken by whatever makes
+//! more room than was known: a call that used less, a [`Reservation`] that ends, other quotas, the end
+//! of a [pause](Limiter::resume).
+//!
+//! The wait that a refusal says is exact: to the nanosecond, if nothing else is admitted or settled
+//! meanwhile. Behind a line, the refusal of one that would wait too long, or finds the line full, says
+//! when all before it and then itself will have been admitted. With several quotas that is the
+//! earliest that it can be: one that waits for a quota leaves another unused, which may fill up.
 //!
 //! # What a provider says
 //!
@@ -120,13 +134,14 @@
 //! | waiting | none; once it is allowed, 1024 calls of each key |
 //! | algorithm | [`Gcra`]; [`SlidingLog`] and [`SlidingCounter`] by [`counting`](Limiter::counting) |
 //! | longest pause or reset that is believed | 5 minutes |
+//! | longest debt of one call | an hour, or the time of a burst |
 //!
 //! # Cost
 //!
 //! One clock read, one atomic exchange for each quota, one clone of an `Arc` and one of the inner
 //! service; nothing is allocated, but for what a tracked body needs. A key costs a hash and a look
 //! under a lock that readers share. A settlement that gives back takes the lock of its key for an
-//! instant. Waiting needs a tokio runtime with its time enabled.
+//! instant. Waiting costs a box, and needs a tokio runtime with its time enabled.
 
 mod algorithm;
 mod ask;
@@ -135,16 +150,22 @@ mod event;
 mod future;
 mod gcra;
 mod guard;
+mod hold;
 mod layer;
 mod limited;
 mod limiter;
-mod queue;
+mod plans;
 mod quotas;
 mod rate;
 mod service;
+mod shared;
+mod standing;
 mod state;
 mod store;
+mod sync;
 mod table;
+mod wait;
+mod waiters;
 mod window;
 
 pub use governor::Quota;
@@ -155,13 +176,16 @@ pub use self::{
     event::RateLimitEvent,
     future::ResponseFuture,
     gcra::Gcra,
+    hold::{Hold, Reservation},
     layer::RateLimitLayer,
     limited::{Limited, LimitedBy},
-    limiter::{Hold, Key, Limiter, Reservation, Standing},
+    limiter::{Key, Limiter},
     quotas::{Cost, Quotas, Unit},
     rate::{Rate, RateError},
     service::RateLimit,
+    standing::Standing,
     store::Store,
+    waiters::Waiters,
     window::{SlidingCounter, SlidingLog},
 };
 

@@ -1,6 +1,6 @@
 use std::{error::Error, fmt, time::Duration};
 
-use buttress_core::{Reason, Refused};
+use buttress_core::{Class, Reason, Refused};
 
 use crate::Unit;
 
@@ -46,8 +46,10 @@ pub enum LimitedBy {
     Pause,
     /// There are as many keys as may be, all of them in use.
     Keys,
-    /// As many calls wait as may.
+    /// As many calls wait as may; or others come first, and nothing else is in the way.
     Queue,
+    /// The deadline of its request passed while it waited.
+    Deadline,
     /// The store did not answer.
     Store,
 }
@@ -79,7 +81,8 @@ impl Limited {
     }
 
     /// From now, when the same call would be admitted, unless something else is admitted or settled
-    /// meanwhile. `None`: waiting would not help, or nobody knows.
+    /// meanwhile. Behind others, when all of them and it would be: with several quotas no earlier than
+    /// that. `None`: waiting would not help, or nobody knows.
     #[must_use]
     pub const fn wait(&self) -> Option<Duration> {
         self.wait
@@ -91,6 +94,7 @@ impl Limited {
         match self.cause {
             LimitedBy::Size(_) => Reason::Oversized,
             LimitedBy::Queue => Reason::QueueFull,
+            LimitedBy::Deadline => Reason::TotalTimeout,
             _ => Reason::Limited,
         }
     }
@@ -98,7 +102,8 @@ impl Limited {
 
 impl From<Limited> for Refused {
     fn from(limited: Limited) -> Self {
-        let refused = Self::new(limited.reason());
+        // Nothing was sent, whatever the reason.
+        let refused = Self::new(limited.reason()).with_class(Class::Refused);
         match limited.wait {
             Some(wait) => refused.with_retry_after(wait),
             None => refused,
@@ -131,6 +136,7 @@ impl LimitedBy {
             Self::Pause => "pause",
             Self::Keys => "keys",
             Self::Queue => "queue",
+            Self::Deadline => "deadline",
             Self::Store => "store",
         }
     }
@@ -145,6 +151,7 @@ impl fmt::Display for LimitedBy {
             Self::Pause => f.write_str("a pause that the provider asked for"),
             Self::Keys => f.write_str("the number of keys"),
             Self::Queue => f.write_str("the length of the queue"),
+            Self::Deadline => f.write_str("the deadline of its request"),
             Self::Store => f.write_str("the silence of its store"),
         }
     }

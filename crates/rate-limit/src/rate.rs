@@ -359,6 +359,11 @@ impl Ticks {
         self.rate.burst * self.unit
     }
 
+    /// So many units come in so many nanoseconds, or a burst if that is more.
+    pub(crate) fn most_in(&self, ns: u64) -> u64 {
+        (self.by(ns) / self.unit).max(self.rate.burst)
+    }
+
     /// Whole units in so many ticks, rounded up.
     pub(crate) const fn units_up(&self, ticks: u64) -> u64 {
         ticks.div_ceil(self.unit)

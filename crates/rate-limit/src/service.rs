@@ -4,7 +4,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use buttress_core::{Carry, Classify, Completion, Refuse, Track};
+use buttress_core::{Carry, Classify, Refuse, Track};
 use tower_service::Service;
 
 use crate::{
@@ -72,21 +72,17 @@ where
     type Error = S::Error;
     type Future = ResponseFuture<P, S, Req, St, G, C, L, K>;
 
+    #[inline]
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         Poll::Ready(Ok(()))
     }
 
+    #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         let key = self.config.key.key(&request);
         let cost = self.config.cost.cost(&request);
         let course = Course::new(Arc::clone(&self.config), key, cost);
-        let protocol = self.config.protocol.clone();
-        ResponseFuture::new(
-            protocol,
-            self.inner.clone(),
-            request,
-            Completion::new(course),
-        )
+        ResponseFuture::new(self.inner.clone(), request, course)
     }
 }
 

@@ -1,5 +1,9 @@
 //! What is kept for one key.
 
+mod denial;
+mod heir;
+mod taken;
+
 use std::{
     fmt,
     sync::{
@@ -9,14 +13,15 @@ use std::{
             Ordering::{Acquire, Release},
         },
     },
-    time::Duration,
 };
 
 use buttress_core::Limits;
 
+pub(crate) use self::{denial::Denial, taken::Taken};
+use self::{denial::later, taken::Marks};
 use crate::{
-    Cost, Limited, LimitedBy, Unit,
-    algorithm::{Algorithm, Closed, Mark, No},
+    Cost, LimitedBy, Unit,
+    algorithm::{Algorithm, Closed},
     guard::Guards,
     quotas::Plan,
 };
@@ -40,25 +45,6 @@ struct Slow<K, A: Algorithm> {
     moved: Option<Arc<State<K, A>>>,
 }
 
-/// What a call took.
-#[derive(Debug)]
-pub(crate) struct Taken {
-    at: u64,
-    marks: Marks,
-}
-
-#[derive(Debug)]
-enum Marks {
-    Few([Mark; 4]),
-    Many(Box<[Mark]>),
-}
-
-/// Why nothing was taken.
-pub(crate) enum Denial {
-    Limited(Limited),
-    Closed,
-}
-
 // ===== impl State =====
 
 impl<K, A: Algorithm> State<K, A> {
@@ -76,16 +62,20 @@ impl<K, A: Algorithm> State<K, A> {
         &self.plan
     }
 
-    /// Takes from the one cell of a key that has no more, if nothing else is to be looked at.
-    /// `None`: [`take`](Self::take) it is.
-    #[inline]
-    pub(crate) fn take_one(&self, now: u64, cost: &Cost) -> Option<Taken> {
+    /// Takes from all cells, if there is nothing else to look at and all of them admit it. `None`:
+    /// nothing was taken.
+    #[inline(always)]
+    pub(crate) fn try_take(&self, cost: &Cost, clock: impl Fn() -> u64) -> Option<Taken> {
         let ([(unit, ticks)], [cell]) = (&*self.plan.quotas, &*self.cells) else {
-            return None;
+            return self.try_take_several(cost, &clock);
         };
         let units = cost.of(*unit);
-        let plain = now >= self.attention.load(Acquire) && units <= ticks.rate().burst();
-        if !plain || units == 0 {
+        if units == 0 || units > ticks.rate().burst() {
+            return None;
+        }
+        // What is known without it first: nothing goes on while it is read.
+        let now = clock();
+        if now < self.attention.load(Acquire) {
             return None;
         }
         let mark = cell.take(ticks, now, units).ok()?;
@@ -95,29 +85,38 @@ impl<K, A: Algorithm> State<K, A> {
         })
     }
 
+    fn try_take_several(&self, cost: &Cost, clock: &dyn Fn() -> u64) -> Option<Taken> {
+        self.take(clock(), cost, clock).ok()
+    }
+
     /// Takes from all cells or from none.
     pub(crate) fn take(
         &self,
         now: u64,
-        cost: Cost,
+        cost: &Cost,
         clock: &dyn Fn() -> u64,
     ) -> Result<Taken, Denial> {
         if now < self.attention.load(Acquire) {
             return self.take_guarded(now, cost, clock);
         }
-        self.fits(&cost)?;
-        let marks = self.take_cells(now, &cost, clock, None)?;
+        self.fits(cost)?;
+        let marks = self.take_cells(now, cost, clock, None)?;
         Ok(Taken { at: now, marks })
     }
 
     #[cold]
-    fn take_guarded(&self, now: u64, cost: Cost, clock: &dyn Fn() -> u64) -> Result<Taken, Denial> {
+    fn take_guarded(
+        &self,
+        now: u64,
+        cost: &Cost,
+        clock: &dyn Fn() -> u64,
+    ) -> Result<Taken, Denial> {
         let mut lock = self.lock();
         let slow = self.slow(&mut lock);
-        self.fits(&cost)?;
-        self.look(slow, now, &cost)?;
-        let marks = self.take_cells(now, &cost, clock, Some(slow))?;
-        slow.guards.take(now, &cost);
+        self.fits(cost)?;
+        self.look(slow, now, cost)?;
+        let marks = self.take_cells(now, cost, clock, Some(slow))?;
+        slow.guards.take(now, cost);
         // After what was said at the same instant, as one that was not guarded is before it.
         let at = now.saturating_add(1);
         Ok(Taken { at, marks })
@@ -136,12 +135,14 @@ impl<K, A: Algorithm> State<K, A> {
         self.peek_cells(now, &all)
     }
 
-    /// Settles what was taken to what was used. Whether anything went back.
+    /// Settles what was taken to what was used, with a debt that is paid in `longest_debt`
+    /// nanoseconds at most, or in the time of a burst. Whether anything went back.
     pub(crate) fn settle(
         &self,
         taken: &Taken,
         cost: &Cost,
         used: &Cost,
+        longest_debt: u64,
         clock: &dyn Fn() -> u64,
     ) -> bool {
         let quotas = &self.plan.quotas;
@@ -160,11 +161,13 @@ impl<K, A: Algorithm> State<K, A> {
                 let notes = &mut self.slow(&mut lock).notes[index];
                 let mark = taken.marks.get(index);
                 freed |= cell.give_back(ticks, clock, notes, mark, reserved - used);
-            } else if used > reserved
-                && let Err(Closed) = cell.charge(ticks, clock(), used - reserved)
-                && let Some(moved) = &self.slow(&mut lock).moved
-            {
-                moved.charge(*unit, used - reserved, clock);
+            } else if used > reserved {
+                let debt = (used - reserved).min(ticks.most_in(longest_debt));
+                if let Err(Closed) = cell.charge(ticks, clock(), debt)
+                    && let Some(moved) = &self.slow(&mut lock).moved
+                {
+                    moved.charge(*unit, used - reserved, longest_debt, clock);
+                }
             }
         }
         if let Some(slow) = &mut *lock {
@@ -174,13 +177,14 @@ impl<K, A: Algorithm> State<K, A> {
     }
 
     /// Charges what was not reserved.
-    fn charge(&self, unit: Unit, units: u64, clock: &dyn Fn() -> u64) {
+    fn charge(&self, unit: Unit, units: u64, longest_debt: u64, clock: &dyn Fn() -> u64) {
         let mut latest = None;
         loop {
             let state: &Self = latest.as_deref().unwrap_or(self);
             let mut closed = false;
             for ((of, ticks), cell) in state.plan.quotas.iter().zip(&state.cells) {
-                closed |= *of == unit && cell.charge(ticks, clock(), units).is_err();
+                let debt = units.min(ticks.most_in(longest_debt));
+                closed |= *of == unit && cell.charge(ticks, clock(), debt).is_err();
             }
             let next = if closed { state.moved() } else { None };
             if next.is_none() {
@@ -195,6 +199,11 @@ impl<K, A: Algorithm> State<K, A> {
             slow.paused = slow.paused.max(now.saturating_add(time));
             state.attention.fetch_max(slow.paused, Release);
         });
+    }
+
+    pub(crate) fn resume(&self) {
+        // That there was more to look at than cells is then seen for nothing, until its time.
+        self.at_latest(|_, slow| slow.paused = 0);
     }
 
     /// Keeps to what a provider says remains, for `longest` at most.
@@ -253,93 +262,11 @@ impl<K, A: Algorithm> State<K, A> {
         cells.max().unwrap_or(0).max(attention)
     }
 
-    /// Makes the state that takes the place of this one, with what was consumed.
-    pub(crate) fn replace(&self, plan: Arc<Plan>, now: u64) -> Option<Arc<Self>>
-    where
-        K: Clone,
-    {
-        let mut lock = self.lock();
-        let slow = self.slow(&mut lock);
-        if slow.moved.is_some() {
-            return None;
-        }
-        let new = Self::new(self.key.clone(), plan);
-        let old = self.plan.quotas.iter().zip(&self.cells);
-        let used: Vec<(Unit, u64)> = old
-            .map(|((unit, ticks), cell)| (*unit, cell.close(ticks, now)))
-            .collect();
-        let mut seen = [0; Unit::ALL.len()];
-        for ((unit, ticks), cell) in new.plan.quotas.iter().zip(&new.cells) {
-            // The first quota of a unit goes on from the first, and so forth; one more than there
-            // were goes on from the one that had used most.
-            let of = || {
-                used.iter()
-                    .filter(|(of, _)| of == unit)
-                    .map(|(_, used)| *used)
-            };
-            let nth = &mut seen[*unit as usize];
-            let consumed = of().nth(*nth).or_else(|| of().max()).unwrap_or(0);
-            *nth += 1;
-            if consumed > 0 {
-                // A new cell is not closed.
-                let _: Result<(), Closed> = cell.charge(ticks, now, consumed);
-            }
-        }
-        if slow.paused > now || slow.guards.until() > now {
-            let mut lock = new.lock();
-            let kept = new.slow(&mut lock);
-            (kept.paused, kept.guards) = (slow.paused, slow.guards.clone());
-            let until = slow.paused.max(slow.guards.until());
-            new.attention.store(until, Release);
-        }
-        let new = Arc::new(new);
-        slow.moved = Some(Arc::clone(&new));
-        self.attention.store(u64::MAX, Release);
-        Some(new)
-    }
-
-    /// Has this state, which was closed, followed by the one that is the latest now, so that those
-    /// in between can go.
-    pub(crate) fn follow(&self, latest: &Arc<Self>) {
-        let mut lock = self.lock();
-        let before = self.slow(&mut lock).moved.replace(Arc::clone(latest));
-        drop(lock);
-        drop(before);
-    }
-
-    /// Does something with the latest of the states that have taken the place of this one, which
-    /// is locked.
-    fn at_latest(&self, f: impl FnOnce(&Self, &mut Slow<K, A>)) {
-        let mut latest: Option<Arc<Self>> = None;
-        loop {
-            let state: &Self = latest.as_deref().unwrap_or(self);
-            let mut lock = state.lock();
-            let slow = state.slow(&mut lock);
-            let Some(next) = slow.moved.clone() else {
-                return f(state, slow);
-            };
-            drop(lock);
-            latest = Some(next);
-        }
-    }
-
-    /// The state that has taken the place of this one.
-    pub(crate) fn moved(&self) -> Option<Arc<Self>> {
-        let lock = self.lock();
-        lock.as_ref()?.moved.clone()
-    }
-
-    /// The state in whose favour this one was closed.
-    pub(crate) fn latest(&self) -> Arc<Self> {
-        // The lock is held from before the first cell is closed until the other state is known.
-        self.moved().expect("a closed state has moved")
-    }
-
     /// No cell holds so much.
     fn fits(&self, cost: &Cost) -> Result<(), Denial> {
         for (unit, ticks) in &self.plan.quotas {
             if cost.of(*unit) > ticks.rate().burst() {
-                return Err(limited(LimitedBy::Size(*unit), None));
+                return Err(Denial::limited(LimitedBy::Size(*unit), None));
             }
         }
         Ok(())
@@ -351,11 +278,11 @@ impl<K, A: Algorithm> State<K, A> {
         }
         let paused = match slow.paused.checked_sub(now) {
             None | Some(0) => Ok(()),
-            Some(wait) => Err(limited(LimitedBy::Pause, Some(wait))),
+            Some(wait) => Err(Denial::limited(LimitedBy::Pause, Some(wait))),
         };
         let guarded = match slow.guards.peek(now, cost) {
             None => Ok(()),
-            Some((unit, wait)) => Err(limited(LimitedBy::Provider(unit), Some(wait))),
+            Some((unit, wait)) => Err(Denial::limited(LimitedBy::Provider(unit), Some(wait))),
         };
         // What the cells say may be later still.
         later(later(paused, guarded), self.peek_cells(now, cost))
@@ -367,7 +294,7 @@ impl<K, A: Algorithm> State<K, A> {
             let units = cost.of(*unit);
             if units > 0 {
                 let this = cell.peek(ticks, now, units);
-                all = later(all, this.map_err(|no| denial(no, *unit)));
+                all = later(all, this.map_err(|no| Denial::of(no, *unit)));
             }
         }
         all
@@ -387,7 +314,7 @@ impl<K, A: Algorithm> State<K, A> {
             if units > 0 {
                 marks[0] = cell
                     .take(ticks, now, units)
-                    .map_err(|no| denial(no, *unit))?;
+                    .map_err(|no| Denial::of(no, *unit))?;
             }
             return Ok(Marks::Few(marks));
         }
@@ -403,7 +330,7 @@ impl<K, A: Algorithm> State<K, A> {
                 Ok(mark) => marks.set(index, mark),
                 Err(no) => {
                     self.undo(index, cost, &marks, clock, slow);
-                    return Err(denial(no, *unit));
+                    return Err(Denial::of(no, *unit));
                 }
             }
         }
@@ -466,17 +393,6 @@ impl<K, A: Algorithm> fmt::Debug for State<K, A> {
     }
 }
 
-impl<K, A: Algorithm> Drop for Slow<K, A> {
-    /// Without recursion: quotas may have been changed any number of times since.
-    fn drop(&mut self) {
-        let mut next = self.moved.take();
-        while let Some(mut state) = next.and_then(Arc::into_inner) {
-            let slow = state.slow.get_mut().unwrap_or_else(PoisonError::into_inner);
-            next = slow.as_mut().and_then(|slow| slow.moved.take());
-        }
-    }
-}
-
 /// What the provider says of this unit.
 fn limit_of(limits: &Limits, unit: Unit) -> Option<&buttress_core::Limit> {
     match unit {
@@ -484,57 +400,5 @@ fn limit_of(limits: &Limits, unit: Unit) -> Option<&buttress_core::Limit> {
         Unit::Tokens => limits.tokens.as_ref(),
         Unit::InputTokens => limits.input_tokens.as_ref(),
         Unit::OutputTokens => limits.output_tokens.as_ref(),
-    }
-}
-
-fn denial(no: No, unit: Unit) -> Denial {
-    match no {
-        No::Closed => Denial::Closed,
-        No::Wait(u64::MAX) => limited(LimitedBy::Quota(unit), None),
-        No::Wait(wait) => limited(LimitedBy::Quota(unit), Some(wait)),
-    }
-}
-
-fn limited(by: LimitedBy, wait: Option<u64>) -> Denial {
-    Denial::Limited(Limited::new(by, wait.map(Duration::from_nanos)))
-}
-
-/// Of two answers, the one that is yes later.
-fn later(one: Result<(), Denial>, other: Result<(), Denial>) -> Result<(), Denial> {
-    match (&one, &other) {
-        (_, Ok(())) | (Err(Denial::Closed), _) => one,
-        (Ok(()), _) | (_, Err(Denial::Closed)) => other,
-        (Err(Denial::Limited(a)), Err(Denial::Limited(b))) => match (a.wait(), b.wait()) {
-            (None, _) => one,
-            (_, None) => other,
-            (Some(a), Some(b)) if b > a => other,
-            _ => one,
-        },
-    }
-}
-
-// ===== impl Marks =====
-
-impl Marks {
-    fn new(count: usize) -> Self {
-        if count <= 4 {
-            Self::Few([0; 4])
-        } else {
-            Self::Many(vec![0; count].into())
-        }
-    }
-
-    fn set(&mut self, index: usize, mark: Mark) {
-        match self {
-            Self::Few(marks) => marks[index] = mark,
-            Self::Many(marks) => marks[index] = mark,
-        }
-    }
-
-    fn get(&self, index: usize) -> Mark {
-        match self {
-            Self::Few(marks) => marks[index],
-            Self::Many(marks) => marks[index],
-        }
     }
 }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use buttress_core::Limits;
 
-use crate::{Cost, Limited};
+use crate::{Cost, Limited, Waiters};
 
 /// Where levels are kept: in this process, by a [`Limiter`](crate::Limiter), or for many machines.
 ///
@@ -10,7 +10,8 @@ use crate::{Cost, Limited};
 /// script, one round trip. What a call took is a [`Hold`](Store::Hold), which the layer settles
 /// when the call has ended, also by being dropped.
 ///
-/// Waiting and its order are the layer's, for each process: a store only says how long.
+/// Waiting and its order are the layer's, for each process: a store says how long, and when to look
+/// again.
 ///
 /// # Examples
 ///
@@ -19,7 +20,7 @@ use crate::{Cost, Limited};
 /// ```
 /// use std::time::Duration;
 /// use buttress_core::Limits;
-/// use buttress_rate_limit::{Cost, Limited, Limiter, Store};
+/// use buttress_rate_limit::{Cost, Limited, Limiter, Store, Waiters};
 ///
 /// #[derive(Clone)]
 /// struct Logged<S>(S);
@@ -53,6 +54,10 @@ use crate::{Cost, Limited};
 ///     fn tighten(&self, hold: &S::Hold, limits: &Limits) {
 ///         self.0.tighten(hold, limits);
 ///     }
+///
+///     fn waiters(&self) -> Waiters<K> {
+///         self.0.waiters()
+///     }
 /// }
 /// ```
 #[diagnostic::on_unimplemented(
@@ -69,6 +74,14 @@ pub trait Store<K> {
 
     /// The answer to [`peek`](Store::peek).
     type Peek: Future<Output = Result<(), Limited>>;
+
+    /// Takes the cost if nothing is in the way, and that can be seen at once. `None`, the default,
+    /// says nothing: the layer then asks whether it can [`take_now`](Store::take_now).
+    #[inline]
+    fn try_take(&self, key: &K, cost: &Cost) -> Option<Self::Hold> {
+        let _ = (key, cost);
+        None
+    }
 
     /// Takes the cost at once, if that is possible without waiting for an answer: then the layer
     /// does not [`take`](Store::take). `None`, the default: it is not.
@@ -101,4 +114,13 @@ pub trait Store<K> {
 
     /// Keeps this key to what a provider says remains.
     fn tighten(&self, hold: &Self::Hold, limits: &Limits);
+
+    /// Who waits for it. A store whose levels change by other hands than those of its layer gives
+    /// the same to each layer, and calls the first in line when more is left than was known.
+    ///
+    /// The default is a line of each layer's own, of which the store knows nothing: what comes back
+    /// elsewhere is then seen when the wait that was told before is over.
+    fn waiters(&self) -> Waiters<K> {
+        Waiters::default()
+    }
 }

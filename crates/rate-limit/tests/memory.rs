@@ -19,8 +19,8 @@ fn minute(units: u32) -> Quota {
     Quota::per_minute(NonZeroU32::new(units).unwrap())
 }
 
-#[test]
-fn s3_a_million_keys_take_at_most_200_bytes_each() {
+#[tokio::test(start_paused = true)]
+async fn s3_a_million_keys_take_at_most_200_bytes_each() {
     const KEYS: u64 = 1_000_000;
     let _alone = ALONE.lock();
     let quotas = Quotas::requests(minute(60)).and_tokens(minute(100_000));
@@ -39,8 +39,8 @@ fn s3_a_million_keys_take_at_most_200_bytes_each() {
     assert!(each <= 200, "{each} bytes for each key");
 }
 
-#[test]
-fn s3_more_keys_than_may_be_take_no_more_memory() {
+#[tokio::test(start_paused = true)]
+async fn s3_more_keys_than_may_be_take_no_more_memory() {
     let _alone = ALONE.lock();
     let limiter =
         Limiter::keyed(Quotas::requests(minute(60))).max_keys(NonZeroUsize::new(10_000).unwrap());
@@ -53,6 +53,7 @@ fn s3_more_keys_than_may_be_take_no_more_memory() {
         }
     };
     ask(0..20_000);
+    // No time passes, so that no key is idle.
     let (keys, region) = (limiter.keys(), Region::new(ALLOCATOR));
     ask(20_000..100_000);
     assert!(keys <= 10_000 && limiter.keys() <= 10_000);

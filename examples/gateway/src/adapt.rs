@@ -23,6 +23,7 @@ use http::{Request, StatusCode, header};
 use http_body::Body as _;
 use http_body_util::Full;
 use pin_project_lite::pin_project;
+use tokio::time::Instant;
 use tower::Service;
 
 use crate::{
@@ -42,6 +43,8 @@ pub(crate) struct Question {
     pub(crate) body: Peek,
     /// What the model is called upstream, if not as the caller calls it.
     pub(crate) rename: Option<Arc<str>>,
+    /// Of a request that is no chat, where it came in.
+    pub(crate) path: Option<Box<str>>,
 }
 
 /// A stack of an endpoint that takes a request in any caller's dialect, and replies in the same.
@@ -78,8 +81,6 @@ pub(crate) struct Unsaid {
 /// What a reply needs to be the caller's.
 enum Back {
     AsItComes,
-    /// We asked for the usage of the stream, and the caller did not.
-    WithoutUsage,
     Converted(Box<Converted>),
 }
 
@@ -106,6 +107,48 @@ pin_project! {
 struct Tally {
     counters: Arc<Counters>,
     ledger: Ledger,
+    begun: Instant,
+}
+
+/// Asks a model for one token: whether its endpoint works, at the least price there is.
+pub(crate) fn question_of_one_token(model: &str) -> Request<Full<Bytes>> {
+    let body = serde_json::json!({
+        "model": model,
+        "max_tokens": 1,
+        "messages": [{"role": "user", "content": "ping"}],
+    });
+    let body = Bytes::from(body.to_string());
+    let mut request = Request::post("/v1/chat/completions")
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Full::new(body.clone()))
+        .expect("it is a request");
+    if let Ok(body) = Peek::new(body) {
+        request.extensions_mut().insert(Asked(Arc::new(Question {
+            face: Face::CHAT,
+            body,
+            rename: None,
+            path: None,
+        })));
+    }
+    request
+}
+
+// ===== impl Question =====
+
+impl Question {
+    /// What the model is called upstream.
+    pub(crate) fn model(&self) -> Option<&str> {
+        self.rename.as_deref().or(self.body.model())
+    }
+
+    /// Whether the endpoint is asked for the usage of a stream, and the caller did not.
+    pub(crate) fn adds_usage(&self) -> bool {
+        self.face == Face::CHAT && self.body.stream() && !self.body.include_usage()
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.path.as_deref().unwrap_or_default()
+    }
 }
 
 // ===== impl Adapt =====
@@ -124,8 +167,9 @@ impl<S, P> Adapt<S, P> {
         &self,
         request: Request<Full<Bytes>>,
     ) -> Result<(Request<Full<Bytes>>, Back), Unsaid> {
-        let (mut head, body) = request.into_parts();
-        let Some(Asked(asked)) = head.extensions.remove() else {
+        let (head, body) = request.into_parts();
+        // It stays there for the layers below: they measure and price it.
+        let Some(Asked(asked)) = head.extensions.get().cloned() else {
             // Nothing is known of it but that it is one.
             return Ok((Request::from_parts(head, body), Back::AsItComes));
         };
@@ -134,12 +178,13 @@ impl<S, P> Adapt<S, P> {
         if let Some(name) = &asked.rename {
             edit = edit.model(name);
         }
+        // A chat's stream tells its usage only to those who ask. What a caller did not ask for is taken
+        // out again further out, where each has a stream of their own.
+        if asked.adds_usage() {
+            edit = edit.include_usage();
+        }
         if self.endpoint.dialect != asked.face.dialect {
-            let model = asked
-                .rename
-                .as_deref()
-                .or(asked.body.model())
-                .unwrap_or_default();
+            let model = asked.model().unwrap_or_default();
             let made = (self.endpoint).converted(head, edit.finish(), model, asked.face.dialect);
             let (request, converted) = made.map_err(|error| Unsaid {
                 endpoint: self.endpoint.name.clone(),
@@ -147,17 +192,7 @@ impl<S, P> Adapt<S, P> {
             })?;
             return Ok((request, Back::Converted(Box::new(converted))));
         }
-        // A chat's stream tells its usage only to those who ask.
-        let usage = asked.face == Face::CHAT && asked.body.stream() && !asked.body.include_usage();
-        if usage {
-            edit = edit.include_usage();
-        }
-        let back = if usage {
-            Back::WithoutUsage
-        } else {
-            Back::AsItComes
-        };
-        Ok((self.endpoint.request(head, edit.finish()), back))
+        Ok((self.endpoint.request(head, edit.finish()), Back::AsItComes))
     }
 }
 
@@ -231,7 +266,6 @@ where
                     };
                     match std::mem::replace(back, Back::AsItComes) {
                         Back::AsItComes => return Poll::Ready(Ok(reply)),
-                        Back::WithoutUsage => return Poll::Ready(Ok(without_usage(reply))),
                         Back::Converted(converted) => {
                             let reply = Box::pin(async move { converted.response(reply).await });
                             this.state.set(State::Converting { reply });
@@ -250,7 +284,8 @@ impl<F, P> fmt::Debug for ResponseFuture<F, P> {
     }
 }
 
-fn without_usage(mut reply: Reply) -> Reply {
+/// Takes the chunk of the usage out of a stream whose caller did not ask for it.
+pub(crate) fn without_usage(mut reply: Reply) -> Reply {
     if !is_event_stream(reply.headers()) {
         return reply;
     }
@@ -312,13 +347,15 @@ impl Tally {
         Completion::new(Self {
             counters: counters.clone(),
             ledger,
+            begun: Instant::now(),
         })
     }
 }
 
 impl Report for Tally {
     fn report(&mut self, outcome: &Outcome) {
-        self.counters.end(&self.ledger.total(outcome));
+        let total = self.ledger.total(outcome);
+        self.counters.end(&total, self.begun.elapsed());
     }
 }
 

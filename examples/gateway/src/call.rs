@@ -203,6 +203,9 @@ impl Steps {
                 );
             }
         }
+        if let Some(status) = self.cached {
+            word(out, " cache=", status.as_str());
+        }
         if let Some(reason) = self.timed_out {
             quote(out, " timeout=", reason.as_str());
         }

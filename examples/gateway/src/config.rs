@@ -6,6 +6,7 @@ mod fault;
 mod fields;
 mod file;
 mod layers;
+mod prices;
 mod units;
 
 use std::{
@@ -21,7 +22,7 @@ use std::{
 use buttress_circuit_breaker::{Ratio, Window};
 use buttress_failover::Next;
 use buttress_http::client::Client;
-use buttress_llm::{Dialect, keys::Keys};
+use buttress_llm::{Dialect, keys::Keys, price::Prices};
 use buttress_rate_limit::Quotas;
 use buttress_retry::{Budget, Exponential};
 
@@ -42,6 +43,10 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     /// For a call with all of its attempts and waits.
     pub(crate) total: Duration,
+    /// What tokens cost.
+    pub(crate) prices: Prices,
+    /// Which replies are given again; `None`: none.
+    pub(crate) cache: Option<Cache>,
     pub(crate) failover: Failover,
     pub(crate) endpoints: Vec<Endpoint>,
     pub(crate) routes: Vec<Route>,
@@ -74,6 +79,10 @@ pub(crate) struct Endpoint {
     /// How many tokens its models take.
     pub(crate) context: Option<u64>,
     pub(crate) models: Vec<String>,
+    /// Whose price list holds there.
+    pub(crate) provider: Option<String>,
+    /// Host and port of the base URL.
+    pub(crate) server: (String, u16),
     pub(crate) retry: Retry,
     /// When it is left alone; `None`: never.
     pub(crate) breaker: Option<Breaker>,
@@ -122,6 +131,21 @@ pub(crate) struct Failover {
     pub(crate) longest_cool_down: Duration,
 }
 
+/// Which replies are given again.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Cache {
+    pub(crate) max_bytes: u64,
+    pub(crate) fresh: Duration,
+    pub(crate) stale_while_revalidate: Duration,
+    pub(crate) stale_if_error: Duration,
+    /// Those of chats at a temperature, too.
+    pub(crate) sampled: bool,
+    /// Those of chats that may call tools, too.
+    pub(crate) tools: bool,
+    /// Whether callers are heeded that say `cache-control`.
+    pub(crate) heed: bool,
+}
+
 /// How often an endpoint is asked for one call, and when.
 #[derive(Clone, Debug)]
 pub(crate) struct Retry {
@@ -157,6 +181,8 @@ pub(crate) struct Route {
     pub(crate) unfit: Next,
     /// What the model is called there, if not as it is called here.
     pub(crate) rename: Option<String>,
+    /// How often an endpoint that cools down is asked, and for which model.
+    pub(crate) check: Option<(Duration, String)>,
 }
 
 /// Where the variables of the environment are read.
@@ -184,7 +210,8 @@ impl Config {
     ) -> Result<Self, Faults> {
         let mut faults = Faults::of(path, text);
         let file = File::parse(text, &mut faults);
-        Check::new(faults, environment).config(&file, listen)
+        let folder = path.parent().unwrap_or(Path::new(""));
+        Check::new(faults, environment, folder).config(&file, listen)
     }
 }
 

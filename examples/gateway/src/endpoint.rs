@@ -24,6 +24,7 @@ use crate::{
     stack::{Observer, Parts, Stack},
     stats::Counters,
     target::Targets,
+    telemetry::Telemetry,
 };
 
 /// Where calls go.
@@ -58,7 +59,11 @@ pub(crate) type ReplyBody = buttress_http::Body<ResponseBody>;
 // ===== impl Endpoint =====
 
 impl Endpoint {
-    pub(crate) fn new(endpoint: config::Endpoint, journal: &Journal) -> Self {
+    pub(crate) fn new(
+        endpoint: config::Endpoint,
+        journal: &Journal,
+        telemetry: &Telemetry,
+    ) -> Self {
         let config::Endpoint {
             name,
             dialect,
@@ -68,6 +73,8 @@ impl Endpoint {
             credential,
             context,
             models,
+            provider,
+            server,
             retry,
             breaker,
             limit,
@@ -79,15 +86,20 @@ impl Endpoint {
             endpoint: name.clone(),
             counters: counters.clone(),
             journal: journal.clone(),
+            events: telemetry.events.endpoint(&name),
         };
         let parts = Parts {
             credentials: observer.credentials(dialect, keys),
             retry,
             breaker: observer.breaker(breaker.as_ref()),
             limiter: quota::limiter(&limit),
+            limited: limit.quotas.is_some(),
             wait: limit.wait,
             dialect,
             client,
+            provider: provider_label(provider.as_deref(), dialect),
+            server,
+            costs: telemetry.costs(provider.as_deref()),
             observer,
         };
         let total = TimeoutLayer::new(Http).total(timeouts.total);
@@ -149,6 +161,15 @@ impl Endpoint {
         take_out(&mut head.headers, is_of_a_dialect);
         let request = self.request_to(head, converted.body().clone());
         Ok((request, converted))
+    }
+}
+
+/// The name of a provider as OpenTelemetry's conventions have it. Where nobody says who it is, it is
+/// whose dialect it speaks.
+fn provider_label(provider: Option<&str>, dialect: Dialect) -> Arc<str> {
+    match provider.unwrap_or(dialect.as_str()) {
+        "gemini" => "gcp.gemini".into(),
+        name => name.into(),
     }
 }
 

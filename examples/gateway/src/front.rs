@@ -3,7 +3,7 @@
 use std::{future::poll_fn, pin::Pin, sync::Arc};
 
 use axum::{body::Body, extract::State};
-use buttress_core::{Completion, settle};
+use buttress_core::{Cached, Completion, settle};
 use buttress_http::{BoxError, Http, sse::is_event_stream};
 use buttress_llm::{Dialect, estimate::Estimate, request::Peek};
 use bytes::Bytes;
@@ -15,17 +15,17 @@ use http_body_util::{Either, Full};
 use tower::Service;
 
 use crate::{
-    adapt::{Adapt, Asked, Question, Worthless, judged, worthless},
+    adapt::{Asked, Question, Worthless, judged, without_usage, worthless},
     body,
     call::{Call, Line},
     callers::Caller,
-    endpoint::{Other, Reply, ReplyBody},
+    endpoint::{Reply, ReplyBody},
     face::{self, Asks, Face},
     fault::{self, Fault},
     gateway::{Gateway, Id},
-    headers::{ATTEMPTS, ENDPOINTS, is_endpoints, take_out},
-    quota::OfCallers,
-    route::Model,
+    headers::{ATTEMPTS, CACHE, ENDPOINTS, is_endpoints, take_out},
+    quota,
+    route::{Elsewhere, Model},
     web,
     written::Written,
 };
@@ -36,7 +36,10 @@ pub(crate) type Answer = Response<Either<Pin<Box<Written<ReplyBody>>>, Body>>;
 
 /// Who is asked, and what.
 struct Asking {
-    service: Either<Model, OfCallers<Adapt<Other, Http>>>,
+    service: Either<Model, Elsewhere>,
+    adds_usage: bool,
+    /// Replies are kept.
+    keeps: bool,
     request: Request<Full<Bytes>>,
 }
 
@@ -51,14 +54,16 @@ where
     let id = gateway.ids.next();
     let mut line = Line::begin(&gateway.log, &head);
     let mut unread = !body.is_end_stream();
-    let asked = match read(gateway, face, &mut head, body, &mut line).await {
+    let read = read(gateway, face, &mut head, body, &mut line).await;
+    let caller = head.extensions.get::<Caller>().cloned();
+    let asked = match read {
         Ok(body) => {
             unread = false;
             understand(gateway, face, head, body, &mut line)
         }
         Err(fault) => Err(fault),
     };
-    match asked {
+    let mut answer = match asked {
         Ok(asking) => ask(asking, face, id, line).await,
         Err(fault) => {
             gateway.turned_away.count(&fault);
@@ -69,7 +74,11 @@ where
             }
             answer.map(Either::Right)
         }
+    };
+    if let Some(caller) = &caller {
+        quota::tell_standing(&gateway.caller_limits, caller, answer.headers_mut());
     }
+    answer
 }
 
 /// Tells the caller that the connection ends with this answer, where one request stands in the way
@@ -175,13 +184,18 @@ fn understand(
     if gateway.counts_tokens {
         head.extensions.insert(Estimate::of_body(&body));
     }
-    head.extensions.insert(Asked(Arc::new(Question {
+    let question = Question {
         face,
+        path: (face.asks == Asks::Other).then(|| head.uri.path().into()),
         rename: route.rename().cloned(),
         body: asked,
-    })));
+    };
+    let adds_usage = question.adds_usage();
+    head.extensions.insert(Asked(Arc::new(question)));
     Ok(Asking {
         service,
+        adds_usage,
+        keeps: gateway.replies.is_on(),
         request: Request::from_parts(head, Full::new(body)),
     })
 }
@@ -190,6 +204,8 @@ fn understand(
 async fn ask(asking: Asking, face: Face, id: Id, line: Line) -> Answer {
     let Asking {
         service,
+        adds_usage,
+        keeps,
         mut request,
     } = asking;
     let mut call = Call::begin(line);
@@ -200,6 +216,9 @@ async fn ask(asking: Asking, face: Face, id: Id, line: Line) -> Answer {
         Either::Left(model) => call.story().follow(send(model, request)).await,
         Either::Right(other) => call.story().follow(send(other, request)).await,
     };
+    if adds_usage {
+        result = result.map(without_usage);
+    }
     let (endpoint, attempts, tried) = {
         let steps = call.story().steps();
         let answered = steps.answered.as_ref().or(steps.endpoints.last());
@@ -220,6 +239,11 @@ async fn ask(asking: Asking, face: Face, id: Id, line: Line) -> Answer {
             let name = clean(reply.headers_mut(), face.dialect, id);
             call.answered(status, || name.clone());
             tell_way(reply.headers_mut(), attempts, tried.as_deref());
+            let cached = reply.extensions().get::<Cached>().copied();
+            if let Some(cached) = cached.filter(|_| keeps) {
+                tell_cached(reply.headers_mut(), cached);
+                call.story().steps().cached = Some(cached.status);
+            }
         }
         Err(error) => call.answered(fault::status_of(error), || id.header()),
     }
@@ -254,6 +278,14 @@ fn tell_way(headers: &mut HeaderMap, attempts: usize, tried: Option<&str>) {
     // The names of endpoints are fit for it.
     if let Some(Ok(tried)) = tried.map(HeaderValue::from_str) {
         headers.insert(ENDPOINTS, tried);
+    }
+}
+
+/// Says of a reply whether it was asked for anew, and if not, how old it is, in seconds.
+fn tell_cached(headers: &mut HeaderMap, cached: Cached) {
+    headers.insert(CACHE, HeaderValue::from_static(cached.status.as_str()));
+    if cached.status.is_saved() {
+        headers.insert(header::AGE, cached.age.as_secs().into());
     }
 }
 

@@ -13,6 +13,7 @@ use std::{
 use http::{HeaderValue, request::Parts};
 
 use crate::{
+    cached::Replies,
     callers::{Caller, Callers},
     config::{Config, Limits},
     endpoint::Endpoint,
@@ -20,8 +21,9 @@ use crate::{
     journal::Journal,
     log::Log,
     models::Model,
-    quota,
+    quota::{self, CallersLayer},
     route::Routes,
+    telemetry::Telemetry,
     wall,
     web::Web,
 };
@@ -35,12 +37,15 @@ pub(crate) struct Gateway {
     pub(crate) limits: Limits,
     pub(crate) log: Log,
     pub(crate) journal: Journal,
+    pub(crate) telemetry: Telemetry,
+    pub(crate) replies: Replies,
     /// Whether the endpoints are simulated.
     pub(crate) simulated: bool,
     pub(crate) turned_away: TurnedAway,
     pub(crate) ids: Ids,
     pub(crate) web: Web,
     pub(crate) callers: Callers,
+    pub(crate) caller_limits: CallersLayer,
     /// Some limit counts tokens, so that each request is estimated.
     pub(crate) counts_tokens: bool,
     /// Whether everybody may see the pages.
@@ -66,14 +71,16 @@ pub(crate) struct Id {
 impl Gateway {
     pub(crate) fn new(config: Config, log: Log, simulated: bool) -> Self {
         let journal = Journal::default();
+        let telemetry = Telemetry::new(config.prices);
         let endpoints: Vec<_> = config
             .endpoints
             .into_iter()
-            .map(|endpoint| Arc::new(Endpoint::new(endpoint, &journal)))
+            .map(|endpoint| Arc::new(Endpoint::new(endpoint, &journal, &telemetry)))
             .collect();
         let counts_tokens = config.caller_limits.values().any(|limit| limit.tokens)
             || endpoints.iter().any(|endpoint| endpoint.counts_tokens);
-        let callers = quota::of_callers(config.caller_limits, &journal);
+        let replies = Replies::new(config.cache.as_ref());
+        let callers = quota::of_callers(config.caller_limits, &journal, &telemetry.events);
         let routes = Routes::new(
             config.routes,
             &endpoints,
@@ -81,6 +88,8 @@ impl Gateway {
             &config.failover,
             &callers,
             &journal,
+            &telemetry,
+            &replies,
         );
         Self {
             models: Model::all(&routes, &endpoints),
@@ -89,11 +98,14 @@ impl Gateway {
             limits: config.limits,
             log,
             journal,
+            telemetry,
+            replies,
             simulated,
             turned_away: TurnedAway::default(),
             ids: Ids::new(),
             web: config.web,
             callers: config.callers,
+            caller_limits: callers,
             counts_tokens,
             public_pages: config.public_pages,
         }

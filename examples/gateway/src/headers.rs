@@ -7,6 +7,8 @@ pub(crate) const ATTEMPTS: HeaderName = HeaderName::from_static("x-gateway-attem
 
 /// Set on a reply for which more than one endpoint was asked: which, in their order.
 pub(crate) const ENDPOINTS: HeaderName = HeaderName::from_static("x-gateway-endpoints");
+/// How the cache was used for a reply.
+pub(crate) const CACHE: HeaderName = HeaderName::from_static("x-gateway-cache");
 
 /// Takes out what concerns one connection alone (RFC 9110, 7.6.1), what `Connection` names beside
 /// it, and what is unwanted besides.
@@ -78,8 +80,9 @@ pub(crate) fn is_endpoints(name: &str) -> bool {
             | "nel"
             | "report-to"
             | "reporting-endpoints"
-            // How often we asked it, only we can tell.
+            // What we did, only we can tell.
             | "x-gateway-attempts"
+            | "x-gateway-cache"
     ) || name.starts_with("access-control-")
 }
 

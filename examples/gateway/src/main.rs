@@ -5,6 +5,7 @@ mod adapt;
 mod app;
 mod args;
 mod body;
+mod cached;
 mod call;
 mod callers;
 mod config;
@@ -30,6 +31,7 @@ mod stack;
 mod stats;
 mod story;
 mod target;
+mod telemetry;
 mod upload;
 mod wall;
 mod web;
@@ -150,6 +152,7 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     };
     let public_pages = config.public_pages;
     let gateway = Gateway::new(config, writer.log(), args.config.is_none());
+    tokio::spawn(gateway.telemetry.clone().upkeep());
     let apps = Apps::new(&Arc::new(gateway), public_pages);
     let connections = server::serve(listener, &limits, &apps, signals.next()).await;
 

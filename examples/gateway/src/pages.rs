@@ -11,7 +11,7 @@ use axum::{
     extract::State,
     response::{Html, IntoResponse},
 };
-use buttress_core::{Class, Reason};
+use buttress_cache::Statistics;
 use http::{Request, Response, header};
 use serde_json::{Value, json};
 
@@ -64,6 +64,7 @@ pub(crate) async fn status(State(gateway): State<Arc<Gateway>>) -> impl IntoResp
         "endpoints": endpoints,
         "routes": routes,
         "events": events,
+        "cache": gateway.replies.is_on().then(|| kept(&gateway.replies.statistics())),
     });
     ([(header::CACHE_CONTROL, "no-store")], Json(status))
 }
@@ -87,6 +88,24 @@ fn shown(endpoint: &Endpoint) -> Value {
         "waited_ms": u64::try_from(counters.waited().as_millis()).unwrap_or(u64::MAX),
         "timed_out": counted(counters.timed_out()),
         "tokens": { "input": input, "output": output },
+        "took_ms": u64::try_from(counters.took().as_millis()).unwrap_or(u64::MAX),
+        "cost": counters.cost().to_string(),
+    })
+}
+
+/// What the cache did.
+fn kept(cache: &Statistics) -> Value {
+    json!({
+        "hits": cache.hits,
+        "stale": cache.stale,
+        "coalesced": cache.coalesced,
+        "misses": cache.misses,
+        "bypassed": cache.bypassed,
+        "hit_rate": cache.hit_rate(),
+        "tokens_saved": cache.tokens_saved,
+        "money_saved": cache.money_saved.to_string(),
+        "entries": cache.entries,
+        "bytes": cache.bytes,
     })
 }
 
@@ -113,21 +132,15 @@ fn counted<T: ToString>(counts: impl Iterator<Item = (T, u64)>) -> serde_json::M
         .collect()
 }
 
-/// `/metrics`, in Prometheus' text format.
+/// `/metrics`, in Prometheus' text format: what [`buttress_metrics`] counts, and beside it
 ///
 /// | metric | labels | |
 /// |---|---|---|
-/// | `gateway_calls_total` | `endpoint`, `class` | calls to an endpoint whose reply is over |
-/// | `gateway_calls_in_flight` | `endpoint` | calls that are not |
-/// | `gateway_retries_total` | `endpoint`, `class` | attempts after the first, by the class of the one before |
-/// | `gateway_retry_wait_seconds_total` | `endpoint` | what was waited before them |
-/// | `gateway_timeouts_total` | `endpoint`, `reason` | what took too long, and was ended |
-/// | `gateway_tokens_total` | `endpoint`, `kind` (`input`, `output`) | tokens that replies told of |
-/// | `gateway_turned_away_total` | `reason` | requests that reached no endpoint |
+/// | `gateway_turned_away_total` | `reason` | requests that reached no route |
 pub(crate) async fn metrics(State(gateway): State<Arc<Gateway>>) -> impl IntoResponse {
-    let mut text = String::new();
+    let mut text = gateway.telemetry.render();
     // Writing to a `String` does not fail.
-    let _ = write_metrics(&mut text, &gateway);
+    let _ = write_turned_away(&mut text, &gateway);
     (
         [(
             header::CONTENT_TYPE,
@@ -137,114 +150,14 @@ pub(crate) async fn metrics(State(gateway): State<Arc<Gateway>>) -> impl IntoRes
     )
 }
 
-// The names of endpoints and classes need no escaping.
-fn write_metrics(out: &mut String, gateway: &Gateway) -> fmt::Result {
-    let endpoints = || {
-        gateway
-            .endpoints
-            .iter()
-            .map(|endpoint| (&endpoint.name, &endpoint.counters))
-    };
-
-    let name = "gateway_calls_total";
-    head(
-        out,
-        name,
-        "counter",
-        "Calls to an endpoint whose reply is over, by class.",
-    )?;
-    for (endpoint, counters) in endpoints() {
-        for (class, count) in counters.ended() {
-            writeln!(
-                out,
-                "{name}{{endpoint=\"{endpoint}\",class=\"{class}\"}} {count}"
-            )?;
-        }
-    }
-
-    let name = "gateway_calls_in_flight";
-    head(
-        out,
-        name,
-        "gauge",
-        "Calls to an endpoint whose reply is not over.",
-    )?;
-    for (endpoint, counters) in endpoints() {
-        writeln!(
-            out,
-            "{name}{{endpoint=\"{endpoint}\"}} {}",
-            counters.in_flight()
-        )?;
-    }
-
-    let name = "gateway_retries_total";
-    head(
-        out,
-        name,
-        "counter",
-        "Attempts after the first, by the class of the one before.",
-    )?;
-    for (endpoint, counters) in endpoints() {
-        for (class, count) in counters.retried() {
-            // By its class, or because it was asked for all the same: another key, or a reply that
-            // says so.
-            if class.again() || count > 0 {
-                writeln!(
-                    out,
-                    "{name}{{endpoint=\"{endpoint}\",class=\"{class}\"}} {count}"
-                )?;
-            }
-        }
-    }
-
-    let name = "gateway_retry_wait_seconds_total";
-    head(out, name, "counter", "What was waited before them.")?;
-    for (endpoint, counters) in endpoints() {
-        let seconds = counters.waited().as_secs_f64();
-        writeln!(out, "{name}{{endpoint=\"{endpoint}\"}} {seconds}")?;
-    }
-
-    let name = "gateway_timeouts_total";
-    head(out, name, "counter", "What took too long, and was ended.")?;
-    for (endpoint, counters) in endpoints() {
-        for (reason, count) in counters.timed_out() {
-            // What another call did is no timeout.
-            if reason.class() == Class::Unavailable && reason != Reason::Coalesced {
-                writeln!(
-                    out,
-                    "{name}{{endpoint=\"{endpoint}\",reason=\"{reason}\"}} {count}"
-                )?;
-            }
-        }
-    }
-
-    let name = "gateway_tokens_total";
-    head(out, name, "counter", "Tokens that replies told of.")?;
-    for (endpoint, counters) in endpoints() {
-        let (input, output) = counters.tokens();
-        writeln!(
-            out,
-            "{name}{{endpoint=\"{endpoint}\",kind=\"input\"}} {input}"
-        )?;
-        writeln!(
-            out,
-            "{name}{{endpoint=\"{endpoint}\",kind=\"output\"}} {output}"
-        )?;
-    }
-
+fn write_turned_away(out: &mut String, gateway: &Gateway) -> fmt::Result {
     let name = "gateway_turned_away_total";
-    head(
+    writeln!(
         out,
-        name,
-        "counter",
-        "Requests that reached no endpoint, by reason.",
+        "# HELP {name} Requests that reached no route, by reason.\n# TYPE {name} counter"
     )?;
     for (reason, count) in gateway.turned_away.counts() {
         writeln!(out, "{name}{{reason=\"{reason}\"}} {count}")?;
     }
     Ok(())
-}
-
-fn head(out: &mut String, name: &str, kind: &str, help: &str) -> fmt::Result {
-    writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}")
 }

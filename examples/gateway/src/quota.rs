@@ -3,13 +3,15 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use buttress_core::Limits;
-use buttress_http::Http;
+use buttress_http::{Http, standing};
 use buttress_llm::{Dialect, estimate::Estimate};
+use buttress_metrics::Observer;
 use buttress_rate_limit::{
-    AllCalls, Cost, Limiter, NoLimits, Quotas, RateLimit, RateLimitEvent, RateLimitLayer,
+    AllCalls, Cost, Limiter, NoLimits, Quotas, RateLimit, RateLimitEvent, RateLimitLayer, Standing,
+    Unit,
 };
 use bytes::Bytes;
-use http::Request;
+use http::{HeaderMap, Request};
 use http_body_util::Full;
 
 use crate::{callers::Caller, config, endpoint::Reply, journal::Journal, wall};
@@ -71,7 +73,10 @@ pub(crate) fn limiter(limit: &config::Limit) -> Limiter {
 pub(crate) fn of_callers(
     limits: HashMap<Arc<str>, config::Limit>,
     journal: &Journal,
+    events: &Observer,
 ) -> CallersLayer {
+    // Without a quota, nobody waits.
+    let events = (!limits.is_empty()).then(|| events.clone());
     let limiter = Limiter::keyed(Quotas::none())
         .quotas_for(move |name: &Name| limits.get(name.as_ref()?)?.quotas.clone())
         .longest_hold(Duration::ZERO);
@@ -79,7 +84,40 @@ pub(crate) fn of_callers(
     RateLimitLayer::new(Http, Quotas::none())
         .limiter(limiter, caller as KeyOf)
         .cost(cost as CostOf)
-        .on_event(move |event| note(event, &Arc::from("callers"), &journal))
+        .on_event(move |event| {
+            if let Some(events) = &events {
+                events.see(event);
+            }
+            note(event, &Arc::from("callers"), &journal);
+        })
+}
+
+/// Says in the head of an answer how its caller's limits stand, if there are any.
+pub(crate) fn tell_standing(limits: &CallersLayer, caller: &Caller, headers: &mut HeaderMap) {
+    let standing = limits.store().standing(&Some(caller.shared_name().clone()));
+    if !standing.is_empty() {
+        let told: Vec<_> = standing.iter().map(told).collect();
+        standing::Standing::write(&told, headers);
+    }
+}
+
+fn told(standing: &Standing) -> standing::Standing {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let window = standing.rate.window();
+    standing::Standing {
+        name: match (standing.unit, window >= DAY) {
+            (Unit::Requests, false) => "requests",
+            (Unit::Requests, true) => "requests-day",
+            (Unit::InputTokens, _) => "input-tokens",
+            (Unit::OutputTokens, _) => "output-tokens",
+            (_, false) => "tokens",
+            (_, true) => "tokens-day",
+        },
+        quota: standing.rate.units(),
+        window,
+        remaining: standing.remaining,
+        full_in: standing.full_in,
+    }
 }
 
 /// Tells who was held back; all others are nothing to tell.

@@ -9,6 +9,7 @@ use buttress_failover::{
 };
 use buttress_http::Http;
 use buttress_llm::Dialect;
+use buttress_metrics::MetricsService;
 use buttress_timeout::{Timeout, TimeoutEvent, TimeoutLayer};
 use bytes::Bytes;
 use http::Request;
@@ -16,7 +17,8 @@ use http_body_util::Full;
 use tower::Layer;
 
 use crate::{
-    adapt::{Adapt, Judged, judged},
+    adapt::{self, Adapt, Judged, judged},
+    cached::{Kept, Replies},
     callers::Caller,
     config,
     endpoint::{Chat, Endpoint, Other},
@@ -24,6 +26,7 @@ use crate::{
     pattern::Pattern,
     quota::{CallersLayer, OfCallers},
     story::Story,
+    telemetry::{Described, Requests, Telemetry},
 };
 
 /// All routes. An exact name goes before the patterns; of those, the first that matches counts.
@@ -43,12 +46,19 @@ pub(crate) struct Route {
     model: Model,
     handle: Handle<Adapt<Chat, Judged>>,
     callers: CallersLayer,
+    requests: Requests,
     rename: Option<Arc<str>>,
 }
 
 /// What answers calls for a model.
-pub(crate) type Model =
-    Timeout<Http, OfCallers<Failover<Judged, Adapt<Chat, Judged>, Spread, Decide>>>;
+pub(crate) type Model = MetricsService<
+    Http,
+    Described,
+    Timeout<Http, Kept<OfCallers<Failover<Judged, Adapt<Chat, Judged>, Spread, Decide>>>>,
+>;
+
+/// What answers any other call.
+pub(crate) type Elsewhere = MetricsService<Http, Described, OfCallers<Adapt<Other, Http>>>;
 
 type Decide = fn(&Request<Full<Bytes>>, &Outcome, &Info) -> Option<Next>;
 
@@ -76,11 +86,15 @@ impl Routes {
         failover: &config::Failover,
         callers: &CallersLayer,
         journal: &Journal,
+        telemetry: &Telemetry,
+        replies: &Replies,
     ) -> Self {
         let (mut exact, mut names, mut patterns) = (HashMap::new(), Vec::new(), Vec::new());
         for route in routes {
             let model = route.model.clone();
-            let route = Route::new(route, endpoints, total, failover, callers, journal);
+            let route = Route::new(
+                route, endpoints, total, failover, callers, journal, telemetry, replies,
+            );
             if model.is_exact() {
                 names.push(model.as_str().into());
                 exact.insert(model.as_str().into(), route);
@@ -123,8 +137,8 @@ impl Routes {
 // ===== impl Route =====
 
 impl Route {
-    /// Puts together what stands outside of the endpoints, outermost layer first: the total timeout,
-    /// the limits of callers, and the choice among endpoints.
+    /// Puts together what stands outside of the endpoints, outermost layer first: metrics, the total
+    /// timeout, the cache, the limits of callers, and the choice among endpoints.
     fn new(
         route: config::Route,
         endpoints: &[Arc<Endpoint>],
@@ -132,6 +146,8 @@ impl Route {
         failover: &config::Failover,
         callers: &CallersLayer,
         journal: &Journal,
+        telemetry: &Telemetry,
+        replies: &Replies,
     ) -> Self {
         let name: Arc<str> = route.model.as_str().into();
         let among = route.endpoints.iter().map(|(place, weight)| {
@@ -160,13 +176,32 @@ impl Route {
             .on_unfit(route.unfit)
             .on_event({
                 let (name, journal) = (name.clone(), journal.clone());
-                move |event| follow(event, &name, &journal)
+                let events = telemetry.events.clone();
+                move |event| {
+                    events.see(event);
+                    follow(event, &name, &journal);
+                }
             });
+        let chosen = match route.check {
+            Some((every, model)) => {
+                chosen.health_check(every, move |_: &Info| adapt::question_of_one_token(&model))
+            }
+            None => chosen,
+        };
         let handle = chosen.handle();
-        let journal = journal.clone();
+        let kept = replies.of_route(&name).on_event({
+            let (is_on, events) = (replies.is_on(), telemetry.events.clone());
+            move |event| {
+                if is_on {
+                    events.see(event);
+                }
+            }
+        });
+        let (journal, events) = (journal.clone(), telemetry.events.clone());
         let model = TimeoutLayer::new(Http)
             .total(total)
             .on_event(move |event| {
+                events.see(event);
                 if let TimeoutEvent::Elapsed { refused, .. }
                 | TimeoutEvent::Expired { refused, .. } = event
                 {
@@ -174,7 +209,8 @@ impl Route {
                 }
                 journal.note(&name, event);
             })
-            .layer(callers.layer(chosen));
+            .layer(kept.layer(callers.layer(chosen)));
+        let model = telemetry.requests.layer(model);
         Self {
             endpoints: (route.endpoints.iter())
                 .map(|(place, _)| endpoints[*place].clone())
@@ -182,6 +218,7 @@ impl Route {
             model,
             handle,
             callers: callers.clone(),
+            requests: telemetry.requests.clone(),
             rename: route.rename.map(Arc::from),
         }
     }
@@ -202,11 +239,11 @@ impl Route {
     }
 
     /// What answers any other call in this dialect: the first endpoint that speaks it.
-    pub(crate) fn speaking(&self, dialect: Dialect) -> Option<OfCallers<Adapt<Other, Http>>> {
+    pub(crate) fn speaking(&self, dialect: Dialect) -> Option<Elsewhere> {
         let mut endpoints = self.endpoints.iter();
         let endpoint = endpoints.find(|endpoint| endpoint.dialect == dialect)?;
         let adapt = Adapt::new(endpoint.clone(), endpoint.other.clone(), Http);
-        Some(self.callers.layer(adapt))
+        Some(self.requests.layer(self.callers.layer(adapt)))
     }
 
     /// What the model is called upstream, if not as it is called here.

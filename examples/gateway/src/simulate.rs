@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use buttress_llm::price::Prices;
 use buttress_testing::{Fault, Match, Provider, Reply, Request, Running};
 
 use crate::config::Config;
@@ -36,7 +37,10 @@ pub(crate) async fn start(
         .replace("ANTHROPIC", &anthropic.base_url())
         .replace("GEMINI", &gemini.base_url());
     let config = Config::parse(Path::new("simulate/gateway.toml"), &text, listen, &|_| None);
-    let config = config.map_err(|faults| faults.to_string())?;
+    let mut config = config.map_err(|faults| faults.to_string())?;
+    config
+        .prices
+        .extend(Prices::parse(include_str!("simulate/prices.txt"))?)?;
     let providers = [openai, anthropic, gemini];
     Ok((
         config,

@@ -13,6 +13,7 @@ use buttress_llm::{
     Dialect,
     keys::{self, CredentialsLayer, CredentialsService, Keys},
 };
+use buttress_metrics::{MetricsLayer, MetricsService};
 use buttress_rate_limit::Limiter;
 use buttress_retry::{Retry, RetryEvent, RetryLayer, Stop};
 use buttress_timeout::{Timeout, TimeoutEvent, TimeoutLayer};
@@ -28,13 +29,16 @@ use crate::{
     quota::{self, OfEndpoint},
     stats::Counters,
     story::{Story, Waiting},
+    telemetry::{Costs, Described},
 };
 
 /// The stack of one endpoint: it retries as `P` says, and its replies are read by `J`.
 pub(crate) type Stack<J, P> =
-    Retry<P, Circuit<P, OfEndpoint<P, Timeout<Http, CredentialsService<Tracked<J>>>>>>;
+    Retry<P, Circuit<P, OfEndpoint<P, Measured<P, Timeout<Http, CredentialsService<Tracked<J>>>>>>>;
 
-type Tracked<J> = TrackService<BoxErrorService<Client>, J>;
+type Measured<P, S> = MetricsService<P, Described, S>;
+
+type Tracked<J> = TrackService<BoxErrorService<Client>, J, Costs>;
 
 /// What a stack is made of, but for how it reads replies.
 pub(crate) struct Parts {
@@ -42,10 +46,15 @@ pub(crate) struct Parts {
     pub(crate) retry: config::Retry,
     pub(crate) breaker: CircuitBreaker,
     pub(crate) limiter: Limiter,
+    pub(crate) limited: bool,
     /// How long a call waits for its turn at most.
     pub(crate) wait: Option<Duration>,
     pub(crate) dialect: Dialect,
     pub(crate) client: Client,
+    pub(crate) provider: Arc<str>,
+    /// Host and port of its base URL.
+    pub(crate) server: (String, u16),
+    pub(crate) costs: Costs,
     pub(crate) observer: Observer,
 }
 
@@ -55,6 +64,7 @@ pub(crate) struct Observer {
     pub(crate) endpoint: Arc<str>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) journal: Journal,
+    pub(crate) events: buttress_metrics::Observer,
 }
 
 // ===== impl Parts =====
@@ -62,8 +72,7 @@ pub(crate) struct Observer {
 impl Parts {
     /// Puts a stack together, outermost layer first.
     ///
-    /// Concurrency and attempt metrics will stand below the rate limit, in this order: every attempt
-    /// passes them anew.
+    /// Concurrency will stand below the rate limit: every attempt passes it anew.
     pub(crate) fn stack<J, P>(
         &self,
         protocol: P,
@@ -80,8 +89,15 @@ impl Parts {
             budget,
         } = self.retry.clone();
         let [retries, limits, timeouts] = [(); 3].map(|()| self.observer.clone());
+        // Without a quota, nobody waits.
+        let limited = self.limited;
         let limit = quota::of_endpoint(protocol.clone(), &self.limiter, self.dialect, self.wait)
-            .on_event(move |event| quota::note(event, &limits.endpoint, &limits.journal));
+            .on_event(move |event| {
+                if limited {
+                    limits.events.see(event);
+                }
+                quota::note(event, &limits.endpoint, &limits.journal);
+            });
         ServiceBuilder::new()
             .layer(
                 RetryLayer::new(protocol.clone())
@@ -90,13 +106,26 @@ impl Parts {
                     .budget(budget)
                     .on_event(move |event| retries.retry(event)),
             )
-            .layer(CircuitBreakerLayer::new(protocol).breaker(&self.breaker))
+            .layer(CircuitBreakerLayer::new(protocol.clone()).breaker(&self.breaker))
             .layer(limit)
+            .layer(self.measured(protocol))
             .layer(attempt.on_event(move |event| timeouts.timeout(event)))
             .layer(self.credentials.clone())
-            .layer(track)
+            .layer(track.price(self.costs.clone()))
             .layer(BoxErrorLayer)
             .service(self.client.clone())
+    }
+}
+
+impl Parts {
+    /// Measures each attempt.
+    fn measured<P>(&self, protocol: P) -> MetricsLayer<P, Described> {
+        let (host, port) = &self.server;
+        MetricsLayer::attempt(protocol)
+            .provider(&self.provider)
+            .server(host, *port)
+            .endpoint(&self.observer.endpoint)
+            .describe_with(Described)
     }
 }
 
@@ -126,11 +155,15 @@ impl Observer {
             .wait(Wait::exponential(breaker.wait, breaker.longest_wait))
             .probes(breaker.probes)
             .name(&self.endpoint)
-            .on_event(move |event| observer.journal.note(&observer.endpoint, event));
+            .on_event(move |event| {
+                observer.events.see(event);
+                observer.journal.note(&observer.endpoint, event);
+            });
         CircuitBreaker::new(policy)
     }
 
     fn retry(&self, event: &RetryEvent<'_>) {
+        self.events.see(event);
         match event {
             RetryEvent::Again {
                 attempt,
@@ -171,6 +204,7 @@ impl Observer {
     }
 
     pub(crate) fn timeout(&self, event: &TimeoutEvent<'_>) {
+        self.events.see(event);
         let (TimeoutEvent::Elapsed { refused, .. } | TimeoutEvent::Expired { refused, .. }) = event
         else {
             return;
@@ -182,6 +216,7 @@ impl Observer {
     }
 
     fn key(&self, event: &keys::Event<'_>) {
+        self.events.see(event);
         if let keys::Event::Benched { .. } | keys::Event::Accepted { .. } = event {
             self.journal.note(&self.endpoint, event);
         }

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::{Class, Outcome, Reason, Report};
+use buttress_core::{CacheStatus, Class, Outcome, Reason, Report};
 use tokio::time::Instant;
 
 tokio::task_local! {
@@ -35,6 +35,8 @@ pub(crate) struct Steps {
     pub(crate) waited: Duration,
     /// What took too long, the last time that something did.
     pub(crate) timed_out: Option<Reason>,
+    /// How the cache was used, if there is one.
+    pub(crate) cached: Option<CacheStatus>,
     /// How it ended. Who hears nothing was dropped before there was anything to hear.
     pub(crate) outcome: Option<Outcome>,
 }

@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::{Answer, Caller, Gateway, Upstream, config};
+use support::{Answer, Caller, Gateway, Upstream, config, metric};
 
 const CHAT: &str = "/v1/chat/completions";
 const MESSAGES: &str = "/v1/messages";
@@ -76,11 +76,14 @@ async fn a_call_is_made_again_until_it_is_answered_and_says_how_often() {
         "{status}"
     );
     let metrics = caller.get("/metrics", "").await;
-    for line in [
-        "gateway_retries_total{endpoint=\"up\",class=\"throttled\"} 1\n",
-        "gateway_calls_total{endpoint=\"up\",class=\"success\"} 1\n",
+    for (name, class) in [
+        ("buttress_retries_total", "throttled"),
+        ("buttress_attempts_total", "throttled"),
+        ("buttress_attempts_total", "success"),
+        ("buttress_requests_total", "success"),
     ] {
-        assert!(metrics.text().contains(line), "{}", metrics.text());
+        let found = metric(&metrics.text(), name, &[("class", class)]);
+        assert!(found == 1.0, "{name} {class}: {found}");
     }
     let log = gateway.log();
     assert_eq!(word(&log, "attempts"), Some("3"), "{log}");
@@ -245,9 +248,9 @@ async fn an_endpoint_without_a_first_content_in_time_is_asked_again() {
         assert!(answer.text().contains(said), "{answer:?}");
         assert_eq!(answer.header("x-should-retry").as_deref(), Some("true"));
         let metrics = caller.get("/metrics", "").await;
-        let line =
-            "gateway_timeouts_total{endpoint=\"up\",reason=\"no first content in time\"} 2\n";
-        assert!(metrics.text().contains(line), "{}", metrics.text());
+        let labels = [("endpoint", "up"), ("phase", "first content")];
+        let found = metric(&metrics.text(), "buttress_timeouts_total", &labels);
+        assert!(found == 2.0, "{}", metrics.text());
         let log = gateway.log();
         assert!(
             log.contains(" class=unavailable ")
@@ -338,8 +341,9 @@ async fn a_key_that_is_denied_gives_way_to_the_next_at_once() {
         "{status:?}"
     );
     let metrics = caller.get("/metrics", "").await;
-    let counted = "gateway_retries_total{endpoint=\"up\",class=\"denied\"} 1\n";
-    assert!(metrics.text().contains(counted), "{}", metrics.text());
+    let labels = [("endpoint", "up"), ("class", "denied")];
+    let found = metric(&metrics.text(), "buttress_retries_total", &labels);
+    assert!(found == 1.0, "{}", metrics.text());
     let log = gateway.log();
     // Nothing was waited for, and it is told all the same.
     assert!(log.contains(" attempts=2 after=denied "), "{log}");
@@ -361,8 +365,14 @@ async fn a_caller_who_leaves_while_an_attempt_waits_has_made_one() {
     drop(caller);
     while !(monitor.get("/status", "").await.text()).contains("\"in_flight\":0") {}
     let metrics = monitor.get("/metrics", "").await;
-    let line = "gateway_retries_total{endpoint=\"up\",class=\"unavailable\"} 0\n";
-    assert!(metrics.text().contains(line), "{}", metrics.text());
+    for (name, class, count) in [
+        ("buttress_attempts_total", "unavailable", 1.0),
+        ("buttress_requests_total", "cancelled", 1.0),
+    ] {
+        assert!(metric(&metrics.text(), name, &[]) == count);
+        let found = metric(&metrics.text(), name, &[("class", class)]);
+        assert!(found == count, "{name} {class}: {found}");
+    }
     let log = gateway.log();
     assert!(log.contains("class=cancelled"), "{log}");
     assert_eq!(word(&log, "attempts"), None, "{log}");

@@ -19,7 +19,8 @@ const ASK: &str = "{\"model\":\"m-1\",\"messages\":[{\"role\":\"user\",\"content
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_endpoint_that_is_down_gets_probes_alone_and_is_used_when_it_is_back() {
-    const WAIT: Duration = Duration::from_millis(300);
+    const WAIT: Duration = Duration::from_secs(1);
+    const DOWN: Duration = Duration::from_secs(10);
     let down = Arc::new(AtomicBool::new(true));
     let provider = {
         let down = down.clone();
@@ -29,7 +30,7 @@ async fn an_endpoint_that_is_down_gets_probes_alone_and_is_used_when_it_is_back(
         }))
     };
     let provider = provider.start().await.unwrap();
-    let more = "[breaker]\nminimum_calls = 5\nwait = \"300 ms\"\nlongest_wait = \"300 ms\"\n";
+    let more = "[breaker]\nminimum_calls = 5\nwait = \"1 s\"\nlongest_wait = \"1 s\"\n";
     let gateway = Gateway::start(&config("openai", &provider.base_url(), more));
     let circuit = async || {
         let status = Caller::connect(gateway.address)
@@ -43,14 +44,14 @@ async fn an_endpoint_that_is_down_gets_probes_alone_and_is_used_when_it_is_back(
     };
     assert_eq!(circuit().await, "closed");
 
-    // Four callers at once, without a pause, for three times the wait.
+    // Four callers at once, without a pause, for as long as it is down.
     let begun = Instant::now();
     let callers: Vec<_> = (0..4)
         .map(|_| {
             let address = gateway.address;
             tokio::spawn(async move {
                 let (mut caller, mut refused) = (Caller::connect(address).await, 0);
-                while begun.elapsed() < 3 * WAIT {
+                while begun.elapsed() < DOWN {
                     let answer = caller.post(CHAT, "", ASK).await;
                     match answer.status() {
                         500 => {}
@@ -70,7 +71,7 @@ async fn an_endpoint_that_is_down_gets_probes_alone_and_is_used_when_it_is_back(
         refused += caller.await.unwrap();
     }
     // As many as it took to open it, those that were under way by then, and a probe for each wait.
-    let probes = begun.elapsed().as_millis() / 240 + 1;
+    let probes = begun.elapsed().as_millis() / 800 + 1;
     let asked = provider.log().received();
     assert!(
         (5..=8 + probes).contains(&u128::from(asked)),
@@ -83,7 +84,8 @@ async fn an_endpoint_that_is_down_gets_probes_alone_and_is_used_when_it_is_back(
     let back = Instant::now();
     let mut caller = Caller::connect(gateway.address).await;
     while caller.post(CHAT, "", ASK).await.status() != 200 {
-        assert!(back.elapsed() < 10 * WAIT, "it is not used again");
+        // A wait, give or take its jitter, and what a slow machine makes of it.
+        assert!(back.elapsed() < 2 * WAIT, "it is not used again");
     }
     assert_eq!(circuit().await, "closed");
     let status = caller.get("/status", "").await;

@@ -2,7 +2,13 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use buttress_testing::{ApiError, Carrier, Dialect, Fault, Match, Provider, Reply, Running};
 use support::{Caller, Gateway};
@@ -301,4 +307,53 @@ async fn weights_share_the_calls() {
         first + second == 40 && (28..=32).contains(&first),
         "{first}, {second}"
     );
+}
+
+#[tokio::test]
+async fn what_a_content_filter_refused_goes_nowhere_else() {
+    let a = Provider::openai()
+        .reply(Reply::from(ApiError::ContentFilter))
+        .start()
+        .await
+        .unwrap();
+    let b = saying(Dialect::OpenAi, SECOND).await;
+    let gateway = Gateway::start(&config(&a, &b, "unfit = \"any\"\n"));
+    let got = ask(&gateway, "/v1/chat/completions", false).await;
+    assert_eq!(got.status(), "400", "{}", got.text);
+    assert_eq!(b.log().received(), 0);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_asked_meanwhile_is_back_before_its_cool_down_is_over() {
+    let down = Arc::new(AtomicBool::new(true));
+    let a = {
+        let down = down.clone();
+        Provider::anthropic().reply(Reply::with(move |_| match down.load(Ordering::Relaxed) {
+            true => Reply::error(500),
+            false => Reply::text("first"),
+        }))
+    };
+    let a = a.start().await.unwrap();
+    let b = saying(Dialect::OpenAi, SECOND).await;
+    let config = config(&a, &b, "check = \"50 ms\"\n")
+        + "[failover]\ncool_down = \"10 min\"\nlongest_cool_down = \"10 min\"\n";
+    let gateway = Gateway::start(&config);
+    let got = ask(&gateway, "/v1/chat/completions", false).await;
+    assert!(got.text.contains(SECOND), "{}", got.text);
+    down.store(false, Ordering::Relaxed);
+    let back = Instant::now();
+    while !ask(&gateway, "/v1/chat/completions", false)
+        .await
+        .text
+        .contains("first")
+    {
+        assert!(
+            back.elapsed() < Duration::from_secs(20),
+            "it is not used again"
+        );
+    }
+    let asked = a.log().requests();
+    let probe = asked.iter().find(|asked| asked.last_text() == "ping");
+    let probe = probe.expect("a probe").json().expect("JSON");
+    assert_eq!(probe["max_tokens"], 1);
 }

@@ -3,7 +3,7 @@
 mod support;
 
 use serde_json::json;
-use support::{Caller, Gateway, Upstream, config};
+use support::{Caller, Gateway, Upstream, config, metric};
 
 /// White space, escapes, number forms and unknown fields that a re-encoding would lose.
 const ODD: &str = "{ \"model\":\"m-1\" ,\"max_tokens\":64,\t\"x_new\":{\"b\":1.0,\"a\":1e2},\n \
@@ -212,11 +212,9 @@ async fn usage_that_the_caller_did_not_ask_for_is_asked_for_and_taken_out_wherev
     }
     // It was taken out, and read.
     let metrics = caller.get("/metrics", "").await;
-    let tokens = format!(
-        "gateway_tokens_total{{endpoint=\"up\",kind=\"input\"}} {}\n",
-        7 * calls
-    );
-    assert!(metrics.text().contains(&tokens), "{}", metrics.text());
+    let labels = [("endpoint", "up"), ("gen_ai_token_type", "input")];
+    let counted = metric(&metrics.text(), "gen_ai_client_token_usage_sum", &labels);
+    assert!(counted == (7 * calls) as f64, "{}", metrics.text());
     drop(gateway);
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use buttress_testing::{Ending, Provider, Reply};
 use serde_json::json;
-use support::{Caller, Gateway, Upstream, config};
+use support::{Caller, Gateway, Upstream, config, metric};
 
 const CHAT: &str = "/v1/chat/completions";
 const CONTENT: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hi\"}}]}\n\n";
@@ -231,11 +231,18 @@ async fn calls_are_counted_by_endpoint_and_class_and_while_they_last() {
         metrics.header("content-type").as_deref(),
         Some("text/plain; version=0.0.4; charset=utf-8")
     );
+    for (name, labels, count) in [
+        ("buttress_attempts_total", &[("class", "success")][..], 1.0),
+        ("buttress_attempts_total", &[("class", "cancelled")], 0.0),
+        ("buttress_attempts_in_flight", &[("endpoint", "up")], 0.0),
+        ("buttress_requests_total", &[("class", "success")], 1.0),
+        ("buttress_requests_in_flight", &[], 0.0),
+    ] {
+        let found = metric(&metrics.text(), name, labels);
+        assert!(found == count, "{name} {labels:?}: {found}");
+    }
     for line in [
-        "# TYPE gateway_calls_total counter",
-        "gateway_calls_total{endpoint=\"up\",class=\"success\"} 1",
-        "gateway_calls_total{endpoint=\"up\",class=\"cancelled\"} 0",
-        "gateway_calls_in_flight{endpoint=\"up\"} 0",
+        "# TYPE buttress_attempts_total counter",
         "gateway_turned_away_total{reason=\"malformed_body\"} 1",
     ] {
         assert!(

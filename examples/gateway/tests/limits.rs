@@ -8,7 +8,7 @@ use std::sync::{
 };
 
 use buttress_testing::{Limit, Provider, Reply};
-use support::{Caller, Gateway, config};
+use support::{Caller, Gateway, config, metric};
 
 const CHAT: &str = "/v1/chat/completions";
 
@@ -35,10 +35,19 @@ async fn a_caller_over_its_limit_is_refused_with_the_time_to_come_back_and_other
         "authorization: Bearer hello\r\n",
     );
     let mut caller = Caller::connect(gateway.address).await;
-    for _ in 0..2 {
-        assert_eq!(caller.post(CHAT, alice, ask(1)).await.status(), 200);
+    for left in [1, 0] {
+        let answer = caller.post(CHAT, alice, ask(1)).await;
+        assert_eq!(answer.status(), 200);
+        let policy = answer.header("ratelimit-policy");
+        assert_eq!(policy.as_deref(), Some("\"requests\";q=2;w=60"));
+        let limit = answer.header("ratelimit").unwrap();
+        assert!(
+            limit.starts_with(&format!("\"requests\";r={left};t=")),
+            "{limit}"
+        );
     }
     let answer = caller.post(CHAT, alice, ask(1)).await;
+    assert!(answer.header("ratelimit").unwrap().contains(";r=0;"));
     assert_eq!(answer.status(), 429, "{answer:?}");
     assert!(
         answer.text().contains("this caller: rate limited"),
@@ -47,7 +56,8 @@ async fn a_caller_over_its_limit_is_refused_with_the_time_to_come_back_and_other
     let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
     assert!((1..=30).contains(&wait), "{answer:?}");
     assert_eq!(answer.header("x-should-retry").as_deref(), Some("true"));
-    assert_eq!(caller.post(CHAT, bob, ask(1)).await.status(), 200);
+    let answer = caller.post(CHAT, bob, ask(1)).await;
+    assert_eq!((answer.status(), answer.header("ratelimit")), (200, None));
     assert_eq!(provider.log().received(), 3);
     let log = gateway.log();
     assert!(
@@ -128,8 +138,12 @@ async fn l6_fifty_callers_stay_within_the_providers_tokens_and_are_charged_what_
         .get("/metrics", "")
         .await;
     for (kind, tokens) in [("input", billed.input), ("output", billed.output)] {
-        let line = format!("gateway_tokens_total{{endpoint=\"up\",kind=\"{kind}\"}} {tokens}\n");
-        assert!(metrics.text().contains(&line), "{line}{}", metrics.text());
+        let labels = [("endpoint", "up"), ("gen_ai_token_type", kind)];
+        let counted = metric(&metrics.text(), "gen_ai_client_token_usage_sum", &labels);
+        assert!(
+            counted == tokens as f64,
+            "{kind}: {counted}, and not {tokens}"
+        );
     }
     // What is left of the burst is what they did not use of it, and what came back meanwhile.
     let used = billed.input + billed.output;

@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::{Caller, Gateway, Upstream, config, told};
+use support::{Caller, Gateway, Upstream, config, metric, told};
 
 const CHAT: &str = "/v1/chat/completions";
 const MESSAGES: &str = "/v1/messages";
@@ -222,8 +222,16 @@ async fn a_call_of_another_kind_may_be_answered_with_nothing() {
         .await
         .get("/metrics", "")
         .await;
-    let line = "gateway_calls_total{endpoint=\"up\",class=\"success\"} 1\n";
-    assert!(metrics.text().contains(line), "{}", metrics.text());
+    let labels = [("endpoint", "up"), ("class", "success")];
+    let of_embeddings = [
+        labels[0],
+        labels[1],
+        ("gen_ai_operation_name", "embeddings"),
+    ];
+    for labels in [&labels[..], &of_embeddings] {
+        let count = metric(&metrics.text(), "buttress_attempts_total", labels);
+        assert!(count == 1.0, "{}", metrics.text());
+    }
     let log = gateway.log();
     assert!(log.contains("status=204 class=success"), "{log}");
 }

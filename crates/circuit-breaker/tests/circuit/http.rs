@@ -132,18 +132,79 @@ async fn a_probe_is_judged_at_the_end_of_its_stream() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn b6_a_probe_whose_stream_goes_on_is_not_lost() {
+/// A circuit whose one probe, of thirty seconds, is a stream that has gone on for as long.
+async fn streaming() -> (CircuitBreaker, Stream, buttress_http::Body<Stream>) {
     let breaker = CircuitBreaker::new(after(1).probe_timeout(secs(30)));
     all(&breaker, buttress_core::Class::Unavailable, 1);
     advance(secs(10)).await;
     let stream = Stream::default();
     let mut body = begin(&breaker, &stream).await.unwrap();
-    for _ in 0..10 {
-        advance(secs(29)).await;
+    for time in [29, 1] {
         assert!(begin(&breaker, &stream).await.is_err());
+        advance(secs(time)).await;
         stream.send(Ok("hello"));
         next(&mut body).await;
+    }
+    (breaker, stream, body)
+}
+
+#[tokio::test(start_paused = true)]
+async fn b6_a_probe_whose_stream_goes_on_is_not_lost() {
+    for (end, state) in [(Ok(""), State::Closed), (Err(()), State::Open)] {
+        let (breaker, stream, mut body) = streaming().await;
+        for _ in 0..10 {
+            advance(secs(29)).await;
+            stream.send(Ok("hello"));
+            next(&mut body).await;
+        }
+        assert_eq!(breaker.state(), State::HalfOpen, "until its end");
+        stream.send(end);
+        next(&mut body).await;
+        assert_eq!(breaker.state(), state);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn b6_while_a_stream_goes_on_shorter_calls_can_close_the_circuit() {
+    let (breaker, stream, mut body) = streaming().await;
+    let short = Stream::default();
+    let mut probe = begin(&breaker, &short).await.unwrap();
+    assert!(begin(&breaker, &short).await.is_err(), "one at a time");
+    assert_eq!(breaker.snapshot().probes.unwrap().in_flight, 2);
+    short.send(Ok(""));
+    next(&mut probe).await;
+    assert_eq!(breaker.state(), State::Closed);
+    // What then comes of the stream is of before the change.
+    stream.send(Err(()));
+    next(&mut body).await;
+    assert_eq!(breaker.state(), State::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn b5_a_stream_that_gave_its_place_away_has_none_to_give_back() {
+    let (breaker, _, body) = streaming().await;
+    let short = Stream::default();
+    let _probe = begin(&breaker, &short).await.unwrap();
+    drop(body);
+    assert!(begin(&breaker, &short).await.is_err());
+    assert_eq!(breaker.snapshot().probes.unwrap().in_flight, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn b6_streams_that_all_go_on_close_the_circuit_with_the_first_that_ends() {
+    let (breaker, stream, mut body) = streaming().await;
+    let mut others = Vec::new();
+    for _ in 0..3 {
+        let other = Stream::default();
+        let mut body = begin(&breaker, &other).await.unwrap();
+        advance(secs(20)).await;
+        other.send(Ok("hello"));
+        next(&mut body).await;
+        assert!(begin(&breaker, &other).await.is_err());
+        advance(secs(10)).await;
+        other.send(Ok("hello"));
+        next(&mut body).await;
+        others.push(body);
     }
     stream.send(Ok(""));
     next(&mut body).await;

@@ -1,5 +1,6 @@
 //! The promises of the circuit breaker, from outside.
 
+mod calm;
 mod contract;
 mod http;
 mod keyed;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use buttress_core::{Reason, Refused};
 
-use super::{Account, Attempt};
-use crate::{Candidates, Choice, Stop, Strategy, cool::Standing, service::Snapshot, set::now};
+use super::Account;
+use crate::{Candidates, Choice, Stop, Strategy, cool::Standing, set::now, snapshot::Snapshot};
 
 /// Who may be tried, better ones first.
 struct Tiers {
@@ -32,14 +32,15 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
                 None => self.refresh()?,
             }
         };
-        self.out |= 1 << choice.index;
-        self.at = Attempt {
-            index: choice.index,
-            variant: choice.variant,
-            episode: 0,
-            began: None,
-        };
-        Ok(&self.snapshot.set.services[self.at.index])
+        let out = self.out | 1 << choice.index;
+        self.is_last = !self.is_any_but(out);
+        self.out = out;
+        self.index = choice.index;
+        self.began = None;
+        if self.variant.is_some() || choice.variant.is_some() {
+            self.variant = choice.variant;
+        }
+        Ok(&self.snapshot.set.services[self.index])
     }
 
     #[inline]
@@ -51,6 +52,7 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
             set,
             shared,
             config,
+            ..
         } = &*self.snapshot;
         let open = self.untroubled();
         let choose = |bits: u128| {
@@ -76,23 +78,42 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
     /// Who may be tried, if none of them is cooling down or coming back.
     #[inline]
     fn untroubled(&self) -> Option<u128> {
+        let Snapshot { set, shared, .. } = &*self.snapshot;
+        if shared.uneasy.is_none() {
+            return Some(set.all & !self.out);
+        }
+        self.those_untroubled()
+    }
+
+    #[cold]
+    fn those_untroubled(&self) -> Option<u128> {
         let mut open = 0;
-        // By halves: what a processor can do with one word, it cannot with two.
-        for (half, members) in self.snapshot.set.members.chunks(64).enumerate() {
-            let out = (self.out >> (64 * half)) as u64;
-            let (mut bits, mut bit) = (0_u64, 1_u64);
-            for member in members {
-                if out & bit == 0 && member.weight() > 0 {
-                    if member.cool.is_troubled() {
-                        return None;
-                    }
-                    bits |= bit;
+        for (index, member) in self.snapshot.set.members.iter().enumerate() {
+            if self.out >> index & 1 == 0 && member.weight() > 0 {
+                if member.cool.is_troubled() {
+                    return None;
                 }
-                bit <<= 1;
+                open |= 1 << index;
             }
-            open |= u128::from(bits) << (64 * half);
         }
         Some(open)
+    }
+
+    /// Whether there is an endpoint that was not tried, passed over or ruled out.
+    pub(super) fn is_any_left(&self) -> bool {
+        self.is_any_but(self.out)
+    }
+
+    // What has just been written in two halves is not read at once as a whole: that would wait for both.
+    #[inline]
+    fn is_any_but(&self, out: u128) -> bool {
+        let Snapshot { set, shared, .. } = &*self.snapshot;
+        let left = set.all & !out;
+        if shared.uneasy.is_none() {
+            return left != 0;
+        }
+        let mut members = set.members.iter().enumerate();
+        members.any(|(index, member)| left >> index & 1 == 1 && member.weight() > 0)
     }
 
     /// Looks for endpoints that were added since the call began: those of its set may all be gone.
@@ -101,8 +122,7 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
         if !self.is_outdated() {
             return Err(Stop::Spent);
         }
-        let mut snapshot = Snapshot::clone(&self.snapshot);
-        snapshot.set = snapshot.shared.set();
+        let snapshot = self.snapshot.refreshed();
         let before = &self.snapshot.set.members;
         let mut out = 0;
         for (index, member) in snapshot.set.members.iter().enumerate() {
@@ -124,11 +144,8 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
 
     #[cold]
     fn tiers(&self) -> Tiers {
-        let Snapshot {
-            set,
-            shared,
-            config,
-        } = &*self.snapshot;
+        let Snapshot { set, shared, .. } = &*self.snapshot;
+        let settings = self.snapshot.settings();
         let (mut open, mut later, mut cooling) = (0, 0, 0);
         let mut at = None;
         for (index, member) in set.members.iter().enumerate() {
@@ -141,11 +158,11 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
                 continue;
             }
             let now = *at.get_or_insert_with(now);
-            match member.cool.standing(now, config.settings.cool.ramp) {
+            match member.cool.standing(now, settings.cool.ramp) {
                 Standing::Open => open |= bit,
                 Standing::Recovering(share) if shared.draws.chance() < share => open |= bit,
                 Standing::Recovering(_) => later |= bit,
-                Standing::Cooling { asked: false, .. } if config.settings.last_resort => {
+                Standing::Cooling { asked: false, .. } if settings.last_resort => {
                     cooling |= bit;
                 }
                 Standing::Cooling { .. } => {}
@@ -161,7 +178,7 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
     /// One bit after another.
     fn soonest_first(&self, mut bits: u128) -> impl Iterator<Item = u128> {
         let members = &self.snapshot.set.members;
-        let ramp = self.snapshot.config.settings.cool.ramp;
+        let ramp = self.snapshot.settings().cool.ramp;
         let now = (bits != 0).then(now);
         std::iter::from_fn(move || {
             let indices = (0..members.len()).filter(|index| bits >> index & 1 == 1);
@@ -180,7 +197,7 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
     /// The refusal of a call that no endpoint was tried for.
     pub(crate) fn refusal(&self) -> Refused {
         let members = self.snapshot.set.members.iter();
-        let (now, ramp) = (now(), self.snapshot.config.settings.cool.ramp);
+        let (now, ramp) = (now(), self.snapshot.settings().cool.ramp);
         let waits = members
             .filter(|member| member.weight() > 0)
             .filter_map(|member| {

@@ -52,20 +52,22 @@ where
 
 /// The candidate that the key wants most.
 fn by_key(key: u64, candidates: Candidates<'_>) -> Option<Candidate<'_>> {
+    const WHOLE: f64 = (1_u64 << 52) as f64;
     let key = mix(key);
-    let (mut best, mut least) = (None, f64::INFINITY);
+    let (mut best, mut least, mut bar) = (None, f64::INFINITY, f64::INFINITY);
     for candidate in candidates.iter() {
-        // Of the 52 bits of a fraction in (0, 1). The time to the first event of a process of rate
-        // `weight` is -ln(u) / weight: the first of several is each by its weight
-        // (Schindelhauer and Schomaker, Weighted Distributed Hash Tables, 2005).
-        let drawn = mix(key ^ candidate.info().hash) >> 12;
-        let fraction = (drawn as f64 + 0.5) / 2_f64.powi(52);
+        // Of 52 bits. A signed number becomes a fraction in one instruction.
+        let drawn = (mix(key ^ candidate.hash()) >> 12) as i64;
         let weight = f64::from(candidate.weight());
         // A logarithm costs more than all the rest, and -ln(u) is never less than 1 - u.
-        if 1.0 - fraction < least * weight {
+        if (((1 << 52) - 1 - drawn) as f64) < bar * weight {
+            // A fraction in (0, 1). The time to the first event of a process of rate `weight` is
+            // -ln(u) / weight: the first of several is each by its weight (Schindelhauer and Schomaker,
+            // Weighted Distributed Hash Tables, 2005).
+            let fraction = (drawn as f64 + 0.5) / WHOLE;
             let score = -fraction.ln() / weight;
             if score < least {
-                (best, least) = (Some(candidate), score);
+                (best, least, bar) = (Some(candidate), score, score * WHOLE);
             }
         }
     }

@@ -292,3 +292,13 @@ async fn a_call_that_was_told_as_dropped_was_dropped() {
     drop(call);
     assert_eq!(stop(&told), buttress_failover::Stop::Dropped);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_was_dropped_before_it_was_polled_is_told_once() {
+    let (told, observer) = log();
+    let upstreams = [Upstream::new("a", [OK])];
+    let mut service = failover(own(), &upstreams).on_event(observer);
+    drop(service.call(ask()));
+    assert_eq!(stop(&told), buttress_failover::Stop::Dropped);
+    assert_eq!((told.lock().unwrap().len(), upstreams[0].calls()), (1, 0));
+}

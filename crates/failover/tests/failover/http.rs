@@ -5,11 +5,16 @@ use std::{
     convert::Infallible,
     sync::{Arc, Mutex},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use buttress_core::{CallInfo, Carry, Class, Ledger, Outcome, Trail};
-use buttress_failover::{AnyService, Endpoint, Failover, LeastLoaded, Stop};
-use buttress_http::{Attempts, Body, BoxError, ByStatus, Http, Judge, Meter, TrackLayer};
+use buttress_failover::{
+    AnyService, Endpoint, Failover, LeastLoaded, Ordered, Stop, Strategy, Weighted,
+};
+use buttress_http::{
+    Attempts, Body, BoxError, ByStatus, Http, Judge, Meter, ReplayBody, ReplayLayer, TrackLayer,
+};
 use buttress_retry::{Constant, RetryLayer};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header::AUTHORIZATION, response::Parts};
@@ -144,32 +149,127 @@ async fn f4_before_the_first_content_another_endpoint_takes_over() {
     }
 }
 
+/// A reply that breaks off after its first content, from the first of two.
+async fn breaks_off<C>(strategy: C, chunks: &'static [&'static str])
+where
+    C: Strategy<Req> + Clone,
+{
+    let (one, first) = endpoint(200, chunks, "a");
+    let (other, second) = endpoint(200, WHOLE, "b");
+    let (told, observer) = log();
+    let service = Failover::new(Http, [AnyService::new(first), AnyService::new(second)])
+        .strategy(strategy)
+        .on_event(observer);
+    // Whichever is drawn: only the first is of interest.
+    let handle = service.handle();
+    handle.set_weight("2", 0).unwrap();
+    let reply = service.clone().oneshot(request()).await.unwrap();
+    handle.set_weight("2", 1).unwrap();
+    assert!(handle.states()[0].cooling().is_none(), "{chunks:?}");
+    assert_eq!(text(reply).await, chunks.concat());
+    assert_eq!(
+        (one.lock().unwrap().len(), other.lock().unwrap().len()),
+        (1, 0)
+    );
+    // It is known, though.
+    assert!(handle.states()[0].cooling().is_some(), "{chunks:?}");
+    assert_eq!(handle.states()[0].in_flight(), 0);
+    let told = told.lock().unwrap();
+    let cooling = crate::Told::Cooling("1".into(), Duration::from_secs(5), 1, true);
+    assert_eq!(told.last(), Some(&cooling));
+}
+
 #[tokio::test(start_paused = true)]
 async fn f4_after_the_first_content_nothing_is_sent_elsewhere() {
     for chunks in [&["text", "error"][..], &["text"]] {
-        let (one, first) = endpoint(200, chunks, "a");
-        let (other, second) = endpoint(200, WHOLE, "b");
-        let (told, observer) = log();
-        let service = Failover::new(Http, [AnyService::new(first), AnyService::new(second)])
-            .strategy(LeastLoaded)
-            .on_event(observer);
-        // Whichever is drawn: only the first is of interest.
-        let handle = service.handle();
-        handle.set_weight("2", 0).unwrap();
+        breaks_off(Ordered, chunks).await;
+        breaks_off(Weighted, chunks).await;
+        breaks_off(LeastLoaded, chunks).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn f2_a_reply_that_ends_well_or_is_left_cools_nothing_down() {
+    for leaves in [false, true] {
+        let (_, first) = endpoint(200, WHOLE, "a");
+        let service = Failover::new(Http, [first]);
         let reply = service.clone().oneshot(request()).await.unwrap();
-        handle.set_weight("2", 1).unwrap();
-        assert_eq!(text(reply).await, chunks.concat());
-        assert_eq!(
-            (one.lock().unwrap().len(), other.lock().unwrap().len()),
-            (1, 0)
-        );
-        // It is known, though, by who follows replies to their end.
-        assert!(handle.states()[0].cooling().is_some(), "{chunks:?}");
-        let told = told.lock().unwrap();
-        assert!(
-            matches!(told.last(), Some(crate::Told::Cooling(..))),
-            "{told:?}"
-        );
+        if leaves {
+            drop(reply);
+        } else {
+            assert_eq!(text(reply).await, "pingtexttextend");
+        }
+        assert!(service.handle().states()[0].cooling().is_none());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn f2_replies_that_break_off_together_are_one_failure() {
+    let (_, first) = endpoint(200, &["text", "error"], "a");
+    let (told, observer) = log();
+    let service = Failover::new(Http, [first]).on_event(observer);
+    let mut replies = Vec::new();
+    for _ in 0..3 {
+        replies.push(service.clone().oneshot(request()).await.unwrap());
+    }
+    for reply in replies {
+        text(reply).await;
+    }
+    let told = told.lock().unwrap();
+    let cooled = |told: &&crate::Told| matches!(told, crate::Told::Cooling(..));
+    assert_eq!(told.iter().filter(cooled).count(), 1, "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_whose_reply_broke_off_is_asked_whether_it_works_again() {
+    let (_, first) = endpoint(200, &["text", "error"], "a");
+    let (_, second) = endpoint(200, WHOLE, "b");
+    let (told, observer) = log();
+    let service = Failover::new(Http, [AnyService::new(first), AnyService::new(second)])
+        .cool_down(Duration::from_secs(60), Duration::from_secs(60))
+        .on_event(observer)
+        .health_check(Duration::from_secs(1), |_| request());
+    let reply = service.clone().oneshot(request()).await.unwrap();
+    text(reply).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let told = told.lock().unwrap();
+    let checked = crate::Told::Checked("1".into(), Class::Success);
+    assert!(told.contains(&checked), "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_has_outgrown_what_is_kept_of_it_goes_nowhere_else() {
+    type Long = Request<ReplayBody<StreamBody<Chunks>>>;
+    for (cap, stopped, calls) in [(1, Stop::NotCopied, 0), (100, Stop::Settled, 1)] {
+        let reads = |status: u16| {
+            let calls = Arc::new(Mutex::new(0));
+            let count = Arc::clone(&calls);
+            let client = service_fn(move |request: Long| {
+                *count.lock().unwrap() += 1;
+                async move {
+                    let sent = request.into_body().collect().await?.to_bytes();
+                    assert_eq!(sent, "ten bytes!");
+                    let mut response = Response::new(Full::<Bytes>::from("reply"));
+                    *response.status_mut() = status.try_into()?;
+                    Ok::<_, BoxError>(response)
+                }
+            });
+            let stack = ServiceBuilder::new().layer(TrackLayer::default());
+            (calls, AnyService::new(stack.service(client)))
+        };
+        let ((one, first), (other, second)) = (reads(503), reads(200));
+        let (told, observer) = log();
+        let service = ServiceBuilder::new()
+            .layer(ReplayLayer::new().max_bytes(cap))
+            .service(Failover::new(Http, [first, second]).on_event(observer));
+        // Of no known length: how long it is shows as it is sent.
+        let parts =
+            ["ten ", "bytes!"].map(|part| Ok(Frame::data(Bytes::from_static(part.as_bytes()))));
+        let stream = futures_util::stream::iter(Vec::from(parts));
+        let request = Request::new(StreamBody::new(stream));
+        assert!(service.oneshot(request).await.is_ok());
+        assert_eq!(stop(&told), stopped);
+        assert_eq!((*one.lock().unwrap(), *other.lock().unwrap()), (1, calls));
     }
 }
 
@@ -243,7 +343,12 @@ async fn a_reply_of_the_first_endpoint_says_nothing_unless_it_is_to() {
         if always {
             service = service.always_tell();
         }
-        let reply = service.oneshot(request()).await.unwrap();
+        let (mut request, ledger) = (request(), Ledger::new());
+        let mut info = CallInfo::new();
+        info.ledger = Some(ledger.clone());
+        Http.set_info(&mut request, info);
+        let reply = service.oneshot(request).await.unwrap();
+        assert!(ledger.trail().is_empty(), "it has failed over nowhere");
         let trail = reply.extensions().get::<Trail>().map(ToString::to_string);
         let told = always.then(|| "a: success after 0ns".into());
         assert_eq!(trail, told);

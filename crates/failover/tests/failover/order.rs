@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::{Class, Outcome, ProtocolExt, Sent, Usage};
+use buttress_core::{Class, Finish, Outcome, ProtocolExt, Sent, Usage};
 use buttress_failover::{
     Choice, Endpoint, EndpointsError, Failover, Next, Ordered, Stop, StrategyExt,
 };
@@ -183,6 +183,19 @@ async fn f3_what_is_unfit_goes_where_it_was_told_to() {
             .on_unfit(next);
         assert_eq!(service.oneshot(ask()).await.ok(), served, "{next:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn f3_what_a_content_filter_refused_is_the_answer_unless_the_user_decides_otherwise() {
+    let refused = Outcome::new(Class::Unfit).with_finish(Finish::Filtered);
+    let upstreams = [Upstream::new("a", [refused]), Upstream::new("b", [OK])];
+    let service = failover(protocol(), &upstreams).on_unfit(Next::Any);
+    assert_eq!(service.clone().oneshot(ask()).await.unwrap_err().at, "a");
+    assert_eq!(upstreams[1].calls(), 0);
+    let service = service.decide_with(|_: &crate::Ask, outcome, _| {
+        (outcome.finish == Some(Finish::Filtered)).then_some(Next::Any)
+    });
+    assert_eq!(service.oneshot(ask()).await.ok(), Some("b"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-use buttress_core::{Outcome, Usage};
+use buttress_core::{Finish, Outcome, Usage};
 
 use crate::{
     Dialect,
@@ -15,6 +15,7 @@ pub(crate) struct AnthropicReader {
     counts: Option<Told>,
     /// The counts are those of the whole message.
     last: bool,
+    finish: Option<Finish>,
 }
 
 /// Tokens as Anthropic counts them. `None`: not told.
@@ -36,7 +37,7 @@ struct Event {
     /// Some of it is not in lexemes.
     besides: bool,
     counts: Told,
-    stop_reason: bool,
+    finish: Option<Finish>,
     error: bool,
 }
 
@@ -69,6 +70,7 @@ impl Reader for AnthropicReader {
             let counts = self.counts.get_or_insert_default();
             counts.replace(event.counts);
         }
+        self.finish = event.finish.or(self.finish);
         match event.kind {
             Some(What::BlockDelta) if event.filled => {
                 let repeatable = Repeatable {
@@ -81,7 +83,7 @@ impl Reader for AnthropicReader {
                     repeatable: (!event.counts.any()).then_some(repeatable),
                 });
             }
-            Some(What::MessageDelta) => self.last |= event.stop_reason && event.counts.any(),
+            Some(What::MessageDelta) => self.last |= event.finish.is_some() && event.counts.any(),
             Some(What::MessageStop) => self.stopped = true,
             Some(What::Message) => {
                 self.last = true;
@@ -108,6 +110,10 @@ impl Reader for AnthropicReader {
         let usage = self.counts?.usage();
         Some(if self.last { usage } else { usage.estimated() })
     }
+
+    fn finish(&self) -> Option<Finish> {
+        self.finish
+    }
 }
 
 // ===== impl Event =====
@@ -124,6 +130,10 @@ impl Event {
                 (b"message", Kind::Object) => event.message(json),
                 (b"usage", Kind::Object) => event.counts.read(json),
                 (b"error", _) => event.error |= skip(json, lexemes),
+                // Of a whole message.
+                (b"stop_reason", Kind::String) => {
+                    event.finish = Some(finish_of(json.word()));
+                }
                 // Of the counting of tokens.
                 (b"input_tokens", _) => event.counts.input = count(json),
                 _ => {
@@ -143,8 +153,7 @@ impl Event {
             match (name, json.kind()) {
                 (b"type", _) => json.skip(),
                 (b"stop_reason", Kind::String) => {
-                    json.skip();
-                    self.stop_reason = true;
+                    self.finish = Some(finish_of(json.word()));
                 }
                 (_, Kind::String) => {
                     let span = json.string();
@@ -183,6 +192,16 @@ impl What {
             b"error" => Self::Error,
             _ => Self::Other,
         }
+    }
+}
+
+fn finish_of(word: &[u8]) -> Finish {
+    match word {
+        b"end_turn" | b"stop_sequence" => Finish::Stop,
+        b"tool_use" => Finish::ToolCalls,
+        b"max_tokens" | b"model_context_window_exceeded" => Finish::Length,
+        b"refusal" => Finish::Filtered,
+        _ => Finish::Other,
     }
 }
 

@@ -123,6 +123,10 @@ const PHRASES: [(Class, &[&str]); 2] = [
     ),
 ];
 
+/// Of those, what a content filter says.
+const FILTERS: [&str; 2] = ["content_filter", "content_policy_violation"];
+const FILTER_PHRASES: [&str; 1] = ["content filtering policy"];
+
 // ===== impl Words =====
 
 impl Words<'_> {
@@ -138,6 +142,13 @@ impl Words<'_> {
     pub(crate) fn class_of_message(&self) -> Option<Class> {
         let message = self.message.to_ascii_lowercase();
         find(&PHRASES, |phrase| message.contains(phrase))
+    }
+
+    /// Whether a content filter refused the request.
+    pub(crate) fn filtered(&self) -> bool {
+        let message = self.message.to_ascii_lowercase();
+        self.names.iter().any(|name| FILTERS.contains(name))
+            || FILTER_PHRASES.iter().any(|phrase| message.contains(phrase))
     }
 
     /// How long to wait: `RetryInfo`, or else "Please retry in" in the message.

@@ -1,6 +1,6 @@
 use std::{fmt, fmt::Write as _, time::Duration};
 
-use buttress_core::{Class, Outcome};
+use buttress_core::{Class, Finish, Outcome};
 use buttress_http::class_of_status;
 use http::StatusCode;
 use serde_json::Value;
@@ -37,6 +37,7 @@ pub struct ErrorBody {
     hinted: Option<Class>,
     status: Option<StatusCode>,
     wait: Option<Duration>,
+    filtered: bool,
 }
 
 /// The most bytes of an envelope, of which a tree is built here.
@@ -97,6 +98,7 @@ impl ErrorBody {
         Some(Self {
             named: words.class(),
             hinted: words.class_of_message(),
+            filtered: words.filtered(),
             wait: words.wait().filter(|_| !words.daily_quota()),
             status: status.filter(|status| class_of_status(*status) != Class::Success),
             kind: kind.map(|kind| bounded(kind, NAME)),
@@ -143,7 +145,8 @@ impl ErrorBody {
     /// the credential or its money, to [`Unfit`](Class::Unfit) where it tells of what this endpoint
     /// cannot do. Any other status means what it says. Without a status, the names in the body
     /// decide, then a numeric code; an error that nothing names is
-    /// [`Unavailable`](Class::Unavailable). A time to wait is kept where there is one.
+    /// [`Unavailable`](Class::Unavailable). A time to wait is kept where there is one, and where a
+    /// content filter refused the request the outcome says so in its `finish`.
     #[must_use]
     pub fn outcome(&self, status: Option<StatusCode>) -> Outcome {
         let class = match status.filter(|status| class_of_status(*status) != Class::Success) {
@@ -156,6 +159,7 @@ impl ErrorBody {
         };
         let mut outcome = Outcome::new(class);
         outcome.retry_after = self.wait;
+        outcome.finish = (class == Class::Unfit && self.filtered).then_some(Finish::Filtered);
         outcome
     }
 

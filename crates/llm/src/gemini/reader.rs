@@ -1,7 +1,8 @@
-use buttress_core::{Class, Outcome, Usage};
+use buttress_core::{Class, Finish, Outcome, Usage};
 
 use crate::{
     Dialect,
+    gemini::is_filter,
     json::{Bad, Cursor, Kind, Strings},
     reader::{Choices, Reader, Repeatable, Said, count, counted, outcome_of, skip},
     shape::{Counts, Lexemes, Role},
@@ -53,7 +54,8 @@ impl Reader for GeminiReader {
             return Ok(Said::NOTHING);
         }
         if chunk.blocked && !self.candidates.any() {
-            self.error.get_or_insert(Outcome::new(Class::Unfit));
+            let filtered = Outcome::new(Class::Unfit).with_finish(Finish::Filtered);
+            self.error.get_or_insert(filtered);
             return Ok(Said::NOTHING);
         }
         Ok(Said {
@@ -67,7 +69,7 @@ impl Reader for GeminiReader {
 
     fn repeat(&mut self, counts: &Counts) {
         if let Some(index) = counts.get(INDEX) {
-            self.candidates.seen(index, false);
+            self.candidates.seen(index, None);
         }
         self.told(counts);
     }
@@ -84,6 +86,10 @@ impl Reader for GeminiReader {
         let usage = usage(&self.counts?);
         let last = !self.candidates.any() || self.candidates.all_finished();
         Some(if last { usage } else { usage.estimated() })
+    }
+
+    fn finish(&self) -> Option<Finish> {
+        self.candidates.finish()
     }
 }
 
@@ -126,7 +132,7 @@ impl Chunk {
         if json.kind() != Kind::Object {
             return json.skip();
         }
-        let (mut index, mut finished, mut told) = (None, false, false);
+        let (mut index, mut finish, mut told) = (None, None, false);
         let mut items = json.object();
         while let Some(name) = json.member(&mut items) {
             match (name, json.kind()) {
@@ -144,15 +150,14 @@ impl Chunk {
                 }
                 (b"content", Kind::Object) => self.content(json, lexemes),
                 (b"finishReason", Kind::String) => {
-                    json.skip();
-                    finished = true;
+                    finish = Some(finish_of(json.word()));
                 }
                 _ => {
                     skip(json, lexemes);
                 }
             }
         }
-        self.candidates.seen(index.unwrap_or(0), finished);
+        self.candidates.seen(index.unwrap_or(0), finish);
     }
 
     fn content(&mut self, json: &mut Cursor<'_>, lexemes: &mut Lexemes) {
@@ -224,6 +229,15 @@ impl Chunk {
                 _ => json.skip(),
             }
         }
+    }
+}
+
+fn finish_of(word: &[u8]) -> Finish {
+    match word {
+        b"STOP" => Finish::Stop,
+        b"MAX_TOKENS" => Finish::Length,
+        _ if is_filter(word) => Finish::Filtered,
+        _ => Finish::Other,
     }
 }
 

@@ -1,5 +1,7 @@
 use std::{borrow::Cow, ops::Range};
 
+use memchr::memchr2;
+
 use super::{
     Bad, DEPTH, Kind, Strings, What,
     scan::{find_special, quoted_len, short_len, whole, word_len},
@@ -123,6 +125,50 @@ impl<'a> Cursor<'a> {
         self.bad.is_none().then_some(name)
     }
 
+    /// The same, with [`string_or_coded`](Cursor::string_or_coded).
+    #[inline]
+    pub(crate) fn member_or_coded(&mut self, items: &mut Items) -> Option<(Range<usize>, bool)> {
+        if !self.more(items, b'}', "`,` or `}`") {
+            return None;
+        }
+        let name = self.string_or_coded();
+        self.take(b':', "`:`");
+        self.bad.is_none().then_some(name)
+    }
+
+    /// Takes a string, whatever stands in it. Says what of the text is between its quotes, and whether
+    /// that has an escape that could be written in another way: `\u` or `\/`. Of the others, each is
+    /// the only way to write its character.
+    #[inline]
+    pub(crate) fn string_or_coded(&mut self) -> (Range<usize>, bool) {
+        self.take(b'"', "a string");
+        let start = self.at;
+        match word_len(&self.text[start..]) {
+            Some(len) => {
+                self.at = start + len + 1;
+                (start..start + len, false)
+            }
+            None => self.long_or_coded(),
+        }
+    }
+
+    #[inline(never)]
+    fn long_or_coded(&mut self) -> (Range<usize>, bool) {
+        let (start, mut at) = (self.at, self.at);
+        let mut coded = false;
+        while let Some(found) = memchr2(b'"', b'\\', &self.text[at..]) {
+            at += found;
+            if self.text[at] == b'"' {
+                self.at = at + 1;
+                return (start..at, coded);
+            }
+            coded |= matches!(self.text.get(at + 1), Some(b'u' | b'/'));
+            at = (at + 2).min(self.text.len());
+        }
+        self.fail("the end of a string");
+        (start..start, false)
+    }
+
     /// Whether another element comes. If not, the array is over.
     #[inline]
     pub(crate) fn element(&mut self, items: &mut Items) -> bool {
@@ -169,6 +215,12 @@ impl<'a> Cursor<'a> {
     pub(crate) fn string(&mut self) -> Range<usize> {
         self.take(b'"', "a string");
         self.rest_of_string()
+    }
+
+    /// Takes a string, and returns what is between its quotes, as it is written.
+    pub(crate) fn word(&mut self) -> &'a [u8] {
+        let span = self.string();
+        &self.text[span]
     }
 
     // What is short is inlined, and so what is not must not be.

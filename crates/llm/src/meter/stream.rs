@@ -1,6 +1,6 @@
 use std::fmt;
 
-use buttress_core::{Class, Outcome, Progress, Usage};
+use buttress_core::{Class, Finish, Outcome, Progress, Usage};
 use buttress_http::{
     Meter,
     sse::{Decoder, EventRef},
@@ -100,6 +100,10 @@ impl<R: Reader> Meter for StreamMeter<R> {
 
     fn usage(&self) -> Option<Usage> {
         self.reader.usage()
+    }
+
+    fn finish(&self) -> Option<Finish> {
+        self.reader.finish()
     }
 }
 
@@ -282,6 +286,8 @@ mod tests {
         }
         prop_assert_eq!(verdicts(&by_frame), verdicts(&by_chunk));
         prop_assert_eq!(by_frame.usage(), reader.usage());
+        prop_assert_eq!(by_frame.finish(), reader.finish());
+        prop_assert_eq!(by_chunk.finish(), reader.finish());
         let class = |outcome: Option<buttress_core::Outcome>| outcome.map(|outcome| outcome.class);
         let expected = reader.error().map(|error| error.class);
         if expected.is_some() {

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use buttress_core::{Class, Outcome, Progress, Usage};
+use buttress_core::{Class, Finish, Outcome, Progress, Usage};
 use buttress_http::Meter;
 use bytes::Bytes;
 use http::StatusCode;
@@ -151,6 +151,10 @@ impl<R: Reader> Meter for TextMeter<R> {
 
     fn usage(&self) -> Option<Usage> {
         self.reader.usage()
+    }
+
+    fn finish(&self) -> Option<Finish> {
+        self.reader.finish()
     }
 }
 

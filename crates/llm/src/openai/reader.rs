@@ -1,4 +1,4 @@
-use buttress_core::{Outcome, Usage};
+use buttress_core::{Finish, Outcome, Usage};
 
 use crate::{
     Dialect,
@@ -63,7 +63,7 @@ impl Reader for OpenAiReader {
 
     fn repeat(&mut self, counts: &Counts) {
         if let Some(index) = counts.get(INDEX) {
-            self.choices.seen(index, false);
+            self.choices.seen(index, None);
         }
     }
 
@@ -77,6 +77,10 @@ impl Reader for OpenAiReader {
 
     fn usage(&self) -> Option<Usage> {
         self.usage
+    }
+
+    fn finish(&self) -> Option<Finish> {
+        self.choices.finish()
     }
 }
 
@@ -143,7 +147,7 @@ impl Chunk {
         if json.kind() != Kind::Object {
             return json.skip();
         }
-        let (mut index, mut finished, mut told) = (None, false, false);
+        let (mut index, mut finish, mut told) = (None, None, false);
         let mut items = json.object();
         while let Some(name) = json.member(&mut items) {
             match (name, json.kind()) {
@@ -163,15 +167,14 @@ impl Chunk {
                 // Of the completions before chat.
                 (b"text", Kind::String) => self.string(json, lexemes),
                 (b"finish_reason", Kind::String) => {
-                    json.skip();
-                    finished = true;
+                    finish = Some(finish_of(json.word()));
                 }
                 _ => {
                     skip(json, lexemes);
                 }
             }
         }
-        self.choices.seen(index.unwrap_or(0), finished);
+        self.choices.seen(index.unwrap_or(0), finish);
     }
 
     /// Whatever is not the role is content: servers have several names for reasoning.
@@ -194,6 +197,16 @@ impl Chunk {
         let span = json.string();
         self.content |= !span.is_empty();
         lexemes.add(span, Kind::String, Role::Content);
+    }
+}
+
+fn finish_of(word: &[u8]) -> Finish {
+    match word {
+        b"stop" => Finish::Stop,
+        b"tool_calls" | b"function_call" => Finish::ToolCalls,
+        b"length" => Finish::Length,
+        b"content_filter" => Finish::Filtered,
+        _ => Finish::Other,
     }
 }
 

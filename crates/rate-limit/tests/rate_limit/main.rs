@@ -6,6 +6,7 @@ mod provider;
 mod queue;
 mod quotas;
 mod settle;
+mod wake;
 mod windows;
 
 use std::{

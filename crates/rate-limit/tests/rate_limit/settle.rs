@@ -263,3 +263,29 @@ async fn l6_a_reservation_that_is_dropped_goes_back_and_one_that_is_settled_is_c
     advance(6 * SECOND).await;
     assert_eq!(left(&limiter), 100);
 }
+
+#[tokio::test(start_paused = true)]
+async fn l6_a_usage_that_cannot_be_leaves_a_debt_of_an_hour_and_no_more() {
+    const HOUR: u32 = 3_600;
+    let garbage = Outcome::SUCCESS.with_usage(Usage::new(u64::MAX, u64::MAX));
+    for (longest, seconds) in [(None, HOUR), (Some(120 * SECOND), 120), (Some(SECOND), 60)] {
+        // One a second, and 60 at once.
+        let limiter = Limiter::new(tokens(60));
+        let limiter = match longest {
+            Some(time) => limiter.longest_debt(time),
+            None => limiter,
+        };
+        let layer = RateLimitLayer::new(protocol(), limiter.clone()).cost(|ask: &Ask| ask.cost);
+        let service = layer.layer(Upstream::default());
+        service.oneshot(ask(60).ending(garbage)).await.unwrap();
+        // The reservation of a minute, that debt, and a second for one token.
+        let limited = limiter.check(&(), Cost::tokens(1, 0)).unwrap_err();
+        assert_eq!(limited.wait(), Some((seconds + 1) * SECOND));
+    }
+    // What can be is charged, also where it is more than the burst.
+    let limiter = Limiter::new(tokens(60));
+    let reservation = limiter.reserve(&(), Cost::tokens(60, 0)).unwrap();
+    reservation.settle(Cost::tokens(u64::from(HOUR) + 60, 0));
+    let limited = limiter.check(&(), Cost::tokens(1, 0)).unwrap_err();
+    assert_eq!(limited.wait(), Some((HOUR + 1) * SECOND));
+}

@@ -1,11 +1,13 @@
 //! What keys and types do not say: whether it all fits together, and whether it can work.
 
-use std::{collections::HashMap, net::SocketAddr, ops::Range, sync::Arc};
+use std::{collections::HashMap, net::SocketAddr, ops::Range, path::Path, sync::Arc};
 
 use super::{
-    Config, Endpoint, Environment, Faults, LISTEN, Limit, Limits, NOBODY_ASKED, Route, Timeouts,
+    Cache, Config, Endpoint, Environment, Faults, LISTEN, Limit, Limits, NOBODY_ASKED, Route,
+    Timeouts,
     fields::{Text, Texts},
     file::{EndpointEntry, File, LimitsSection, RouteEntry, WebSection},
+    prices::server,
 };
 use crate::{
     args,
@@ -27,17 +29,20 @@ pub(super) struct Check<'a> {
     notes: Vec<String>,
     environment: Environment<'a>,
     proxies: Proxies,
+    /// Where the file is.
+    pub(super) folder: &'a Path,
 }
 
 // ===== impl Check =====
 
 impl<'a> Check<'a> {
-    pub(super) fn new(faults: Faults, environment: Environment<'a>) -> Self {
+    pub(super) fn new(faults: Faults, environment: Environment<'a>, folder: &'a Path) -> Self {
         Self {
             faults,
             notes: Vec::new(),
             environment,
             proxies: Proxies::from_env(),
+            folder,
         }
     }
 
@@ -62,6 +67,7 @@ impl<'a> Check<'a> {
             checked.into_iter().collect()
         };
         let routes = self.routes(file, &names);
+        let prices = self.prices(&file.prices);
         let failover = self.failover(&file.failover);
         let total = (file.timeouts.total.as_ref())
             .map_or(Timeouts::default().total, |time| time.get_ref().0);
@@ -78,6 +84,8 @@ impl<'a> Check<'a> {
             limits,
             total,
             failover,
+            prices,
+            cache: file.cache.as_ref().map(Cache::of),
             endpoints,
             routes,
             notes,
@@ -229,7 +237,7 @@ impl<'a> Check<'a> {
     }
 
     /// A name must be fit for a log and for a label.
-    fn name(&mut self, name: &Text) {
+    pub(super) fn name(&mut self, name: &Text) {
         let text = name.get_ref();
         if !args::is_name(text) {
             let found = format!("found name {text:?}, expected {}", args::NAME);
@@ -257,6 +265,8 @@ impl<'a> Check<'a> {
                 self.faults.add(&model.span(), found);
             }
         }
+        let base_url = entry.base_url.as_ref().map_or("", |url| url.get_ref());
+        let provider = self.provider(entry.provider.as_ref(), base_url);
         let (name, dialect) = (entry.name.as_ref()?.get_ref(), entry.dialect?);
         Some(Endpoint {
             name: name.clone(),
@@ -267,8 +277,10 @@ impl<'a> Check<'a> {
                 |keys| keys.ids().collect::<Vec<_>>().join(","),
             ),
             context: entry.context,
+            provider,
+            server: server(base_url),
             client: client?,
-            base_url: entry.base_url.as_ref()?.get_ref().clone(),
+            base_url: base_url.to_owned(),
             keys,
             retry,
             breaker,
@@ -387,6 +399,7 @@ impl<'a> Check<'a> {
             let strategy = self.strategy(entry);
             let weights = self.weights(entry, strategy);
             routes.push(Route {
+                check: self.health(entry, &model),
                 model,
                 endpoints: endpoints.into_iter().zip(weights).collect(),
                 strategy,

@@ -29,6 +29,8 @@ pub(super) struct File {
     pub(super) retry: RetrySection,
     pub(super) breaker: BreakerSection,
     pub(super) timeouts: TimeoutsSection,
+    pub(super) prices: PricesSection,
+    pub(super) cache: Option<CacheSection>,
     pub(super) callers: Vec<CallerEntry>,
     pub(super) endpoints: Vec<EndpointEntry>,
     pub(super) routes: Vec<RouteEntry>,
@@ -47,6 +49,22 @@ pub(super) struct LimitsSection {
 #[derive(Debug, Default)]
 pub(super) struct PagesSection {
     pub(super) public: Option<bool>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct PricesSection {
+    pub(super) file: Option<Text>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct CacheSection {
+    pub(super) max: Option<Size>,
+    pub(super) fresh: Option<Time>,
+    pub(super) stale_while_revalidate: Option<Time>,
+    pub(super) stale_if_error: Option<Time>,
+    pub(super) sampled: Option<bool>,
+    pub(super) tools: Option<bool>,
+    pub(super) heed: Option<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -124,6 +142,7 @@ pub(super) struct EndpointEntry {
     pub(super) key_env: Option<Texts>,
     pub(super) models: Vec<Text>,
     pub(super) context: Option<u64>,
+    pub(super) provider: Option<Text>,
     pub(super) retry: RetrySection,
     pub(super) breaker: BreakerSection,
     pub(super) limit: LimitSection,
@@ -138,6 +157,7 @@ pub(super) struct RouteEntry {
     pub(super) strategy: Option<Text>,
     pub(super) unfit: Option<Text>,
     pub(super) rename: Option<Text>,
+    pub(super) check: Option<Spanned<Time>>,
 }
 
 /// A table of the file.
@@ -171,13 +191,15 @@ impl File {
                 "retry" => file.retry = section("retry", &value, faults),
                 "breaker" => file.breaker = section("breaker", &value, faults),
                 "timeouts" => file.timeouts = section("timeouts", &value, faults),
+                "prices" => file.prices = section("prices", &value, faults),
+                "cache" => file.cache = Some(section("cache", &value, faults)),
                 "callers" => file.callers = file.entries("callers", &value, faults),
                 "endpoint" => file.endpoints = file.entries("endpoint", &value, faults),
                 "route" => file.routes = file.entries("route", &value, faults),
                 other => faults.add(
                     &key.span(),
                     format!(
-                        "found key `{}`, expected one of `listen`, `limits`, `pages`, `web`, `failover`, `retry`, `breaker`, `timeouts`, `callers`, `endpoint`, `route`",
+                        "found key `{}`, expected one of `listen`, `limits`, `pages`, `web`, `failover`, `retry`, `breaker`, `timeouts`, `prices`, `cache`, `callers`, `endpoint`, `route`",
                         other.escape_debug()
                     ),
                 ),
@@ -290,6 +312,28 @@ impl Section for PagesSection {
     }
 }
 
+impl Section for PricesSection {
+    fn read(fields: &mut Fields<'_, '_>) -> Self {
+        Self {
+            file: fields.optional("file"),
+        }
+    }
+}
+
+impl Section for CacheSection {
+    fn read(fields: &mut Fields<'_, '_>) -> Self {
+        Self {
+            max: fields.optional("max"),
+            fresh: fields.optional("fresh"),
+            stale_while_revalidate: fields.optional("stale_while_revalidate"),
+            stale_if_error: fields.optional("stale_if_error"),
+            sampled: fields.optional("sampled"),
+            tools: fields.optional("tools"),
+            heed: fields.optional("heed"),
+        }
+    }
+}
+
 impl Section for WebSection {
     fn read(fields: &mut Fields<'_, '_>) -> Self {
         Self {
@@ -389,6 +433,7 @@ impl Section for EndpointEntry {
             key_env: fields.text_or_texts("key_env"),
             models: fields.listed("models"),
             context: fields.optional("context"),
+            provider: fields.optional("provider"),
             retry: within("retry", fields),
             breaker: within("breaker", fields),
             limit: within("limit", fields),
@@ -412,6 +457,7 @@ impl Section for RouteEntry {
             strategy: fields.optional("strategy"),
             unfit: fields.optional("unfit"),
             rename: fields.optional("rename"),
+            check: fields.optional("check"),
         }
     }
 }

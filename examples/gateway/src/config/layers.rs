@@ -14,17 +14,34 @@ use buttress_retry::{Backoff, Budget, Exponential, Ratio};
 use toml::Spanned;
 
 use super::{
-    Breaker, Failover, Limit, Retry, Strategy, Timeouts,
+    Breaker, Cache, Failover, Limit, Retry, Strategy, Timeouts,
     check::Check,
     fields::Text,
     file::{
-        BreakerSection, FailoverSection, LimitSection, RetrySection, RouteEntry, TimeoutsSection,
+        BreakerSection, CacheSection, FailoverSection, LimitSection, RetrySection, RouteEntry,
+        TimeoutsSection,
     },
     units::Time,
 };
+use crate::pattern::Pattern;
 
 /// More of them on one endpoint help nobody.
 const MOST_ATTEMPTS: u32 = 10;
+
+impl Cache {
+    pub(super) fn of(section: &CacheSection) -> Self {
+        let time = |time: Option<Time>| time.map(|time| time.0);
+        Self {
+            max_bytes: section.max.map_or(64 << 20, |size| size.0 as u64),
+            fresh: time(section.fresh).unwrap_or(Duration::from_secs(300)),
+            stale_while_revalidate: time(section.stale_while_revalidate).unwrap_or_default(),
+            stale_if_error: time(section.stale_if_error).unwrap_or_default(),
+            sampled: section.sampled.unwrap_or(false),
+            tools: section.tools.unwrap_or(false),
+            heed: section.heed.unwrap_or(true),
+        }
+    }
+}
 
 impl Check<'_> {
     pub(super) fn failover(&mut self, section: &FailoverSection) -> Failover {
@@ -78,6 +95,31 @@ impl Check<'_> {
             ("larger-context", Next::LargerContext),
         ];
         self.one_of("unfit", entry.unfit.as_ref(), &nexts)
+    }
+
+    /// How often an endpoint of a route is asked whether it works again, and for which model.
+    pub(super) fn health(
+        &mut self,
+        entry: &RouteEntry,
+        model: &Pattern,
+    ) -> Option<(Duration, String)> {
+        let every = entry.check.as_ref()?;
+        let listed = entry.endpoints.as_ref();
+        if listed.is_some_and(|listed| listed.get_ref().len() == 1) {
+            let what = "found check for an only endpoint, which is never left alone; expected none";
+            self.fault(&every.span(), what.to_owned());
+            return None;
+        }
+        let renamed = entry.rename.as_ref().map(|rename| rename.get_ref().clone());
+        let name = renamed.or_else(|| model.is_exact().then(|| model.as_str().to_owned()));
+        if name.is_none() {
+            let what = format!(
+                "found check for {:?}, expected the name of one model, here or as `rename`: it is what is asked for",
+                model.as_str()
+            );
+            self.fault(&every.span(), what);
+        }
+        Some((every.get_ref().0, name?))
     }
 
     /// One of these words; without one, the first.

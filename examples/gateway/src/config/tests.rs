@@ -222,10 +222,17 @@ endpoints = ["a", "b"]
 weights = [3, 0]
 strategy = "weighted"
 unfit = "larger-context"
+[[route]]
+model = "one"
+endpoints = ["a", "b"]
+check = "30 s"
 "#
     );
     let config = parse(&text).unwrap();
+    let check = Some((Duration::from_secs(30), "one".to_owned()));
+    assert_eq!(config.routes[2].check, check);
     let route = &config.routes[1];
+    assert_eq!(route.check, None);
     assert_eq!(route.endpoints, [(0, 3), (1, 0)]);
     assert_eq!(
         (route.strategy, route.unfit),
@@ -238,6 +245,39 @@ unfit = "larger-context"
         ..Failover::default()
     };
     assert_eq!(config.failover, failover);
+}
+
+#[test]
+fn prices_are_those_of_the_provider_that_is_said_or_known_by_its_host() {
+    let endpoint = |name: &str, base_url: &str, more: &str| {
+        format!(
+            "[[endpoint]]\nname = \"{name}\"\ndialect = \"openai\"\nbase_url = \"{base_url}\"\n{more}"
+        )
+    };
+    let text = [
+        BASE.to_owned(),
+        endpoint("b", "https://api.openai.com/v1", ""),
+        endpoint("c", "http://c:81/v1", "provider = \"mine\"\n"),
+    ]
+    .concat();
+    let config = parse(&text).unwrap();
+    let found: Vec<_> = (config.endpoints.iter())
+        .map(|endpoint| {
+            (
+                endpoint.provider.as_deref(),
+                &*endpoint.server.0,
+                endpoint.server.1,
+            )
+        })
+        .collect();
+    assert_eq!(
+        found,
+        [
+            (None, "127.0.0.1", 1),
+            (Some("openai"), "api.openai.com", 443),
+            (Some("mine"), "c", 81)
+        ]
+    );
 }
 
 #[test]

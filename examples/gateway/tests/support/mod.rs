@@ -11,6 +11,27 @@ pub(crate) use self::{
     wire::{Answer, Caller, Upstream},
 };
 
+/// What a metric counts in all, of the series that have these labels.
+pub(crate) fn metric(page: &str, name: &str, labels: &[(&str, &str)]) -> f64 {
+    let has = |series: &str| {
+        labels.iter().all(|(label, value)| {
+            let pair = format!("{label}=\"{value}\"");
+            series
+                .match_indices(&pair)
+                .any(|(at, _)| matches!(series.as_bytes()[at - 1], b'{' | b','))
+        })
+    };
+    let samples = page.lines().filter_map(|line| {
+        let (series, value) = line.rsplit_once(' ')?;
+        let rest = series.strip_prefix(name)?;
+        (rest.is_empty() || rest.starts_with('{')).then_some((rest, value))
+    });
+    samples
+        .filter(|(series, _)| has(series))
+        .map(|(_, value)| value.parse::<f64>().unwrap())
+        .sum()
+}
+
 /// Checks the envelope, and gives the message.
 pub(crate) fn told(answer: &Answer, dialect: &str, status: u16, kind: &str) -> String {
     assert_eq!(answer.status(), status, "{answer:?}");

@@ -1,6 +1,9 @@
 //! Why a candidate ended.
 
-use crate::convert::{model::Finish, text::Text, write::Writer};
+use crate::{
+    convert::{model::Finish, text::Text, write::Writer},
+    gemini::is_filter,
+};
 
 /// What a `finishReason` means. `None`: it says that it says nothing.
 pub(super) fn read<'a>(reason: &Text<'a>) -> Option<Finish<'a>> {
@@ -8,16 +11,7 @@ pub(super) fn read<'a>(reason: &Text<'a>) -> Option<Finish<'a>> {
         "FINISH_REASON_UNSPECIFIED" | "" => return None,
         "STOP" => Finish::Stop,
         "MAX_TOKENS" => Finish::Length,
-        "SAFETY"
-        | "RECITATION"
-        | "BLOCKLIST"
-        | "PROHIBITED_CONTENT"
-        | "SPII"
-        | "IMAGE_SAFETY"
-        | "IMAGE_PROHIBITED_CONTENT"
-        | "IMAGE_RECITATION"
-        | "MODEL_ARMOR"
-        | "ESCALATION" => Finish::Filtered,
+        word if is_filter(word.as_bytes()) => Finish::Filtered,
         _ => Finish::Other(reason.clone()),
     })
 }

@@ -29,7 +29,7 @@ fn what_is_wrong_is_told_with_file_and_line_found_and_expected() {
         ),
         (
             first("listne = \"127.0.0.1:1\""),
-            "1: found key `listne`, expected one of `listen`, `limits`, `pages`, `web`, `failover`, `retry`, `breaker`, `timeouts`, `callers`, `endpoint`, `route`",
+            "1: found key `listne`, expected one of `listen`, `limits`, `pages`, `web`, `failover`, `retry`, `breaker`, `timeouts`, `prices`, `cache`, `callers`, `endpoint`, `route`",
         ),
         (
             first("listen = "),
@@ -111,7 +111,7 @@ fn what_is_wrong_is_told_with_file_and_line_found_and_expected() {
         ),
         (
             with("[endpoint.x]"),
-            "8: found key `x`, expected one of `name`, `dialect`, `base_url`, `key_env`, `models`, `context`, `retry`, `breaker`, `limit`, `timeouts`",
+            "8: found key `x`, expected one of `name`, `dialect`, `base_url`, `key_env`, `models`, `context`, `provider`, `retry`, `breaker`, `limit`, `timeouts`",
         ),
         (
             with("[breaker]\nfailure_rate = 0"),
@@ -179,6 +179,20 @@ fn what_is_wrong_is_told_with_file_and_line_found_and_expected() {
         (
             route("model = \"n\"\nendpoints = [\"a\"]\nweights = [1]"),
             "11: found weights, expected none where endpoints are asked in their order",
+        ),
+        (
+            route("model = \"n\"\nendpoints = [\"a\"]\ncheck = \"1 s\""),
+            "11: found check for an only endpoint, which is never left alone; expected none",
+        ),
+        (
+            endpoint(
+                "name = \"b\"\ndialect = \"openai\"\nbase_url = \"http://b\"\n[[route]]\nmodel = \"n-*\"\nendpoints = [\"a\", \"b\"]\ncheck = \"1 s\"",
+            ),
+            "15: found check for \"n-*\", expected the name of one model, here or as `rename`",
+        ),
+        (
+            with("[prices]\nfile = \"nowhere.txt\""),
+            "9: found nowhere.txt: No such file or directory (os error 2), expected a list of prices",
         ),
         (
             with("[retry]\nattempts = 0"),
@@ -276,7 +290,7 @@ fn what_is_wrong_is_told_with_file_and_line_found_and_expected() {
         ),
         (
             endpoint("name = \"b\"\ndialect = \"openai\"\nbase_url = \"http://b\"\nmodel = \"m\""),
-            "12: found key `model`, expected one of `name`, `dialect`, `base_url`, `key_env`, `models`, `context`, `retry`, `breaker`, `limit`, `timeouts`",
+            "12: found key `model`, expected one of `name`, `dialect`, `base_url`, `key_env`, `models`, `context`, `provider`, `retry`, `breaker`, `limit`, `timeouts`",
         ),
         (
             endpoint("name = \"b\"\ndialect = \"openai\"\nbase_url = \"http://b\"\nmodels = \"m\""),

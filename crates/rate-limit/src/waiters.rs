@@ -2,9 +2,10 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    fmt,
     hash::Hash,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{
             AtomicUsize,
             Ordering::{Relaxed, SeqCst},
@@ -16,8 +17,26 @@ use std::{
 
 use crate::Cost;
 
-/// A line for each key of which a call waits.
-pub(crate) struct Queues<K> {
+/// The calls of this process that wait for what a [`Store`](crate::Store) keeps: for each key a
+/// line, in the order in which they came.
+///
+/// Clones are one. A store whose levels change by other hands than those of its layer keeps one,
+/// gives it to every layer that asks ([`Store::waiters`](crate::Store::waiters)), and
+/// [calls](Waiters::call) it: the first in line then looks again at once. A
+/// [`Limiter`](crate::Limiter) does so.
+///
+/// ```
+/// use buttress_rate_limit::Waiters;
+///
+/// let waiters = Waiters::default();
+/// // What was taken of this key elsewhere has come back.
+/// waiters.call(&"tenant");
+/// ```
+pub struct Waiters<K> {
+    shared: Arc<Shared<K>>,
+}
+
+struct Shared<K> {
     /// So that whoever does not wait need not lock.
     waiting: AtomicUsize,
     lines: Mutex<Lines<K>>,
@@ -40,6 +59,15 @@ struct Waiter {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place(u64);
 
+/// What comes of joining a line.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Joined {
+    /// There, with so many ahead.
+    At(Place, usize),
+    /// As many wait as may, who cost so much together.
+    Full(Cost),
+}
+
 /// What a waiter sees when it looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
@@ -52,39 +80,65 @@ pub(crate) enum Turn {
     },
 }
 
-// ===== impl Queues =====
+// ===== impl Waiters =====
 
-impl<K> Default for Queues<K> {
-    fn default() -> Self {
-        Self {
-            waiting: AtomicUsize::new(0),
-            lines: Mutex::new(Lines {
-                next: 0,
-                of: HashMap::new(),
-            }),
+impl<K: Hash + Eq> Waiters<K> {
+    /// More is left for this key than was known: wakes the first in its line.
+    pub fn call(&self, key: &K) {
+        if self.is_empty() {
+            return;
+        }
+        let woken = {
+            let mut lines = self.lock();
+            let first = lines.of.get_mut(key).and_then(VecDeque::front_mut);
+            first.and_then(Waiter::call)
+        };
+        // Without the lock: a waker may do anything.
+        if let Some(waker) = woken {
+            waker.wake();
         }
     }
-}
 
-impl<K: Hash + Eq + Clone> Queues<K> {
+    /// More may be left for any key: wakes the first in every line.
+    pub fn call_all(&self) {
+        if self.is_empty() {
+            return;
+        }
+        let woken: Vec<Waker> = {
+            let mut lines = self.lock();
+            let firsts = lines.of.values_mut().filter_map(VecDeque::front_mut);
+            firsts.filter_map(Waiter::call).collect()
+        };
+        woken.into_iter().for_each(Waker::wake);
+    }
+
     /// What those who wait for this key cost together, if there are any.
+    #[inline]
     pub(crate) fn ahead(&self, key: &K) -> Option<Cost> {
-        if self.waiting.load(Relaxed) == 0 {
+        if self.shared.waiting.load(Relaxed) == 0 {
             return None;
         }
+        self.ahead_of(key)
+    }
+
+    #[cold]
+    fn ahead_of(&self, key: &K) -> Option<Cost> {
         let lines = self.lock();
         Some(sum(lines.of.get(key)?.iter()))
     }
 
-    /// Joins the line, unless it holds as many as may wait. How many are ahead.
-    pub(crate) fn join(&self, key: &K, cost: Cost, most: usize) -> Option<(Place, usize)> {
+    /// Joins the line, unless it holds as many as may wait.
+    pub(crate) fn join(&self, key: &K, cost: Cost, most: usize) -> Joined
+    where
+        K: Clone,
+    {
         let joined = {
             let mut lines = self.lock();
             let number = lines.next;
             lines.next += 1;
             let waiter = Waiter::new(number, cost);
             let ahead = match lines.of.get_mut(key) {
-                Some(line) if line.len() >= most => return None,
+                Some(line) if line.len() >= most => return Joined::Full(sum(line.iter())),
                 Some(line) => {
                     line.push_back(waiter);
                     line.len() - 1
@@ -94,12 +148,12 @@ impl<K: Hash + Eq + Clone> Queues<K> {
                     0
                 }
             };
-            self.waiting.fetch_add(1, Relaxed);
-            (Place(number), ahead)
+            self.shared.waiting.fetch_add(1, Relaxed);
+            Joined::At(Place(number), ahead)
         };
         // Who settles next sees this one, or this one sees what was settled when it looks again.
         fence(SeqCst);
-        Some(joined)
+        joined
     }
 
     /// Whose turn it is, and from now on whom to wake.
@@ -131,37 +185,58 @@ impl<K: Hash + Eq + Clone> Queues<K> {
             };
             let Some(at) = find(line, place) else { return };
             line.remove(at);
-            self.waiting.fetch_sub(1, Relaxed);
+            self.shared.waiting.fetch_sub(1, Relaxed);
             if line.is_empty() {
                 lines.of.remove(key);
                 return;
             }
             if at == 0 { line[0].call() } else { None }
         };
-        // Without the lock: a waker may do anything.
         if let Some(waker) = woken {
             waker.wake();
         }
     }
 
-    /// More is left for this key than was known.
-    pub(crate) fn call(&self, key: &K) {
+    /// Whether nobody waits who could not see what the caller has changed before.
+    fn is_empty(&self) -> bool {
         fence(SeqCst);
-        if self.waiting.load(Relaxed) == 0 {
-            return;
-        }
-        let woken = {
-            let mut lines = self.lock();
-            let first = lines.of.get_mut(key).and_then(VecDeque::front_mut);
-            first.and_then(Waiter::call)
-        };
-        if let Some(waker) = woken {
-            waker.wake();
-        }
+        self.shared.waiting.load(Relaxed) == 0
     }
 
     fn lock(&self) -> MutexGuard<'_, Lines<K>> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+        let lines = self.shared.lines.lock();
+        lines.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K> Default for Waiters<K> {
+    fn default() -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                waiting: AtomicUsize::new(0),
+                lines: Mutex::new(Lines {
+                    next: 0,
+                    of: HashMap::new(),
+                }),
+            }),
+        }
+    }
+}
+
+impl<K> Clone for Waiters<K> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+impl<K> fmt::Debug for Waiters<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the keys: they may be secrets.
+        f.debug_struct("Waiters")
+            .field("waiting", &self.shared.waiting)
+            .finish_non_exhaustive()
     }
 }
 

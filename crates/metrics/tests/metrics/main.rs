@@ -1,0 +1,168 @@
+//! The promises of the metrics layer, from outside, by the eyes of a Prometheus server.
+
+mod calls;
+mod contract;
+mod events;
+mod files;
+mod http;
+mod labels;
+mod spans;
+mod threads;
+
+use buttress_core::{
+    Carry, Class, Classify, Fault, Outcome, Plain, ProtocolExt, Refuse, Refused, Replay, Track,
+};
+use metrics::LocalRecorderGuard;
+use metrics_exporter_prometheus::{
+    Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
+};
+
+/// A recorder of its own for each test, and what a server would scrape from it.
+struct Prometheus {
+    handle: PrometheusHandle,
+    // Before the recorder that it points to.
+    _guard: LocalRecorderGuard<'static>,
+}
+
+/// A request that says whose it is.
+#[derive(Clone, Debug, Default)]
+struct Ask {
+    model: String,
+    does: Does,
+}
+
+/// What becomes of a call.
+#[derive(Clone, Copy, Debug, Default)]
+enum Does {
+    #[default]
+    Succeed,
+    Fail(Outcome),
+    Refuse(Refused),
+    Hang,
+    Panic,
+}
+
+/// An error that says what it means.
+#[derive(Clone, Copy, Debug)]
+enum Failed {
+    Outcome(Outcome),
+    Refused(Refused),
+}
+
+/// What a call used, if it says.
+#[derive(Clone, Copy, Debug, Default)]
+struct Reply {
+    outcome: Option<Outcome>,
+}
+
+fn recorder() -> PrometheusRecorder {
+    let builder = PrometheusBuilder::new().with_recommended_naming(true);
+    let histograms = buttress_metrics::METRICS
+        .iter()
+        .filter(|metric| !metric.buckets.is_empty());
+    histograms
+        .fold(builder, |builder, metric| {
+            let name = Matcher::Full(metric.name.to_owned());
+            builder
+                .set_buckets_for_metric(name, metric.buckets)
+                .expect("there are some")
+        })
+        .build_recorder()
+}
+
+/// Reads an outcome from replies and errors of these tests.
+fn protocol() -> impl Classify<Reply, Failed>
++ Track<Reply>
++ Carry<Ask>
++ Replay<Ask>
++ Refuse<Reply, Failed>
++ Clone
++ Send
++ Sync
++ 'static {
+    Plain.classify_with(|result: Result<&Reply, &Failed>| match result {
+        Ok(reply) => reply.outcome,
+        Err(Failed::Outcome(outcome)) => Some(*outcome),
+        Err(Failed::Refused(_)) => None,
+    })
+}
+
+async fn serve(ask: Ask) -> Result<Reply, Failed> {
+    match ask.does {
+        Does::Succeed => Ok(Reply::default()),
+        Does::Fail(outcome) if outcome.class == Class::Success => Ok(Reply {
+            outcome: Some(outcome),
+        }),
+        Does::Fail(outcome) => Err(Failed::Outcome(outcome)),
+        Does::Refuse(refused) => Err(Failed::Refused(refused)),
+        Does::Hang => std::future::pending().await,
+        Does::Panic => panic!("on purpose"),
+    }
+}
+
+fn ask(model: &str, does: Does) -> Ask {
+    Ask {
+        model: model.into(),
+        does,
+    }
+}
+
+// ===== impl Prometheus =====
+
+impl Prometheus {
+    fn install() -> Self {
+        let recorder = Box::leak(Box::new(recorder()));
+        Self {
+            handle: recorder.handle(),
+            _guard: metrics::set_default_local_recorder(recorder),
+        }
+    }
+
+    fn text(&self) -> String {
+        self.handle.render()
+    }
+
+    /// The sum of the series of this name that have these labels.
+    fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        self.each(name, labels).iter().sum()
+    }
+
+    fn each(&self, name: &str, labels: &[(&str, &str)]) -> Vec<f64> {
+        let text = self.text();
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        lines
+            .filter_map(|line| {
+                let (series, value) = line.rsplit_once(' ')?;
+                let (of, own) = series.split_once('{').unwrap_or((series, ""));
+                let has =
+                    |(label, value): &(&str, &str)| own.contains(&format!("{label}=\"{value}\""));
+                (of == name && labels.iter().all(has)).then(|| value.parse().expect("a number"))
+            })
+            .collect()
+    }
+
+    /// How many series there are.
+    fn series(&self) -> usize {
+        let text = self.text();
+        text.lines()
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
+            .count()
+    }
+}
+
+// ===== impl Failed =====
+
+impl From<Refused> for Failed {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+impl Fault for Failed {
+    fn cause(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Outcome(_) => None,
+            Self::Refused(refused) => Some(refused),
+        }
+    }
+}
