@@ -210,6 +210,8 @@ async fn ask(asking: Asking, face: Face, id: Id, line: Line) -> Answer {
     } = asking;
     let mut call = Call::begin(line);
     call.carried_by(request.extensions_mut());
+    // For whoever drives the call, if it is not this task alone.
+    request.extensions_mut().insert(call.story().clone());
     // If nobody waits any more, this is dropped before the call.
     let heard = Completion::new(call.story().clone());
     let mut result = match service {

@@ -22,10 +22,11 @@ use crate::{
     callers::Caller,
     config,
     endpoint::{Chat, Endpoint, Other},
+    form::Formed,
     journal::Journal,
     pattern::Pattern,
     quota::{CallersLayer, OfCallers},
-    story::Story,
+    story::{Story, Told},
     telemetry::{Described, Requests, Telemetry},
 };
 
@@ -54,7 +55,7 @@ pub(crate) struct Route {
 pub(crate) type Model = MetricsService<
     Http,
     Described,
-    Timeout<Http, Kept<OfCallers<Failover<Judged, Adapt<Chat, Judged>, Spread, Decide>>>>,
+    Timeout<Http, Kept<Told<OfCallers<Failover<Judged, Adapt<Chat, Judged>, Spread, Decide>>>>>,
 >;
 
 /// What answers any other call.
@@ -209,7 +210,7 @@ impl Route {
                 }
                 journal.note(&name, event);
             })
-            .layer(kept.layer(callers.layer(chosen)));
+            .layer(Formed::new(kept.layer(Told(callers.layer(chosen)))));
         let model = telemetry.requests.layer(model);
         Self {
             endpoints: (route.endpoints.iter())
