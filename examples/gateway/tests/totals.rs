@@ -16,7 +16,7 @@ use buttress_testing::{Billed, Fault, Provider, Reply, Request, Running};
 use support::{Answer, Caller, Gateway, metric};
 use tokio::sync::oneshot;
 
-const CALLS: u64 = 1_500;
+const CALLS: u64 = 10_000;
 const CALLERS: usize = 24;
 /// Pico-units a token, as in the prices below.
 const INPUT: u64 = 2_000_001;
@@ -210,7 +210,9 @@ impl Arrivals {
         }
         let fine = Reply::text(reply(number));
         match fate {
+            // Those that share a call share what it takes.
             Fate::Throttled if earlier == 0 => Reply::error(429).retry_after("0"),
+            Fate::Kept if earlier == 0 && number % 2 == 0 => Reply::error(503),
             Fate::Fine | Fate::Kept | Fate::Throttled => fine,
             Fate::Broken => Reply::error(500),
             Fate::Invalid => Reply::error(400),
