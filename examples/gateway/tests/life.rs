@@ -238,7 +238,7 @@ async fn calls_are_counted_by_endpoint_and_class_and_while_they_last() {
         ("buttress_requests_total", &[("class", "success")], 1.0),
         ("buttress_requests_in_flight", &[], 0.0),
     ] {
-        let found = metric(&metrics.text(), name, labels);
+        let found = metric(metrics.text(), name, labels);
         assert!(found == count, "{name} {labels:?}: {found}");
     }
     for line in [

@@ -4,7 +4,7 @@ mod support;
 
 use std::collections::HashSet;
 
-use buttress_testing::{Fault, Provider, Reply};
+use buttress_testing::{Fault, Finish, Provider, Reply};
 use support::{Answer, Caller, Gateway, Upstream, config, metric};
 
 const CHAT: &str = "/v1/chat/completions";
@@ -176,4 +176,35 @@ async fn c1_c2_two_hundred_share_one_call_whoever_leaves() {
     let name = "buttress_request_tokens_sum";
     let paid = metric(page.text(), name, &output) - metric(page.text(), name, &free);
     assert_eq!(paid as u64, billed.output);
+}
+
+#[tokio::test]
+async fn c4_what_a_content_filter_cut_is_not_kept() {
+    for form in ["", STREAM] {
+        let cut = Reply::text("and then").finish(Finish::ContentFilter);
+        let script = cut.times(2).then(Reply::text("fine"));
+        let provider = Provider::openai().reply(script).start().await.unwrap();
+        let gateway = Gateway::start(&config("openai", &provider.base_url(), "[cache]\n"));
+        let mut caller = Caller::connect(gateway.address).await;
+        for expected in ["miss", "miss", "miss", "hit"] {
+            let answer = caller.post(CHAT, "", ask(form)).await;
+            assert_eq!(status(&answer), expected, "{form}: {answer:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_an_endpoint_said_of_the_moment_is_not_said_again() {
+    let headers = ["x-ratelimit-remaining-requests", "retry-after"];
+    let reply = (headers.iter()).fold(Reply::text("fine"), |reply, name| reply.header(name, "7"));
+    let provider = Provider::openai().reply(reply).start().await.unwrap();
+    let gateway = Gateway::start(&config("openai", &provider.base_url(), "[cache]\n"));
+    let mut caller = Caller::connect(gateway.address).await;
+    for (expected, value) in [("miss", Some("7")), ("hit", None)] {
+        let answer = caller.post(CHAT, "", ask("")).await;
+        assert_eq!(status(&answer), expected);
+        for name in headers {
+            assert_eq!(answer.header(name).as_deref(), value, "{name}");
+        }
+    }
 }
