@@ -279,3 +279,16 @@ async fn the_page_is_shown_to_loopback() {
     }
     assert_eq!(caller.get("/healthz", "").await.text(), "ok\n");
 }
+
+#[tokio::test]
+async fn told_to_stop_it_does_so_also_if_nobody_reads_its_log() {
+    let gateway = Gateway::start(&config("openai", "http://127.0.0.1:9", ""));
+    let mut caller = Caller::connect(gateway.address).await;
+    // More lines than fit in a pipe.
+    let path = format!("/{}", "x".repeat(200));
+    for _ in 0..1000 {
+        caller.get(&path, "").await;
+    }
+    gateway.terminate();
+    assert!(gateway.ended_unread());
+}

@@ -138,6 +138,11 @@ impl Gateway {
         }
     }
 
+    /// Waits for its end, and reads nothing of what it writes. Whether it ended well.
+    pub(crate) fn ended_unread(mut self) -> bool {
+        self.child.wait().unwrap().success()
+    }
+
     /// Stops it, and gives its log.
     pub(crate) fn log(self) -> String {
         self.terminate();
