@@ -82,11 +82,11 @@ async fn one_call_answers_every_form_in_which_the_chat_is_asked_again() {
         let page = caller.get("/metrics", "").await;
         let page = page.text();
         let output = [("gen_ai_token_type", "output")];
-        let used = metric(&page, "gen_ai_client_token_usage_sum", &output);
+        let used = metric(page, "gen_ai_client_token_usage_sum", &output);
         assert!(used == billed.output as f64, "{used}");
         let unbilled = [output[0], ("unbilled", "true")];
-        let all = metric(&page, "buttress_request_tokens_sum", &output);
-        let free = metric(&page, "buttress_request_tokens_sum", &unbilled);
+        let all = metric(page, "buttress_request_tokens_sum", &output);
+        let free = metric(page, "buttress_request_tokens_sum", &unbilled);
         assert!(all - free == billed.output as f64, "{all} {free}");
         let log = gateway.log();
         assert_eq!(log.matches(" cache=hit").count(), 3, "{log}");

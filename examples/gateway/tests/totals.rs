@@ -127,7 +127,7 @@ impl Plan {
             path: ["/v1/chat/completions", "/v1/messages"][(drawn >> 20) as usize % 2],
             model: ["m-open", "m-anthropic", "m-both"][(drawn >> 24) as usize % 3],
             // Of what comes in one piece there is no middle.
-            stream: fate.is_partial() || (drawn >> 28) % 2 == 0,
+            stream: fate.is_partial() || (drawn >> 28).is_multiple_of(2),
         }
     }
 
@@ -212,7 +212,7 @@ impl Arrivals {
         match fate {
             // Those that share a call share what it takes.
             Fate::Throttled if earlier == 0 => Reply::error(429).retry_after("0"),
-            Fate::Kept if earlier == 0 && number % 2 == 0 => Reply::error(503),
+            Fate::Kept if earlier == 0 && number.is_multiple_of(2) => Reply::error(503),
             Fate::Fine | Fate::Kept | Fate::Throttled => fine,
             Fate::Broken => Reply::error(500),
             Fate::Invalid => Reply::error(400),
