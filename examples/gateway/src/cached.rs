@@ -3,8 +3,9 @@
 use std::{borrow::Cow, sync::Arc};
 
 use buttress_cache::{
-    Cache, CacheKey, CacheLayer, CacheService, Directives, Freshness, Keyed, Tag,
+    Cache, CacheKey, CacheLayer, CacheService, Directives, Freshness, Keyed, Lifetime, Tag,
 };
+use buttress_core::Outcome;
 use buttress_http::Shared;
 use buttress_llm::{
     Dialect,
@@ -18,13 +19,14 @@ use crate::{
     adapt::{Asked, Judged, judged},
     callers::Caller,
     config,
+    endpoint::Reply,
     form::{Anew, Formed},
 };
 
 /// What is behind the cache.
-pub(crate) type Kept<S> = Formed<CacheService<Judged, Key, Recording, S, Freshness>>;
+pub(crate) type Kept<S> = Formed<CacheService<Judged, Key, Recording, S, Lasting>>;
 
-type KeptLayer = CacheLayer<Judged, Key, Recording, Freshness>;
+type KeptLayer = CacheLayer<Judged, Key, Recording, Lasting>;
 
 type Recording = Shared<buttress_http::client::ResponseBody>;
 
@@ -33,7 +35,7 @@ type Recording = Shared<buttress_http::client::ResponseBody>;
 pub(crate) struct Replies {
     /// `None`: nothing is kept, and nobody waits for another's call.
     keys: Option<Arc<Keys>>,
-    freshness: Freshness,
+    lasting: Lasting,
     cache: Cache<Recording>,
 }
 
@@ -43,6 +45,10 @@ pub(crate) struct Key {
     keys: Option<Arc<Keys>>,
     route: Arc<str>,
 }
+
+/// For how long a reply is kept, if it was read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lasting(Freshness);
 
 struct Keys {
     openai: ChatKeys<PerTenant<Tenant>>,
@@ -59,7 +65,7 @@ impl Replies {
         let Some(config) = cache else {
             return Self {
                 keys: None,
-                freshness: Freshness::default(),
+                lasting: Lasting(Freshness::default()),
                 cache: Cache::new(0),
             };
         };
@@ -74,9 +80,11 @@ impl Replies {
                 anthropic: keys(Dialect::Anthropic),
                 heed: config.heed,
             })),
-            freshness: Freshness::new(config.fresh)
-                .stale_while_revalidate(config.stale_while_revalidate)
-                .stale_if_error(config.stale_if_error),
+            lasting: Lasting(
+                Freshness::new(config.fresh)
+                    .stale_while_revalidate(config.stale_while_revalidate)
+                    .stale_if_error(config.stale_if_error),
+            ),
             cache: Cache::new(config.max_bytes),
         }
     }
@@ -98,7 +106,7 @@ impl Replies {
         };
         CacheLayer::new(judged(), key)
             .cache(&self.cache)
-            .lifetime(self.freshness)
+            .lifetime(self.lasting)
     }
 }
 
@@ -114,6 +122,18 @@ impl std::fmt::Debug for Replies {
 fn caller(head: Head<'_>) -> Option<Cow<'_, [u8]>> {
     let caller = head.extensions.get().map(Caller::name);
     Some(Cow::Borrowed(caller.unwrap_or_default().as_bytes()))
+}
+
+// ===== impl Lasting =====
+
+impl Lifetime<Reply> for Lasting {
+    fn freshness(&self, reply: &Reply, seen: &Outcome) -> Freshness {
+        match reply.headers().get(header::CONTENT_ENCODING) {
+            // None was asked for, and nobody has looked whether all of it is there.
+            Some(encoding) if encoding != "identity" => Freshness::NONE,
+            _ => self.0.freshness(reply, seen),
+        }
+    }
 }
 
 // ===== impl Key =====

@@ -4,7 +4,7 @@ mod support;
 
 use std::collections::HashSet;
 
-use buttress_testing::{Fault, Finish, Provider, Reply};
+use buttress_testing::{Carrier, Dialect, Fault, Finish, Match, Provider, Reply};
 use support::{Answer, Caller, Gateway, Upstream, config, metric};
 
 const CHAT: &str = "/v1/chat/completions";
@@ -207,4 +207,68 @@ async fn what_an_endpoint_said_of_the_moment_is_not_said_again() {
             assert_eq!(answer.header(name).as_deref(), value, "{name}");
         }
     }
+}
+
+/// Whatever goes wrong: those who wait for it hear of it, and the next one gets what is right.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c3_c4_no_fault_is_kept_and_nobody_is_left_waiting() {
+    const WORDS: &str = "one two three four five";
+    let faults: Vec<_> = (Fault::all().into_iter())
+        .filter(|fault| fault.fits(Dialect::OpenAi) && fault.carried_by(Carrier::Socket))
+        .filter(|fault| !fault.is_of_connection() && !fault.shows_later())
+        .filter(|fault| fault.class() != "Success")
+        .collect();
+    assert!(faults.len() > 60);
+    // Lenient: some faults are of streams only, and the call that should have one whole fails otherwise.
+    let mut provider = Provider::openai().lenient();
+    for (number, fault) in faults.iter().enumerate() {
+        let spoilt = Reply::text(WORDS).fault(fault.clone());
+        let script = spoilt.then(Reply::text(WORDS));
+        provider = provider.on(Match::model(format!("m-{number}")), script);
+    }
+    let provider = provider.start().await.unwrap();
+    let more = "[cache]\n[breaker]\nenabled = false\n[timeouts]\nattempt = \"600 ms\"\n";
+    let config = config("openai", &provider.base_url(), more).replace("key_env = \"UP_KEY\"\n", "");
+    let gateway = Gateway::start(&config);
+    let mut monitor = Caller::connect(gateway.address).await;
+    for (number, fault) in faults.iter().enumerate() {
+        for first in ["", STREAM] {
+            let body = |form: &str| {
+                let tag = format!(",\"seed\":{}{form}", first.len());
+                ask(&tag).replace("m-1", &format!("m-{number}"))
+            };
+            let mut callers = Vec::new();
+            for form in [first, "", STREAM] {
+                let mut caller = Caller::connect(gateway.address).await;
+                caller
+                    .start(CHAT, "connection: close\r\n", body(form))
+                    .await;
+                callers.push(caller);
+            }
+            for caller in &mut callers {
+                caller.gone().await;
+            }
+            for form in [STREAM, ""] {
+                let mut caller = Caller::connect(gateway.address).await;
+                let answer = caller.post(CHAT, "", body(form)).await;
+                assert_eq!(answer.status(), 200, "{fault:?}: {answer:?}");
+                assert_eq!(said(answer.text()), WORDS, "{fault:?}: {answer:?}");
+            }
+        }
+    }
+    under_way(&mut monitor, 0.0).await;
+}
+
+/// The words in a stream or in a whole reply.
+fn said(text: &str) -> String {
+    let mut said = String::new();
+    for line in text.lines() {
+        let data = line.strip_prefix("data: ").unwrap_or(line);
+        let value: serde_json::Value = serde_json::from_str(data).unwrap_or_default();
+        for place in ["delta", "message"] {
+            let text = value["choices"][0][place]["content"].as_str();
+            said += text.unwrap_or_default();
+        }
+    }
+    said
 }
