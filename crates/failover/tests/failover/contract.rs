@@ -243,6 +243,20 @@ async fn t9_a_panic_of_a_callback_ends_that_call_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn t9_an_observer_that_panics_while_another_panic_unwinds_does_not_end_the_process() {
+    use futures_util::FutureExt;
+    use tower::service_fn;
+
+    let down =
+        service_fn(|_: crate::Ask| async { panic!("on purpose") as Result<&str, crate::Failed> });
+    let service = Failover::new(own(), [down]).on_event(|_| panic!("so is this"));
+    // Dropped by the panic, and not by who catches it.
+    let call = AssertUnwindSafe(async { service.oneshot(ask()).await });
+    let panicked = call.catch_unwind().await.unwrap_err();
+    assert_eq!(panicked.downcast_ref(), Some(&"on purpose"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn t10_the_same_seed_gives_the_same_choices() {
     plain().t10().await;
     http().t10().await;
