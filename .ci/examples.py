@@ -13,6 +13,9 @@ PROGRAMS = {
     ("piecemeal", "rate_limit"): "Limited",
     ("piecemeal", "circuit_breaker"): "CircuitOpen",
     ("piecemeal", "failover"): 'Ok("hello, says west")',
+    ("piecemeal", "cache"): "HELLO, HELLO, HELLO, after 1 call",
+    ("piecemeal", "metrics"): "model=large class=unavailable",
+    ("degrade", "degrade"): "Who built it? I don't know",
     ("example-reqwest", "example-reqwest"): "data: [DONE]",
     ("example-tonic", "example-tonic"): "Hello, Grace!",
 }
@@ -70,10 +73,25 @@ def hyper():
     print("example-hyper: 429 and 504")
 
 
+def axum():
+    with Serving("example-axum") as server:
+        words = [server.get("/translate/buttress") for _ in range(2)]
+        if [word.text for word in words] != ["sserttub\n"] * 2:
+            sys.exit(f"example-axum: found {words[0].text!r} and {words[1].text!r}")
+        if not words[0].headers["ratelimit"].startswith('"requests";r=4;'):
+            sys.exit(f"example-axum: found ratelimit {words[0].headers['ratelimit']!r}")
+        said = server.get("/metrics").text
+        line = 'buttress_requests_total{gen_ai_operation_name="translate",class="success"} 2'
+        if line not in said:
+            sys.exit(f"example-axum: expected {line} in\n{said}")
+    print("example-axum: a hit, a limit, metrics")
+
+
 def main():
     for (package, program), expected in PROGRAMS.items():
         ends(package, program, expected)
     hyper()
+    axum()
 
 
 if __name__ == "__main__":

@@ -357,7 +357,7 @@ pub const METRICS: &[Metric] = &[
         Unit::Count,
         &["class"],
         &[],
-        "Attempts that failed and were followed by another.",
+        "Attempts that failed and were to be followed by another.",
     ),
     of_events(
         RETRY_DELAY,

@@ -100,6 +100,7 @@ impl Endpoint {
             provider: provider_label(provider.as_deref(), dialect),
             server,
             costs: telemetry.costs(provider.as_deref()),
+            telemetry: telemetry.clone(),
             observer,
         };
         let total = TimeoutLayer::new(Http).total(timeouts.total);

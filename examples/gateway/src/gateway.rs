@@ -71,7 +71,19 @@ pub(crate) struct Id {
 impl Gateway {
     pub(crate) fn new(config: Config, log: Log, simulated: bool) -> Self {
         let journal = Journal::default();
-        let telemetry = Telemetry::new(config.prices);
+        let models = config.routes.iter().flat_map(|route| {
+            let exact = route.model.is_exact().then(|| route.model.as_str());
+            exact.into_iter().chain(route.rename.as_deref())
+        });
+        let listed = config
+            .endpoints
+            .iter()
+            .flat_map(|endpoint| &endpoint.models);
+        let models: Vec<Arc<str>> = models
+            .chain(listed.map(|model| &**model))
+            .map(Arc::from)
+            .collect();
+        let telemetry = Telemetry::new(config.prices, models);
         let endpoints: Vec<_> = config
             .endpoints
             .into_iter()

@@ -29,7 +29,7 @@ use crate::{
     quota::{self, OfEndpoint},
     stats::Counters,
     story::{Story, Waiting},
-    telemetry::{Costs, Described},
+    telemetry::{Costs, Described, Telemetry},
 };
 
 /// The stack of one endpoint: it retries as `P` says, and its replies are read by `J`.
@@ -55,6 +55,7 @@ pub(crate) struct Parts {
     /// Host and port of its base URL.
     pub(crate) server: (String, u16),
     pub(crate) costs: Costs,
+    pub(crate) telemetry: Telemetry,
     pub(crate) observer: Observer,
 }
 
@@ -121,11 +122,11 @@ impl Parts {
     /// Measures each attempt.
     fn measured<P>(&self, protocol: P) -> MetricsLayer<P, Described> {
         let (host, port) = &self.server;
-        MetricsLayer::attempt(protocol)
+        self.telemetry
+            .attempts(protocol)
             .provider(&self.provider)
             .server(host, *port)
             .endpoint(&self.observer.endpoint)
-            .describe_with(Described)
     }
 }
 

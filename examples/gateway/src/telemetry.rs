@@ -1,6 +1,7 @@
 //! What is measured, with which labels, and what tokens cost.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -26,6 +27,8 @@ pub(crate) struct Telemetry {
     /// What callers ask for.
     pub(crate) requests: Requests,
     prices: Arc<Prices>,
+    // Those that have labels of their own.
+    models: Arc<[Arc<str>]>,
 }
 
 /// Outermost of a call.
@@ -48,13 +51,28 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 // ===== impl Telemetry =====
 
 impl Telemetry {
-    pub(crate) fn new(prices: Prices) -> Self {
+    /// The models that are named here, or have a price, have labels of their own; what else callers
+    /// ask for is `other`.
+    pub(crate) fn new(prices: Prices, named: impl IntoIterator<Item = Arc<str>>) -> Self {
+        let mut models: BTreeSet<_> = named.into_iter().collect();
+        models.extend(prices.iter().map(|(_, model, _)| Arc::from(model)));
+        let models: Arc<[Arc<str>]> = models.into_iter().collect();
         Self {
             scrape: recorder(),
             events: Observer::new(),
-            requests: MetricsLayer::request(Http).describe_with(Described),
+            requests: MetricsLayer::request(Http)
+                .describe_with(Described)
+                .models(models.iter().cloned()),
             prices: Arc::new(prices),
+            models,
         }
+    }
+
+    /// Measures the attempts at an endpoint, around each.
+    pub(crate) fn attempts<P>(&self, protocol: P) -> MetricsLayer<P, Described> {
+        MetricsLayer::attempt(protocol)
+            .describe_with(Described)
+            .models(self.models.iter().cloned())
     }
 
     /// What the calls of an endpoint cost, if it is said whose price list holds there.

@@ -140,7 +140,7 @@ async fn every_fault(path: &str, first: Dialect, second: Dialect) {
             ("Unfit", _) => calls_b == 0 && calls_a == 1,
             _ => calls_b == 0 && got.status().starts_with('4') && calls_a == 1,
         };
-        if !good || calls_a > 1 || got.took > Duration::from_secs(30) {
+        if !good || calls_a > 1 || got.took > Duration::from_secs(60) {
             wrong.push(format!(
                 "{fault} ({}): a {calls_a}, b {calls_b}, {:?}\n{}",
                 fault.class(),

@@ -459,3 +459,37 @@ async fn c2_a_follower_that_came_before_the_call_was_made_is_woken_though_the_le
     upstream.next_call().await.reply(said("hello"));
     assert_eq!(told(follower.await), "hello (coalesced)");
 }
+
+#[tokio::test(start_paused = true)]
+async fn c2_a_follower_that_came_while_the_call_was_being_polled_hears_of_its_end() {
+    for panics in [false, true] {
+        let hook = Hook::default();
+        let inner = hook.clone();
+        let service = layer().layer(tower::service_fn(move |_: Ask| {
+            let hook = inner.lock().unwrap().take();
+            async move {
+                if let Some(hook) = hook {
+                    hook();
+                }
+                assert!(!panics, "on purpose");
+                Ok::<_, crate::BoxError>(said("hello"))
+            }
+        }));
+        let followers = std::sync::Arc::new(std::sync::Mutex::new(None));
+        let (second, place) = (service.clone(), followers.clone());
+        *hook.lock().unwrap() = Some(Box::new(move || {
+            let mut follower = send(&second, ask("hi"));
+            assert!(follower.poll().is_pending());
+            *place.lock().unwrap() = Some(follower);
+        }));
+        let leader = std::panic::AssertUnwindSafe(service.oneshot(ask("hi")));
+        assert_eq!(leader.catch_unwind().await.is_err(), panics);
+        let follower = followers.lock().unwrap().take().expect("it came meanwhile");
+        assert!(follower.is_woken());
+        let expected = match panics {
+            true => "refused: shared call failed, unavailable",
+            false => "hello (coalesced)",
+        };
+        assert_eq!(told(follower.await), expected);
+    }
+}

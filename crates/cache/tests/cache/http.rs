@@ -207,6 +207,7 @@ impl Meter for LineMeter {
     fn chunk(&mut self, data: &Bytes) -> Progress {
         match data.as_ref() {
             b"error" => self.0 = Some(Outcome::new(Class::Unavailable)),
+            b"invalid" => self.0 = Some(Outcome::new(Class::Invalid)),
             b"end" => {
                 self.0 = Some(Outcome::SUCCESS);
                 self.1 = Some(Usage::new(10, 2));

@@ -260,3 +260,22 @@ async fn the_lifetime_is_a_function_of_the_reply() {
         "x (miss)"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn c4_no_lifetime_keeps_what_fails_for_reasons_that_pass() {
+    let for_all = |_: &Said, _: &Outcome| Freshness::new(secs(60));
+    let (service, mut upstream) = over(layer().lifetime(for_all));
+    for class in buttress_core::Class::ALL {
+        let text = class.as_str();
+        get(&service, &mut upstream, ask(text), text).await;
+        let again = send(&service, ask(text)).poll().is_ready();
+        assert_eq!(
+            again,
+            matches!(text, "success" | "invalid" | "unfit"),
+            "{text}"
+        );
+        if !again {
+            drop(upstream.next_call().await);
+        }
+    }
+}

@@ -285,3 +285,15 @@ async fn c11_who_waits_for_a_stream_to_end_calls_at_once_when_that_is_invalidate
     let late = late.await;
     assert_eq!((status(&late), upstream.calls()), (CacheStatus::Miss, 2));
 }
+
+#[tokio::test]
+async fn c4_a_stream_that_ends_otherwise_than_it_began_is_not_kept() {
+    let (service, cache, upstream) = stack();
+    let mut leader = get(&service, "/1").await;
+    let (feed_it, _) = upstream.take();
+    feed(&feed_it, "invalid");
+    drop(feed_it);
+    rest(leader.body_mut());
+    drop(leader);
+    assert_eq!((cache.flights(), cache.statistics().stored), (0, 0));
+}

@@ -318,6 +318,12 @@ async fn a_refusal_says_its_reason_and_its_class() {
             assert!(call.await.is_err());
         }
     }
+    // A stream that stalls after its first content is another class, of the same reason.
+    let stalled = Refused::new(Reason::IdleTimeout).with_class(Class::Interrupted);
+    let call = service.oneshot(ask("m", Does::Refuse(stalled)));
+    assert!(call.await.is_err());
+    let interrupted = [("class", "interrupted")];
+    assert_eq!(prometheus.sum("buttress_requests_total", &interrupted), 1.0);
     for reason in Reason::ALL {
         let labels = [
             ("reason", reason.as_str()),

@@ -182,6 +182,23 @@ async fn a_strange_event_is_counted_by_its_name_and_one_of_a_cache_by_its_status
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_endpoint_that_an_event_names_goes_before_the_observers() {
+    let prometheus = Prometheus::install();
+    let observer = Observer::new().endpoint("mine");
+    for name in ["failover.failed", "retry.again"] {
+        observer.see(&Strange {
+            name,
+            endpoint: "theirs".into(),
+        });
+    }
+    let endpoints = |name: &str| {
+        ["mine", "theirs"].map(|endpoint| prometheus.sum(name, &[("endpoint", endpoint)]))
+    };
+    assert_eq!(endpoints("buttress_failovers_total"), [0.0, 1.0]);
+    assert_eq!(endpoints("buttress_retries_total"), [1.0, 0.0]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn m2_names_in_events_are_bounded() {
     let prometheus = Prometheus::install();
     let observer = Observer::new();

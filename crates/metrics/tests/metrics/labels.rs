@@ -160,6 +160,22 @@ async fn m2_models_that_answer_are_bounded_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn m2_all_that_ask_times_all_that_answer_are_bounded() {
+    let prometheus = Prometheus::install();
+    let answers = AnswersRandomly(std::sync::Arc::default());
+    let layer = MetricsLayer::attempt(protocol()).describe_with(answers);
+    let service = layer.layer(service_fn(serve));
+    for n in 0..5000 {
+        let model = format!("model-{}", n % 50);
+        let call = service.clone().oneshot(ask(&model, Does::Succeed));
+        assert!(call.await.is_ok());
+    }
+    assert_eq!(prometheus.sum(ATTEMPTS, &[]), 5000.0);
+    let sets = prometheus.each(ATTEMPTS, &[]).len();
+    assert!((1000..=1024 + 50).contains(&sets), "{sets}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn only_listed_models_have_labels_of_their_own() {
     let prometheus = Prometheus::install();
     let layer = MetricsLayer::attempt(protocol())

@@ -1,4 +1,10 @@
 //! What is traced and logged.
+//!
+//! Alone in its process: whether a span is on is remembered for all threads, and a thread without a
+//! subscriber would decide it for the others.
+
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::{
     borrow::Cow,
@@ -24,7 +30,7 @@ use tracing_subscriber::{
     registry::{LookupSpan, Registry},
 };
 
-use crate::{Ask, Does, Failed, Reply, ask, protocol, serve};
+use support::{Ask, Does, Failed, Prometheus, Reply, ask, protocol, serve};
 
 /// A span as it was when it closed.
 #[derive(Clone, Debug, Default)]
@@ -236,6 +242,16 @@ async fn a_request_is_a_span_with_a_child_for_each_attempt_in_the_callers_trace(
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_attempt_that_begins_with_its_request_is_its_child() {
+    let (seen, _guard) = Seen::install();
+    let attempt = MetricsLayer::attempt(protocol()).layer(service_fn(serve));
+    let service = MetricsLayer::request(protocol()).layer(attempt);
+    assert!(service.oneshot(ask("m", Does::Succeed)).await.is_ok());
+    let parents: Vec<_> = seen.spans().iter().map(|span| span.parent).collect();
+    assert_eq!(parents, [Some("buttress.request"), None]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dropped_call_closes_its_span_with_what_is_known() {
     let (seen, _guard) = Seen::install();
     let service = MetricsLayer::attempt(protocol()).layer(service_fn(serve));
@@ -260,7 +276,7 @@ async fn a_dropped_call_closes_its_span_with_what_is_known() {
 async fn s1_no_text_and_no_secret_is_seen_unless_it_is_given() {
     const CANARY: &str = "sk-canary-0123456789";
     let (seen, _guard) = Seen::install();
-    let prometheus = crate::Prometheus::install();
+    let prometheus = Prometheus::install();
     let records = Arc::new(Mutex::new(Vec::new()));
     for does in [
         Does::Succeed,
@@ -348,7 +364,7 @@ async fn for_a_span_that_nobody_wants_nothing_is_asked() {
 async fn s1_a_secret_in_place_of_a_model_is_seen_nowhere_if_it_is_known_which_there_are() {
     const CANARY: &str = "sk-canary-0123456789";
     let (seen, _guard) = Seen::install();
-    let prometheus = crate::Prometheus::install();
+    let prometheus = Prometheus::install();
     let layer = MetricsLayer::attempt(protocol())
         .models(["gpt-4.1"])
         .describe(|ask: &Ask| Labels::new().model(&ask.model))
