@@ -275,7 +275,7 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
             && !state.void
             && let Some(Stage::Landed(landed)) = stage.as_ref().or(Some(&state.stage))
             && let Some(freshness) = landed.keep.filter(|freshness| !freshness.is_none())
-            && may_be_kept(outcome.class)
+            && may_be_kept(&outcome)
             && outcome.class == landed.seen.class
             && let Some(weight) = self.fits(weight)
             && let Some(made) = Instant::now().checked_sub(landed.cached.age)

@@ -142,7 +142,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | kept | at most 64 MiB, for five minutes, if it went well |
+//! | kept | at most 64 MiB, for five minutes, if it went well and no filter cut it |
 //! | stale replies | never served |
 //! | the caller's `Cache-Control` | not heeded |
 //! | an error | the leader's; a refusal for the others |

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use buttress_core::{Class, Outcome};
+use buttress_core::{Class, Finish, Outcome};
 
 /// For how long a reply serves.
 ///
@@ -33,7 +33,7 @@ pub struct Freshness {
 ///
 /// A [`Freshness`] says the same of all that went well. A function of `&Res` and `&Outcome` says it
 /// of each. It is asked when the response has come and, if that is a stream, before its end is
-/// known; what then fails is not kept whatever it said.
+/// known; what then fails, or is cut by a [filter](Finish::Filtered), is not kept whatever it said.
 ///
 /// Of failed responses none is kept unless it is asked for: the function may answer for those of
 /// class [`Invalid`](Class::Invalid) and [`Unfit`](Class::Unfit), which fail again if they are asked
@@ -55,10 +55,14 @@ pub struct Negative<L> {
     pub(crate) time: Duration,
 }
 
-/// Whether a response of this class may be kept: all of a reply, or a failure that would be the
-/// same the next time.
-pub(crate) const fn may_be_kept(class: Class) -> bool {
-    matches!(class, Class::Success | Class::Invalid | Class::Unfit)
+/// Whether what ended so may be kept: all of a reply, or a failure that would be the same the next
+/// time. What a filter cut is a part of a reply, and might be whole the next time.
+pub(crate) const fn may_be_kept(outcome: &Outcome) -> bool {
+    match outcome.class {
+        Class::Success => !matches!(outcome.finish, Some(Finish::Filtered)),
+        Class::Invalid | Class::Unfit => true,
+        _ => false,
+    }
 }
 
 // ===== impl Freshness =====
@@ -149,5 +153,24 @@ where
             Class::Invalid | Class::Unfit => Freshness::new(self.time),
             _ => self.inner.freshness(response, seen),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use buttress_core::{Class, Finish, Outcome};
+
+    use super::may_be_kept;
+
+    #[test]
+    fn c4_what_a_filter_cut_is_not_kept() {
+        for finish in Finish::ALL {
+            let mut outcome = Outcome::SUCCESS;
+            outcome.finish = Some(finish);
+            assert_eq!(may_be_kept(&outcome), finish != Finish::Filtered);
+        }
+        let mut refused = Outcome::new(Class::Invalid);
+        refused.finish = Some(Finish::Filtered);
+        assert!(may_be_kept(&refused), "it is refused the next time, too");
     }
 }

@@ -1,38 +1,30 @@
-//! Replies that are given again: to what, to whom, and in which form.
+//! Replies that are given again: to what, and to whom.
 
-use std::{
-    borrow::Cow,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
-};
+use std::{borrow::Cow, sync::Arc};
 
 use buttress_cache::{
-    Cache, CacheKey, CacheLayer, CacheService, Cached, Directives, Flavours, Freshness, Keyed, Tag,
+    Cache, CacheKey, CacheLayer, CacheService, Directives, Freshness, Keyed, Tag,
 };
-use buttress_http::{BodyError, Shared, sse::is_event_stream};
+use buttress_http::Shared;
 use buttress_llm::{
     Dialect,
-    fold::{self, Fold, FoldError, IncludeUsage},
     key::{ChatKeys, Head, PerTenant},
 };
-use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, Request, header};
-use http_body::{Body, Frame};
+use bytes::Bytes;
+use http::{Request, header};
 use http_body_util::Full;
-use pin_project_lite::pin_project;
 
 use crate::{
     adapt::{Asked, Judged, judged},
     callers::Caller,
     config,
-    endpoint::Reply,
+    form::{Anew, Formed},
 };
 
 /// What is behind the cache.
-pub(crate) type Kept<S> = CacheService<Judged, Key, Recording, S, Freshness, Forms>;
+pub(crate) type Kept<S> = Formed<CacheService<Judged, Key, Recording, S, Freshness>>;
 
-type KeptLayer = CacheLayer<Judged, Key, Recording, Freshness, Forms>;
+type KeptLayer = CacheLayer<Judged, Key, Recording, Freshness>;
 
 type Recording = Shared<buttress_http::client::ResponseBody>;
 
@@ -52,10 +44,6 @@ pub(crate) struct Key {
     route: Arc<str>,
 }
 
-/// A caller who wants a stream gets one, and one who does not, none; whichever was recorded.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Forms;
-
 struct Keys {
     openai: ChatKeys<PerTenant<Tenant>>,
     anthropic: ChatKeys<PerTenant<Tenant>>,
@@ -63,20 +51,6 @@ struct Keys {
 }
 
 type Tenant = for<'a> fn(Head<'a>) -> Option<Cow<'a, [u8]>>;
-
-pin_project! {
-    /// A recorded reply in its other form: read to its end, and then made.
-    struct Remade<B> {
-        #[pin]
-        inner: B,
-        making: Option<Making>,
-    }
-}
-
-enum Making {
-    Whole(Box<Fold>),
-    Stream(Dialect, BytesMut),
-}
 
 // ===== impl Replies =====
 
@@ -125,7 +99,6 @@ impl Replies {
         CacheLayer::new(judged(), key)
             .cache(&self.cache)
             .lifetime(self.freshness)
-            .flavours(Forms)
     }
 }
 
@@ -148,6 +121,9 @@ fn caller(head: Head<'_>) -> Option<Cow<'_, [u8]>> {
 impl CacheKey<Request<Full<Bytes>>> for Key {
     fn key(&self, request: &Request<Full<Bytes>>) -> Option<Keyed> {
         let keys = self.keys.as_ref()?;
+        if request.extensions().get::<Anew>().is_some() {
+            return None;
+        }
         let Asked(asked) = request.extensions().get()?;
         let of_dialect = match asked.face.dialect {
             Dialect::OpenAi => &keys.openai,
@@ -169,95 +145,5 @@ impl CacheKey<Request<Full<Bytes>>> for Key {
         }
         let all = request.headers().get_all(header::CACHE_CONTROL);
         Directives::parse(all.iter().filter_map(|value| value.to_str().ok()))
-    }
-}
-
-// ===== impl Forms =====
-
-impl Flavours<Request<Full<Bytes>>, Reply> for Forms {
-    type Wanted = Option<(Dialect, bool)>;
-
-    fn wanted(&self, request: &Request<Full<Bytes>>) -> Self::Wanted {
-        let Asked(asked) = request.extensions().get()?;
-        Some((asked.face.dialect, asked.body.stream()))
-    }
-
-    fn deliver(&self, reply: Reply, wanted: Self::Wanted, _: Cached) -> Reply {
-        let Some((dialect, stream)) = wanted.filter(|_| reply.status().is_success()) else {
-            return reply;
-        };
-        let making = match (is_event_stream(reply.headers()), stream) {
-            (true, false) => Making::Whole(Box::new(Fold::new(dialect))),
-            (false, true) => Making::Stream(dialect, BytesMut::new()),
-            _ => return reply,
-        };
-        let (mut head, body) = reply.into_parts();
-        head.headers.remove(header::CONTENT_LENGTH);
-        let kind = HeaderValue::from_static(match stream {
-            true => "text/event-stream; charset=utf-8",
-            false => "application/json",
-        });
-        head.headers.insert(header::CONTENT_TYPE, kind);
-        let body = body.convert(|inner, _| Remade {
-            inner,
-            making: Some(making),
-        });
-        Reply::from_parts(head, body)
-    }
-}
-
-// ===== impl Making =====
-
-impl Making {
-    fn push(&mut self, data: Bytes) -> Result<(), FoldError> {
-        match self {
-            Self::Whole(fold) => fold.push(data),
-            Self::Stream(_, whole) => {
-                whole.extend_from_slice(&data);
-                Ok(())
-            }
-        }
-    }
-
-    fn finish(self) -> Result<Bytes, FoldError> {
-        match self {
-            Self::Whole(fold) => fold.finish(),
-            // Who did not ask for the usage does not get it, further out.
-            Self::Stream(dialect, whole) => fold::stream(dialect, &whole, IncludeUsage(true)),
-        }
-    }
-}
-
-// ===== impl Remade =====
-
-impl<B, E> Body for Remade<B>
-where
-    B: Body<Data = Bytes, Error = BodyError<E>>,
-{
-    type Data = Bytes;
-    type Error = BodyError<E>;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError<E>>>> {
-        let mut this = self.project();
-        let made = loop {
-            let Some(making) = this.making else {
-                return Poll::Ready(None);
-            };
-            let pushed = match ready!(this.inner.as_mut().poll_frame(cx)).transpose()? {
-                Some(frame) => frame.into_data().map_or(Ok(()), |data| making.push(data)),
-                None => break this.making.take().map(Making::finish),
-            };
-            if let Err(error) = pushed {
-                *this.making = None;
-                break Some(Err(error));
-            }
-        };
-        Poll::Ready(made.map(|made| {
-            let made = made.map(Frame::data);
-            made.map_err(|error| BodyError::Layer(error.into()))
-        }))
     }
 }

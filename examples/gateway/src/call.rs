@@ -4,7 +4,6 @@ use std::{
     borrow::Cow,
     error::Error,
     fmt::{self, Write as _},
-    mem,
 };
 
 use buttress_core::{CallInfo, Class, Ledger, Outcome, Refused};
@@ -154,7 +153,8 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        let steps = mem::take(&mut *self.story.steps());
+        // It stays: others may wait for the call still.
+        let steps = self.story.steps();
         let outcome = self.outcome(&steps);
         self.line.log.line(|out| {
             self.line.write(out);

@@ -3,7 +3,7 @@
 use std::{future::poll_fn, pin::Pin, sync::Arc};
 
 use axum::{body::Body, extract::State};
-use buttress_core::{Cached, Completion, settle};
+use buttress_core::{CacheStatus, Cached, Completion, settle};
 use buttress_http::{BoxError, Http, sse::is_event_stream};
 use buttress_llm::{Dialect, estimate::Estimate, request::Peek};
 use bytes::Bytes;
@@ -23,7 +23,7 @@ use crate::{
     face::{self, Asks, Face},
     fault::{self, Fault},
     gateway::{Gateway, Id},
-    headers::{ATTEMPTS, CACHE, ENDPOINTS, is_endpoints, take_out},
+    headers::{ATTEMPTS, CACHE, ENDPOINTS, is_endpoints, is_of_the_moment, take_out},
     quota,
     route::{Elsewhere, Model},
     web,
@@ -210,6 +210,8 @@ async fn ask(asking: Asking, face: Face, id: Id, line: Line) -> Answer {
     } = asking;
     let mut call = Call::begin(line);
     call.carried_by(request.extensions_mut());
+    // For whoever drives the call, if it is not this task alone.
+    request.extensions_mut().insert(call.story().clone());
     // If nobody waits any more, this is dropped before the call.
     let heard = Completion::new(call.story().clone());
     let mut result = match service {
@@ -284,6 +286,9 @@ fn tell_way(headers: &mut HeaderMap, attempts: usize, tried: Option<&str>) {
 /// Says of a reply whether it was asked for anew, and if not, how old it is, in seconds.
 fn tell_cached(headers: &mut HeaderMap, cached: Cached) {
     headers.insert(CACHE, HeaderValue::from_static(cached.status.as_str()));
+    if let CacheStatus::Hit | CacheStatus::Stale = cached.status {
+        take_out(headers, is_of_the_moment);
+    }
     if cached.status.is_saved() {
         headers.insert(header::AGE, cached.age.as_secs().into());
     }

@@ -22,7 +22,7 @@ use crate::{
     log::Log,
     models::Model,
     quota::{self, CallersLayer},
-    route::Routes,
+    route::{Outside, Routes},
     telemetry::Telemetry,
     wall,
     web::Web,
@@ -93,16 +93,15 @@ impl Gateway {
             || endpoints.iter().any(|endpoint| endpoint.counts_tokens);
         let replies = Replies::new(config.cache.as_ref());
         let callers = quota::of_callers(config.caller_limits, &journal, &telemetry.events);
-        let routes = Routes::new(
-            config.routes,
-            &endpoints,
-            config.total,
-            &config.failover,
-            &callers,
-            &journal,
-            &telemetry,
-            &replies,
-        );
+        let outside = Outside {
+            total: config.total,
+            failover: &config.failover,
+            callers: &callers,
+            journal: &journal,
+            telemetry: &telemetry,
+            replies: &replies,
+        };
+        let routes = Routes::new(config.routes, &endpoints, &outside);
         Self {
             models: Model::all(&routes, &endpoints),
             routes,

@@ -86,6 +86,16 @@ pub(crate) fn is_endpoints(name: &str) -> bool {
     ) || name.starts_with("access-control-")
 }
 
+/// Whether it tells how the account at an endpoint stood, or how long that took, when it answered: of a
+/// reply that is given again, that is no news.
+pub(crate) fn is_of_the_moment(name: &str) -> bool {
+    matches!(
+        name,
+        "retry-after" | "retry-after-ms" | "x-should-retry" | "openai-processing-ms"
+    ) || name.starts_with("x-ratelimit-")
+        || name.starts_with("anthropic-ratelimit-")
+}
+
 fn is_hop_by_hop(name: &str) -> bool {
     matches!(
         name,

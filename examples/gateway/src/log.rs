@@ -1,7 +1,7 @@
 //! A line for each request, on stderr, at little cost to the request.
 
 use std::{
-    fmt::Write as _,
+    fmt::{self, Write as _},
     io::Write as _,
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -67,6 +67,18 @@ impl Log {
         drop(lines);
         if first {
             shared.changed.notify_one();
+        }
+    }
+
+    /// Says something that is of no request, also where those have no lines. Among the lines, since
+    /// whoever writes to a stderr that nobody reads waits for ever.
+    pub(crate) fn say(&self, text: fmt::Arguments<'_>) {
+        match self.is_quiet() {
+            true => eprintln!("{text}"),
+            false => self.line(|out| {
+                // Writing to a `String` does not fail.
+                let _ = out.write_fmt(text);
+            }),
         }
     }
 

@@ -13,6 +13,7 @@ mod connection;
 mod endpoint;
 mod face;
 mod fault;
+mod form;
 mod front;
 mod gateway;
 mod headers;
@@ -151,21 +152,22 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         Writer::start()
     };
     let public_pages = config.public_pages;
-    let gateway = Gateway::new(config, writer.log(), args.config.is_none());
+    let log = writer.log();
+    let gateway = Gateway::new(config, log.clone(), args.config.is_none());
     tokio::spawn(gateway.telemetry.clone().upkeep());
     let apps = Apps::new(&Arc::new(gateway), public_pages);
     let connections = server::serve(listener, &limits, &apps, signals.next()).await;
 
-    eprintln!(
-        "stopping: what is under way may take another {} s",
-        limits.drain.as_secs_f64()
-    );
+    let drain = limits.drain.as_secs_f64();
+    log.say(format_args!(
+        "stopping: what is under way may take another {drain} s"
+    ));
     // Told a second time, it waits no longer.
     let finished = connections.drain(limits.drain, signals.next()).await;
-    writer.close().await;
     if !finished {
-        eprintln!("stopped: some requests were cut off");
+        log.say(format_args!("stopped: some requests were cut off"));
     }
+    writer.close().await;
     Ok(())
 }
 

@@ -22,10 +22,11 @@ use crate::{
     callers::Caller,
     config,
     endpoint::{Chat, Endpoint, Other},
+    form::Formed,
     journal::Journal,
     pattern::Pattern,
     quota::{CallersLayer, OfCallers},
-    story::Story,
+    story::{Story, Told},
     telemetry::{Described, Requests, Telemetry},
 };
 
@@ -50,11 +51,22 @@ pub(crate) struct Route {
     rename: Option<Arc<str>>,
 }
 
+/// What stands outside of the endpoints, on all routes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outside<'a> {
+    pub(crate) total: Duration,
+    pub(crate) failover: &'a config::Failover,
+    pub(crate) callers: &'a CallersLayer,
+    pub(crate) journal: &'a Journal,
+    pub(crate) telemetry: &'a Telemetry,
+    pub(crate) replies: &'a Replies,
+}
+
 /// What answers calls for a model.
 pub(crate) type Model = MetricsService<
     Http,
     Described,
-    Timeout<Http, Kept<OfCallers<Failover<Judged, Adapt<Chat, Judged>, Spread, Decide>>>>,
+    Timeout<Http, Kept<Told<OfCallers<Failover<Judged, Adapt<Chat, Judged>, Spread, Decide>>>>>,
 >;
 
 /// What answers any other call.
@@ -82,19 +94,12 @@ impl Routes {
     pub(crate) fn new(
         routes: Vec<config::Route>,
         endpoints: &[Arc<Endpoint>],
-        total: Duration,
-        failover: &config::Failover,
-        callers: &CallersLayer,
-        journal: &Journal,
-        telemetry: &Telemetry,
-        replies: &Replies,
+        outside: &Outside<'_>,
     ) -> Self {
         let (mut exact, mut names, mut patterns) = (HashMap::new(), Vec::new(), Vec::new());
         for route in routes {
             let model = route.model.clone();
-            let route = Route::new(
-                route, endpoints, total, failover, callers, journal, telemetry, replies,
-            );
+            let route = Route::new(route, endpoints, outside);
             if model.is_exact() {
                 names.push(model.as_str().into());
                 exact.insert(model.as_str().into(), route);
@@ -139,16 +144,15 @@ impl Routes {
 impl Route {
     /// Puts together what stands outside of the endpoints, outermost layer first: metrics, the total
     /// timeout, the cache, the limits of callers, and the choice among endpoints.
-    fn new(
-        route: config::Route,
-        endpoints: &[Arc<Endpoint>],
-        total: Duration,
-        failover: &config::Failover,
-        callers: &CallersLayer,
-        journal: &Journal,
-        telemetry: &Telemetry,
-        replies: &Replies,
-    ) -> Self {
+    fn new(route: config::Route, endpoints: &[Arc<Endpoint>], outside: &Outside<'_>) -> Self {
+        let Outside {
+            failover,
+            callers,
+            journal,
+            telemetry,
+            replies,
+            ..
+        } = *outside;
         let name: Arc<str> = route.model.as_str().into();
         let among = route.endpoints.iter().map(|(place, weight)| {
             let endpoint = &endpoints[*place];
@@ -199,7 +203,7 @@ impl Route {
         });
         let (journal, events) = (journal.clone(), telemetry.events.clone());
         let model = TimeoutLayer::new(Http)
-            .total(total)
+            .total(outside.total)
             .on_event(move |event| {
                 events.see(event);
                 if let TimeoutEvent::Elapsed { refused, .. }
@@ -209,7 +213,7 @@ impl Route {
                 }
                 journal.note(&name, event);
             })
-            .layer(kept.layer(callers.layer(chosen)));
+            .layer(Formed::new(kept.layer(Told(callers.layer(chosen)))));
         let model = telemetry.requests.layer(model);
         Self {
             endpoints: (route.endpoints.iter())

@@ -3,11 +3,14 @@
 use std::{
     future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
     time::Duration,
 };
 
 use buttress_core::{CacheStatus, Class, Outcome, Reason, Report};
-use tokio::time::Instant;
+use http::Request;
+use tokio::{task::futures::TaskLocalFuture, time::Instant};
+use tower::Service;
 
 tokio::task_local! {
     // The layers' observers run in the task that makes the call, and find it there.
@@ -50,6 +53,11 @@ pub(crate) struct Waiting {
     pub(crate) since: Instant,
 }
 
+/// Stands below the cache: a call that several wait for is in the story of the one who made it, who
+/// is named by the request, and not of whoever drives it.
+#[derive(Clone, Debug)]
+pub(crate) struct Told<S>(pub(crate) S);
+
 // ===== impl Story =====
 
 impl Story {
@@ -72,6 +80,30 @@ impl Story {
 impl Report for Story {
     fn report(&mut self, outcome: &Outcome) {
         self.steps().outcome = Some(*outcome);
+    }
+}
+
+// ===== impl Told =====
+
+impl<S, B> Service<Request<B>> for Told<S>
+where
+    S: Service<Request<B>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = TaskLocalFuture<Story, S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let named = request.extensions().get::<Story>().cloned();
+        // What is refreshed is nobody's: who asked was answered without it.
+        let is_a_call = STORY.try_with(|_| ()).is_ok();
+        let story = named.filter(|_| is_a_call).unwrap_or_default();
+        let call = STORY.sync_scope(story.clone(), || self.0.call(request));
+        STORY.scope(story, call)
     }
 }
 

@@ -82,7 +82,7 @@ async fn a_call_is_made_again_until_it_is_answered_and_says_how_often() {
         ("buttress_attempts_total", "success"),
         ("buttress_requests_total", "success"),
     ] {
-        let found = metric(&metrics.text(), name, &[("class", class)]);
+        let found = metric(metrics.text(), name, &[("class", class)]);
         assert!(found == 1.0, "{name} {class}: {found}");
     }
     let log = gateway.log();
@@ -249,7 +249,7 @@ async fn an_endpoint_without_a_first_content_in_time_is_asked_again() {
         assert_eq!(answer.header("x-should-retry").as_deref(), Some("true"));
         let metrics = caller.get("/metrics", "").await;
         let labels = [("endpoint", "up"), ("phase", "first content")];
-        let found = metric(&metrics.text(), "buttress_timeouts_total", &labels);
+        let found = metric(metrics.text(), "buttress_timeouts_total", &labels);
         assert!(found == 2.0, "{}", metrics.text());
         let log = gateway.log();
         assert!(
@@ -342,7 +342,7 @@ async fn a_key_that_is_denied_gives_way_to_the_next_at_once() {
     );
     let metrics = caller.get("/metrics", "").await;
     let labels = [("endpoint", "up"), ("class", "denied")];
-    let found = metric(&metrics.text(), "buttress_retries_total", &labels);
+    let found = metric(metrics.text(), "buttress_retries_total", &labels);
     assert!(found == 1.0, "{}", metrics.text());
     let log = gateway.log();
     // Nothing was waited for, and it is told all the same.
@@ -369,8 +369,8 @@ async fn a_caller_who_leaves_while_an_attempt_waits_has_made_one() {
         ("buttress_attempts_total", "unavailable", 1.0),
         ("buttress_requests_total", "cancelled", 1.0),
     ] {
-        assert!(metric(&metrics.text(), name, &[]) == count);
-        let found = metric(&metrics.text(), name, &[("class", class)]);
+        assert!(metric(metrics.text(), name, &[]) == count);
+        let found = metric(metrics.text(), name, &[("class", class)]);
         assert!(found == count, "{name} {class}: {found}");
     }
     let log = gateway.log();

@@ -65,7 +65,7 @@ async fn one_call_answers_every_form_in_which_the_chat_is_asked_again() {
             assert_eq!(answer.header("age").as_deref(), Some("0"));
             let kind = answer.header("content-type").unwrap();
             assert_eq!(kind.starts_with("text/event-stream"), !form.is_empty());
-            assert_eq!(words(&answer.text()), WORDS, "{first} {form}: {answer:?}");
+            assert_eq!(words(answer.text()), WORDS, "{first} {form}: {answer:?}");
             let ends = answer.text().contains("data: [DONE]");
             assert_eq!(ends, !form.is_empty());
             // Who did not ask for the usage of a stream does not get it.
@@ -82,11 +82,11 @@ async fn one_call_answers_every_form_in_which_the_chat_is_asked_again() {
         let page = caller.get("/metrics", "").await;
         let page = page.text();
         let output = [("gen_ai_token_type", "output")];
-        let used = metric(&page, "gen_ai_client_token_usage_sum", &output);
+        let used = metric(page, "gen_ai_client_token_usage_sum", &output);
         assert!(used == billed.output as f64, "{used}");
         let unbilled = [output[0], ("unbilled", "true")];
-        let all = metric(&page, "buttress_request_tokens_sum", &output);
-        let free = metric(&page, "buttress_request_tokens_sum", &unbilled);
+        let all = metric(page, "buttress_request_tokens_sum", &output);
+        let free = metric(page, "buttress_request_tokens_sum", &unbilled);
         assert!(all - free == billed.output as f64, "{all} {free}");
         let log = gateway.log();
         assert_eq!(log.matches(" cache=hit").count(), 3, "{log}");
@@ -107,7 +107,7 @@ async fn the_other_dialect_is_kept_apart_and_answered_in_its_own() {
         let answer = caller.post(path, "", ask(form)).await;
         let cached = answer.header("x-gateway-cache");
         assert_eq!(cached.as_deref(), Some(status), "{path} {form}: {answer:?}");
-        assert_eq!(words(&answer.text()), WORDS, "{path} {form}: {answer:?}");
+        assert_eq!(words(answer.text()), WORDS, "{path} {form}: {answer:?}");
     }
     assert_eq!(provider.log().received(), 2);
 }
@@ -169,7 +169,7 @@ async fn c1_callers_who_ask_at_once_share_one_call() {
                     .await
                     .post(CHAT, "", ask(form))
                     .await;
-                assert_eq!(words(&answer.text()), WORDS, "{answer:?}");
+                assert_eq!(words(answer.text()), WORDS, "{answer:?}");
                 answer.header("x-gateway-cache").unwrap()
             })
         })

@@ -213,7 +213,7 @@ async fn usage_that_the_caller_did_not_ask_for_is_asked_for_and_taken_out_wherev
     // It was taken out, and read.
     let metrics = caller.get("/metrics", "").await;
     let labels = [("endpoint", "up"), ("gen_ai_token_type", "input")];
-    let counted = metric(&metrics.text(), "gen_ai_client_token_usage_sum", &labels);
+    let counted = metric(metrics.text(), "gen_ai_client_token_usage_sum", &labels);
     assert!(counted == (7 * calls) as f64, "{}", metrics.text());
     drop(gateway);
 }

@@ -238,7 +238,7 @@ async fn calls_are_counted_by_endpoint_and_class_and_while_they_last() {
         ("buttress_requests_total", &[("class", "success")], 1.0),
         ("buttress_requests_in_flight", &[], 0.0),
     ] {
-        let found = metric(&metrics.text(), name, labels);
+        let found = metric(metrics.text(), name, labels);
         assert!(found == count, "{name} {labels:?}: {found}");
     }
     for line in [
@@ -278,4 +278,17 @@ async fn the_page_is_shown_to_loopback() {
         assert!(page.text().contains(element), "{element}");
     }
     assert_eq!(caller.get("/healthz", "").await.text(), "ok\n");
+}
+
+#[tokio::test]
+async fn told_to_stop_it_does_so_also_if_nobody_reads_its_log() {
+    let gateway = Gateway::start(&config("openai", "http://127.0.0.1:9", ""));
+    let mut caller = Caller::connect(gateway.address).await;
+    // More lines than fit in a pipe.
+    let path = format!("/{}", "x".repeat(200));
+    for _ in 0..1000 {
+        caller.get(&path, "").await;
+    }
+    gateway.terminate();
+    assert!(gateway.ended_unread());
 }

@@ -139,7 +139,7 @@ async fn l6_fifty_callers_stay_within_the_providers_tokens_and_are_charged_what_
         .await;
     for (kind, tokens) in [("input", billed.input), ("output", billed.output)] {
         let labels = [("endpoint", "up"), ("gen_ai_token_type", kind)];
-        let counted = metric(&metrics.text(), "gen_ai_client_token_usage_sum", &labels);
+        let counted = metric(metrics.text(), "gen_ai_client_token_usage_sum", &labels);
         assert!(
             counted == tokens as f64,
             "{kind}: {counted}, and not {tokens}"

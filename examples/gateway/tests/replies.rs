@@ -229,7 +229,7 @@ async fn a_call_of_another_kind_may_be_answered_with_nothing() {
         ("gen_ai_operation_name", "embeddings"),
     ];
     for labels in [&labels[..], &of_embeddings] {
-        let count = metric(&metrics.text(), "buttress_attempts_total", labels);
+        let count = metric(metrics.text(), "buttress_attempts_total", labels);
         assert!(count == 1.0, "{}", metrics.text());
     }
     let log = gateway.log();
