@@ -91,7 +91,7 @@ impl CircuitBreaker {
         self.shared.steer(Phase::ForcedClosed);
     }
 
-    /// Lets every call pass and counts them, and only [says](CircuitEvent::WouldOpen) when it would
+    /// Lets every call pass and counts them, and only [says](crate::CircuitEvent::WouldOpen) when it would
     /// have opened, until it is steered otherwise.
     pub fn observe_only(&self) {
         self.shared.steer(Phase::ObserveOnly);

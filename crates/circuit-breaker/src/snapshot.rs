@@ -7,7 +7,7 @@ use crate::{
     machine::{Machine, Phase},
 };
 
-/// How a circuit stands at one moment, as from [`CircuitBreaker::snapshot`].
+/// How a circuit stands at one moment, as from [`CircuitBreaker::snapshot`](crate::CircuitBreaker::snapshot).
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Snapshot {

@@ -4,7 +4,13 @@ mod attempt;
 mod choosing;
 mod failing;
 
-use std::{mem, sync::Arc, time::Instant};
+use std::{
+    mem,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    thread,
+    time::Instant,
+};
 
 use buttress_core::{Carry, Class, Completion, Ledger, Outcome, Tried};
 
@@ -296,6 +302,15 @@ impl<P, S, C, D, F> Drop for Account<P, S, C, D, F> {
 impl<P, S, C, D, F> Account<P, S, C, D, F> {
     #[cold]
     fn dropped(&mut self) {
+        if thread::panicking() {
+            // A second panic while the first unwinds would end the process. The first is told.
+            let _ = catch_unwind(AssertUnwindSafe(|| self.close_as_dropped()));
+        } else {
+            self.close_as_dropped();
+        }
+    }
+
+    fn close_as_dropped(&mut self) {
         drop(self.follow());
         self.settle();
         if !self.closed {

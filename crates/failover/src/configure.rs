@@ -13,7 +13,7 @@ use crate::{
 };
 
 impl<P: Clone, S, C: Clone, D: Clone, F: Clone> Failover<P, S, C, D, F> {
-    /// How the next endpoint is chosen. Default: [`Ordered`].
+    /// How the next endpoint is chosen. Default: [`Ordered`](crate::Ordered).
     #[must_use]
     pub fn strategy<T>(self, strategy: T) -> Failover<P, S, T, D, F> {
         self.map(|config| Config {
@@ -117,7 +117,7 @@ impl<P: Clone, S, C: Clone, D: Clone, F: Clone> Failover<P, S, C, D, F> {
     /// Default: 5 s and 2 min. With zero, only what the servers ask for counts.
     ///
     /// A failure is what says that it does not work ([`Health::Bad`](buttress_core::Health)), a rate
-    /// limit without a hint, and a refused credential, if the endpoint [says](Endpoint::credential)
+    /// limit without a hint, and a refused credential, if the endpoint [says](crate::Endpoint::credential)
     /// which it uses. Failures of calls that were under way when it began to cool down are one with the
     /// failure that began it. A success ends the row: that of a streamed reply is its first content.
     /// Should it break off after that, whatever chose its endpoint, that is a failure too.

@@ -65,9 +65,7 @@ impl<S> Handle<S> {
     ///
     /// If no endpoint has this name.
     pub fn set_weight(&self, name: &str, weight: u32) -> Result<(), EndpointsError> {
-        let set = self.shared.set();
-        set.members[set.find(name)?].set_weight(weight);
-        Ok(())
+        self.shared.set_weight(name, weight)
     }
 
     /// How each endpoint stands, in their order.

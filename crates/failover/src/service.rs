@@ -26,7 +26,7 @@ use crate::{
 /// | [`longest_hint`](Failover::longest_hint) | 10 min |
 /// | [`ramp`](Failover::ramp) | 10 s |
 /// | [`last_resort`](Failover::last_resort) | yes |
-/// | [`on_unfit`](Failover::on_unfit) | [`Next::Nowhere`]: it is the answer |
+/// | [`on_unfit`](Failover::on_unfit) | [`Next::Nowhere`](crate::Next::Nowhere): it is the answer |
 /// | [`decide_with`](Failover::decide_with) | as the class of the outcome says |
 /// | [`budget`](Failover::budget) | none |
 /// | [`health_check`](Failover::health_check) | none |

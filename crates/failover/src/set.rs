@@ -202,6 +202,13 @@ impl<S> Shared<S> {
         let set = self.set.lock().unwrap_or_else(PoisonError::into_inner);
         set.clone()
     }
+
+    pub(crate) fn set_weight(&self, name: &str, weight: u32) -> Result<(), EndpointsError> {
+        // Under the lock: one that is removed meanwhile would have a weight again.
+        let set = self.set.lock().unwrap_or_else(PoisonError::into_inner);
+        set.members[set.find(name)?].set_weight(weight);
+        Ok(())
+    }
 }
 
 impl<S: Clone> Shared<S> {
@@ -301,7 +308,11 @@ pub(crate) fn now() -> Instant {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::Duration};
+    use std::{
+        sync::{Arc, Barrier},
+        thread,
+        time::Duration,
+    };
 
     use super::{Set, Shared, now};
     use crate::{Endpoint, cool::CoolDown};
@@ -344,5 +355,22 @@ mod tests {
         shared.remove("d").unwrap();
         assert!(shared.uneasy.is_none());
         assert_eq!(shared.set().all, 0b11);
+    }
+    #[test]
+    fn f5_one_that_is_removed_while_it_is_given_a_weight_stays_without() {
+        for _ in 0..5_000 {
+            let shared = shared();
+            let b = Arc::clone(&shared.set().members[1]);
+            let barrier = Barrier::new(2);
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    barrier.wait();
+                    let _ = shared.set_weight("b", 5);
+                });
+                barrier.wait();
+                shared.remove("b").unwrap();
+            });
+            assert_eq!(b.weight(), 0);
+        }
     }
 }

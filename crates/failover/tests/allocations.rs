@@ -1,4 +1,5 @@
-//! What a first attempt that goes well allocates: nothing; with a type-erased endpoint, one box.
+//! What a first attempt that goes well allocates: nothing; with a type-erased endpoint, one box; over a
+//! tracked body the duty to report its end.
 //!
 //! It has no test harness: the thread of that allocates, now and then, while this is counted.
 
@@ -11,9 +12,14 @@ use std::{
 };
 
 use buttress_core::{Fault, Plain, Refused};
-use buttress_failover::{AnyService, Failover, Weighted};
+use buttress_failover::{AnyService, Failover, LeastLoaded, Weighted};
+use buttress_http::{BoxError, Http, TrackLayer};
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use http_body_util::{BodyExt, Full};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
-use tower::Service;
+use tower::{Layer, Service, service_fn};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -74,6 +80,7 @@ fn round(service: &mut impl Service<u32, Response = u32, Error = Failed>) -> usi
 // Alone in its file: other tests would allocate meanwhile.
 fn main() {
     a_first_attempt_that_goes_well_allocates_nothing_and_asks_no_runtime();
+    a_call_over_a_tracked_body_allocates_its_duty();
 }
 
 fn a_first_attempt_that_goes_well_allocates_nothing_and_asks_no_runtime() {
@@ -83,4 +90,37 @@ fn a_first_attempt_that_goes_well_allocates_nothing_and_asks_no_runtime() {
     assert_eq!(allocations(weighted), 0);
     let erased = Failover::new(Plain, [AnyService::new(Echo), AnyService::new(Echo)]);
     assert_eq!(allocations(erased), 1000);
+}
+
+fn a_call_over_a_tracked_body_allocates_its_duty() {
+    let client = service_fn(|_: Request<Bytes>| {
+        let body = Full::new(Bytes::from_static(b"hello"));
+        ready(Ok::<_, BoxError>(Response::new(body)))
+    });
+    let mut bare = TrackLayer::default().layer(client);
+    let mut over = Failover::new(Http, [bare]).strategy(LeastLoaded);
+    // What is made once is made with the first.
+    over_a_body(&mut over);
+    let without = over_a_body(&mut bare);
+    assert_eq!(over_a_body(&mut over), without + 1);
+}
+
+/// What a call allocates to the end of its body.
+fn over_a_body<S, B>(service: &mut S) -> usize
+where
+    S: Service<Request<Bytes>, Response = Response<B>, Error = BoxError>,
+    B: Body<Error: std::fmt::Debug>,
+{
+    let mut cx = Context::from_waker(Waker::noop());
+    let region = Region::new(ALLOCATOR);
+    assert!(service.poll_ready(&mut cx).is_ready());
+    let call = pin!(service.call(Request::new(Bytes::new())));
+    let Poll::Ready(Ok(reply)) = call.poll(&mut cx) else {
+        panic!("it is there at once")
+    };
+    let Poll::Ready(body) = pin!(reply.into_body().collect()).poll(&mut cx) else {
+        panic!("it is there at once")
+    };
+    drop(body.expect("a body that does not fail"));
+    region.change().allocations
 }

@@ -109,7 +109,8 @@
 //!
 //! All layers over one [`Limiter`] have one line for each key. Its first is woken by whatever makes
 //! more room than was known: a call that used less, a [`Reservation`] that ends, other quotas, the end
-//! of a [pause](Limiter::resume).
+//! of a [pause](Limiter::resume). Who does not wait stands in no line: a layer that refuses at once, and
+//! [`Limiter::reserve`], take what is there, and can hold up those who wait for more.
 //!
 //! The wait that a refusal says is exact: to the nanosecond, if nothing else is admitted or settled
 //! meanwhile. Behind a line, the refusal of one that would wait too long, or finds the line full, says

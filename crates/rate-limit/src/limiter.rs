@@ -151,7 +151,8 @@ impl<K: Key, A: Algorithm> Limiter<K, A> {
         self.shared.peek(key, &cost, Cost::NONE)
     }
 
-    /// Takes the cost for work that is not a call of the layer, until it is settled.
+    /// Takes the cost for work that is not a call of the layer, until it is settled. It takes what is
+    /// there, also where calls wait.
     ///
     /// # Errors
     ///
@@ -192,15 +193,21 @@ impl<K: Key, A: Algorithm> Limiter<K, A> {
     }
 
     /// Admits nothing more of this key for so long, at most [`longest_hold`](Self::longest_hold).
-    /// The layer does so by itself when a call was throttled with a hint.
+    /// The layer does so by itself when a call was throttled with a hint. Where there is no room for
+    /// the key, nothing is kept of it.
     pub fn pause(&self, key: &K, time: Duration) {
         let (now, time) = (self.shared.now(), self.shared.hold(time));
         self.shared.with(key, |state| state.pause(now, time));
     }
 
-    /// Ends a pause of this key now. What its quotas and its provider say still holds.
+    /// Ends a pause of this key now. What its quotas and its provider say still holds. A key that is
+    /// not known is not made.
     pub fn resume(&self, key: &K) {
-        self.shared.with(key, State::resume);
+        match self.shared.find(key) {
+            Found::First(state) => state.resume(),
+            Found::Other(state) => state.resume(),
+            Found::None => return,
+        }
         self.shared.waiters.call(key);
     }
 

@@ -154,6 +154,10 @@ impl<K, A: Algorithm> State<K, A> {
         }
         let mut freed = false;
         let mut lock = self.lock();
+        if lock.as_ref().is_some_and(|slow| slow.moved.is_some()) {
+            drop(lock);
+            return self.settle_with_heir(taken, cost, used, longest_debt, clock);
+        }
         for (index, (unit, ticks)) in self.plan.quotas.iter().enumerate() {
             let (reserved, used) = (cost.of(*unit), used.of(*unit));
             let cell = &self.cells[index];
@@ -163,35 +167,14 @@ impl<K, A: Algorithm> State<K, A> {
                 freed |= cell.give_back(ticks, clock, notes, mark, reserved - used);
             } else if used > reserved {
                 let debt = (used - reserved).min(ticks.most_in(longest_debt));
-                if let Err(Closed) = cell.charge(ticks, clock(), debt)
-                    && let Some(moved) = &self.slow(&mut lock).moved
-                {
-                    moved.charge(*unit, used - reserved, longest_debt, clock);
-                }
+                // Cells are closed with the lock held.
+                let _: Result<(), Closed> = cell.charge(ticks, clock(), debt);
             }
         }
         if let Some(slow) = &mut *lock {
             freed |= slow.guards.settle(taken.at, cost, used);
         }
         freed
-    }
-
-    /// Charges what was not reserved.
-    fn charge(&self, unit: Unit, units: u64, longest_debt: u64, clock: &dyn Fn() -> u64) {
-        let mut latest = None;
-        loop {
-            let state: &Self = latest.as_deref().unwrap_or(self);
-            let mut closed = false;
-            for ((of, ticks), cell) in state.plan.quotas.iter().zip(&state.cells) {
-                let debt = units.min(ticks.most_in(longest_debt));
-                closed |= *of == unit && cell.charge(ticks, clock(), debt).is_err();
-            }
-            let next = if closed { state.moved() } else { None };
-            if next.is_none() {
-                return;
-            }
-            latest = next;
-        }
     }
 
     pub(crate) fn pause(&self, now: u64, time: u64) {

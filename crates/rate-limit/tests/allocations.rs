@@ -1,4 +1,4 @@
-//! What an admitted call allocates: nothing.
+//! What an admitted call allocates: nothing, and over a tracked body the duty to report its end.
 //!
 //! It has no test harness: the thread of that allocates, now and then, while this is counted.
 
@@ -11,9 +11,14 @@ use std::{
 };
 
 use buttress_core::{Fault, Outcome, Plain, ProtocolExt, Refused, Usage};
+use buttress_http::{BoxError, Http, TrackLayer};
 use buttress_rate_limit::{Cost, Quota, Quotas, Rate, RateLimitLayer};
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use http_body_util::{BodyExt, Full};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
-use tower::{Layer, Service};
+use tower::{Layer, Service, service_fn};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -57,6 +62,7 @@ fn minute(units: u32) -> Quota {
 // Alone in its file: other tests would allocate meanwhile.
 fn main() {
     an_admitted_call_allocates_nothing_nor_does_its_settlement_or_a_refusal();
+    a_call_over_a_tracked_body_allocates_its_duty();
 }
 
 fn an_admitted_call_allocates_nothing_nor_does_its_settlement_or_a_refusal() {
@@ -88,4 +94,37 @@ fn an_admitted_call_allocates_nothing_nor_does_its_settlement_or_a_refusal() {
     }
     let change = region.change();
     assert_eq!((change.allocations, change.reallocations), (0, 0));
+}
+
+fn a_call_over_a_tracked_body_allocates_its_duty() {
+    let client = service_fn(|_: Request<Bytes>| {
+        let body = Full::new(Bytes::from_static(b"hello"));
+        ready(Ok::<_, BoxError>(Response::new(body)))
+    });
+    let mut bare = TrackLayer::default().layer(client);
+    let mut over = RateLimitLayer::new(Http, Quotas::requests(minute(1_000))).layer(bare);
+    // What is made once is made with the first.
+    over_a_body(&mut over);
+    let without = over_a_body(&mut bare);
+    assert_eq!(over_a_body(&mut over), without + 1);
+}
+
+/// What a call allocates to the end of its body.
+fn over_a_body<S, B>(service: &mut S) -> usize
+where
+    S: Service<Request<Bytes>, Response = Response<B>, Error = BoxError>,
+    B: Body<Error: std::fmt::Debug>,
+{
+    let mut cx = Context::from_waker(Waker::noop());
+    let region = Region::new(ALLOCATOR);
+    assert!(service.poll_ready(&mut cx).is_ready());
+    let call = pin!(service.call(Request::new(Bytes::new())));
+    let Poll::Ready(Ok(reply)) = call.poll(&mut cx) else {
+        panic!("it is there at once")
+    };
+    let Poll::Ready(body) = pin!(reply.into_body().collect()).poll(&mut cx) else {
+        panic!("it is there at once")
+    };
+    drop(body.expect("a body that does not fail"));
+    region.change().allocations
 }

@@ -1,6 +1,8 @@
 use std::{
     mem,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::Ordering},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -221,7 +223,20 @@ impl<P, B: Backoff, U: RetryBudget, D> Drop for Account<P, B, U, D> {
     fn drop(&mut self) {
         self.give_back();
         if !self.closed {
-            self.close(&Outcome::new(Class::Cancelled), Stop::Dropped);
+            self.dropped();
+        }
+    }
+}
+
+impl<P, B: Backoff, U: RetryBudget, D> Account<P, B, U, D> {
+    #[cold]
+    fn dropped(&mut self) {
+        let mut close = || self.close(&Outcome::new(Class::Cancelled), Stop::Dropped);
+        if thread::panicking() {
+            // A second panic while the first unwinds would end the process. The first is told.
+            let _ = catch_unwind(AssertUnwindSafe(close));
+        } else {
+            close();
         }
     }
 }

@@ -75,6 +75,28 @@ fn keyed() -> Probe {
     Probe::new(layer, |n: u64| n).decides_in_call()
 }
 
+/// With every condition and setting there is.
+fn full() -> Probe {
+    let layer = || {
+        let half = Ratio::percent::<50>();
+        let policy = Policy::failure_rate(half, Window::calls::<4>())
+            .or_failure_rate(half, Window::secs::<30>())
+            .or_slow_rate(half, secs(20), Window::secs::<30>())
+            .or_consecutive_failures(count(5))
+            .minimum_calls(count(100))
+            .wait(Wait::exponential(secs(1), secs(9)).jitter(half))
+            .probes(count(2))
+            .recovery(half)
+            .probe_timeout(secs(5))
+            .open_on_throttled(secs(9))
+            .name("full")
+            .seed(7)
+            .on_event(|_| {});
+        CircuitBreakerLayer::new(protocol()).policy(policy)
+    };
+    Probe::new(layer, |n: u64| n)
+}
+
 /// Every reply says nothing of its endpoint, so that each probe gives its place to the next.
 #[derive(Clone, Copy)]
 struct SaysNothing;
@@ -108,28 +130,28 @@ fn trip(breaker: &CircuitBreaker) {
 
 #[tokio::test(start_paused = true)]
 async fn t1_a_call_is_made_by_the_instance_that_was_readied() {
-    for probe in [plain(), half_open(), http(), keyed()] {
+    for probe in [plain(), full(), half_open(), http(), keyed()] {
         probe.t1().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn t2_an_error_of_readiness_comes_back_unchanged() {
-    for probe in [plain(), half_open(), http(), keyed()] {
+    for probe in [plain(), full(), half_open(), http(), keyed()] {
         probe.t2().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn t3_a_readied_clone_that_is_dropped_holds_no_probe() {
-    for probe in [plain(), half_open(), http(), keyed()] {
+    for probe in [plain(), full(), half_open(), http(), keyed()] {
         probe.t3().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn t4_a_dropped_call_leaves_nothing_behind_and_its_probe_is_free() {
-    for probe in [plain(), half_open(), http(), keyed()] {
+    for probe in [plain(), full(), half_open(), http(), keyed()] {
         probe.t4().await;
     }
 }
@@ -147,14 +169,14 @@ async fn t5_the_place_of_a_probe_follows_the_body() {
 
 #[tokio::test(start_paused = true)]
 async fn t6_every_pending_has_a_waker() {
-    for probe in [plain(), half_open(), http(), keyed()] {
+    for probe in [plain(), full(), half_open(), http(), keyed()] {
         probe.t6().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn t7_clones_and_services_of_one_layer_share_a_circuit_and_hold_no_lock() {
-    for probe in [plain(), half_open(), http(), keyed()] {
+    for probe in [plain(), full(), half_open(), http(), keyed()] {
         probe.t7().await;
     }
 }
@@ -188,7 +210,7 @@ async fn t8_a_refusal_neither_waits_for_the_inner_service_nor_calls_it() {
 
 #[tokio::test(start_paused = true)]
 async fn t9_a_panic_below_poisons_nothing_and_frees_the_probe() {
-    for probe in [plain(), half_open(), http(), keyed()] {
+    for probe in [plain(), full(), half_open(), http(), keyed()] {
         probe.t9().await;
     }
 }

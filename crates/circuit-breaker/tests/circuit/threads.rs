@@ -106,3 +106,28 @@ fn no_outcome_of_many_threads_is_lost() {
     let threads = u64::from(THREADS);
     assert_eq!((counts.calls, counts.bad), (667 * threads, 333 * threads));
 }
+
+#[test]
+fn b3_no_failure_of_many_threads_is_lost_beside_calls_that_touch_nothing() {
+    for _ in 0..20 {
+        let window = Window::calls::<10_000>();
+        let policy = Policy::failure_rate(Ratio::percent::<100>(), window);
+        let breaker = CircuitBreaker::new(policy.or_consecutive_failures(count(1_000)));
+        all(&breaker, Class::Success, 10_000);
+        let threads = AtomicU32::new(0);
+        together(|| {
+            // One after another begins to fail, while the others still touch nothing.
+            let first = threads.fetch_add(1, Ordering::Relaxed) * 50;
+            for call in 0..1000 {
+                let fails = call >= first && call % 3 == 0;
+                let class = [Class::Success, Class::Unavailable][usize::from(fails)];
+                all(&breaker, class, 1);
+            }
+        });
+        let fails = |thread| (0..1000).filter(move |call| *call >= thread * 50 && call % 3 == 0);
+        let bad: usize = (0..THREADS).map(|thread| fails(thread).count()).sum();
+        let counts = breaker.snapshot().rates[0];
+        assert_eq!((counts.calls, counts.bad), (10_000, bad as u64));
+        assert_eq!(breaker.state(), State::Closed);
+    }
+}

@@ -13,15 +13,19 @@ use std::{
 use buttress_core::{
     Carry, Class, Classify, Outcome, Plain, ProtocolExt, Reason, Refuse, Refused, Replay, Track,
 };
-use buttress_failover::{AnyService, Failover, FailoverEvent, LeastLoaded};
+use buttress_failover::{
+    AnyService, Endpoint, Failover, FailoverEvent, LeastLoaded, Next, StrategyExt, Variant,
+    Variants,
+};
 use buttress_http::{Http, TrackLayer};
+use buttress_retry::Budget;
 use buttress_testing::probe::{self, Probe, Promise, Reply};
 use bytes::Bytes;
 use tokio_test::task::spawn;
 use tower::{Service, ServiceExt};
 use tower_layer::layer_fn;
 
-use crate::{DOWN, OK, Upstream, ask, failover, log, protocol as own, stop};
+use crate::{DOWN, OK, Upstream, ask, count, failover, log, protocol as own, secs, stop};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -61,6 +65,35 @@ fn erased() -> Probe {
     Probe::new(move || layer_fn(failover), |n: u64| n)
 }
 
+/// With every setting there is, but for health checks: these go on without a caller.
+fn full() -> Probe {
+    let failover = |inner| {
+        let endpoint = Endpoint::new("only", inner)
+            .weight(3)
+            .credential("one")
+            .context(1_000);
+        let variants = [Variant::new("half", "only", 500)];
+        let otherwise = LeastLoaded.among(|_: &u64, endpoints| endpoints.retain(|_| true));
+        let strategy = Variants::new(|n: &u64| Some(*n), variants, otherwise).unwrap();
+        Failover::over(protocol(), [endpoint])
+            .unwrap()
+            .strategy(strategy)
+            .decide_with(|_: &u64, _, _| None)
+            .max_attempts(count(3))
+            .ready_within(Duration::MAX)
+            .cool_down(secs(1), secs(9))
+            .longest_hint(secs(9))
+            .ramp(secs(1))
+            .last_resort(true)
+            .on_unfit(Next::LargerContext)
+            .budget(Budget::default())
+            .always_tell()
+            .seed(7)
+            .on_event(|_| {})
+    };
+    Probe::new(move || layer_fn(failover), |n: u64| n)
+}
+
 /// Over streamed replies.
 fn http() -> Probe {
     let request = |n: u64| http::Request::new(Bytes::from(n.to_string()));
@@ -79,6 +112,7 @@ fn http() -> Probe {
 #[tokio::test(start_paused = true)]
 async fn t1_the_instance_that_is_called_was_readied() {
     plain().t1().await;
+    full().t1().await;
     erased().t1().await;
     http().t1().await;
 }
@@ -86,6 +120,7 @@ async fn t1_the_instance_that_is_called_was_readied() {
 #[tokio::test(start_paused = true)]
 async fn t2_an_error_of_readiness_comes_back_unchanged() {
     plain().t2().await;
+    full().t2().await;
     erased().t2().await;
     http().t2().await;
 }
@@ -93,6 +128,7 @@ async fn t2_an_error_of_readiness_comes_back_unchanged() {
 #[tokio::test(start_paused = true)]
 async fn t3_nothing_is_reserved_before_the_call() {
     plain().t3().await;
+    full().t3().await;
     erased().t3().await;
     http().t3().await;
 }
@@ -100,6 +136,7 @@ async fn t3_nothing_is_reserved_before_the_call() {
 #[tokio::test(start_paused = true)]
 async fn t4_a_dropped_call_leaves_nothing_behind() {
     plain().t4().await;
+    full().t4().await;
     erased().t4().await;
     http().t4().await;
 }
@@ -112,6 +149,7 @@ async fn t5_a_reply_keeps_its_slot_to_its_end() {
 #[tokio::test(start_paused = true)]
 async fn t6_every_pending_has_a_waker() {
     plain().t6().await;
+    full().t6().await;
     erased().t6().await;
     http().t6().await;
 }
@@ -119,6 +157,7 @@ async fn t6_every_pending_has_a_waker() {
 #[tokio::test(start_paused = true)]
 async fn t7_clones_behave_alike_and_hold_no_lock() {
     plain().t7().await;
+    full().t7().await;
     erased().t7().await;
     http().t7().await;
 }
@@ -203,13 +242,14 @@ async fn t8_its_own_refusal_neither_asks_nor_waits_for_an_endpoint() {
 #[tokio::test(start_paused = true)]
 async fn t9_a_panic_below_poisons_nothing() {
     plain().t9().await;
+    full().t9().await;
     erased().t9().await;
     http().t9().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn t9_a_panic_of_a_callback_ends_that_call_alone() {
-    use buttress_failover::{Ordered, StrategyExt};
+    use buttress_failover::Ordered;
     use futures_util::FutureExt;
 
     for place in ["failed", "cooling", "done", "decide", "choose", "fallback"] {
@@ -240,6 +280,20 @@ async fn t9_a_panic_of_a_callback_ends_that_call_alone() {
         assert!(first.catch_unwind().await.is_err(), "{place}");
         assert_eq!(service.oneshot(ask()).await, Ok("fallback"), "{place}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn t9_an_observer_that_panics_while_another_panic_unwinds_does_not_end_the_process() {
+    use futures_util::FutureExt;
+    use tower::service_fn;
+
+    let down =
+        service_fn(|_: crate::Ask| async { panic!("on purpose") as Result<&str, crate::Failed> });
+    let service = Failover::new(own(), [down]).on_event(|_| panic!("so is this"));
+    // Dropped by the panic, and not by who catches it.
+    let call = AssertUnwindSafe(async { service.oneshot(ask()).await });
+    let panicked = call.catch_unwind().await.unwrap_err();
+    assert_eq!(panicked.downcast_ref(), Some(&"on purpose"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,6 +7,7 @@ mod http;
 mod load;
 mod model;
 mod order;
+mod storm;
 mod weights;
 
 use std::{

@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, PoisonError, atomic::Ordering::Release};
 
-use super::{Slow, State};
+use super::{Slow, State, Taken};
 use crate::{
-    Unit,
+    Cost, Unit,
     algorithm::{Algorithm, Closed},
     quotas::Plan,
 };
@@ -64,9 +64,35 @@ impl<K, A: Algorithm> State<K, A> {
         drop(before);
     }
 
+    /// Settles what was taken before this state gave way: what was reserved is charged there, and
+    /// stays; what was used beyond it is charged to each quota of a unit that was limited before.
+    /// Whether there is more now.
+    #[cold]
+    pub(super) fn settle_with_heir(
+        &self,
+        taken: &Taken,
+        cost: &Cost,
+        used: &Cost,
+        longest_debt: u64,
+        clock: &dyn Fn() -> u64,
+    ) -> bool {
+        let was_limited = |unit| self.plan.quotas.iter().any(|(of, _)| *of == unit);
+        self.at_latest(|state, slow| {
+            for ((unit, ticks), cell) in state.plan.quotas.iter().zip(&state.cells) {
+                let beyond = used.of(*unit).saturating_sub(cost.of(*unit));
+                if beyond > 0 && was_limited(*unit) {
+                    let debt = beyond.min(ticks.most_in(longest_debt));
+                    // Cells are closed with the lock held.
+                    let _: Result<(), Closed> = cell.charge(ticks, clock(), debt);
+                }
+            }
+            slow.guards.settle(taken.at, cost, used)
+        })
+    }
+
     /// Does something with the latest of the states that have taken the place of this one, which
     /// is locked.
-    pub(super) fn at_latest(&self, f: impl FnOnce(&Self, &mut Slow<K, A>)) {
+    pub(super) fn at_latest<T>(&self, f: impl FnOnce(&Self, &mut Slow<K, A>) -> T) -> T {
         let mut latest: Option<Arc<Self>> = None;
         loop {
             let state: &Self = latest.as_deref().unwrap_or(self);

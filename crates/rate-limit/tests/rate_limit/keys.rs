@@ -122,3 +122,12 @@ async fn clones_share_levels_and_settings_begin_anew() {
     assert_eq!(anew.remaining(&1, Unit::Requests), Some(2));
     assert!(!format!("{anew:?}").contains("Instant"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn looking_at_a_key_or_resuming_it_makes_none() {
+    let limiter = Limiter::keyed(tokens(100));
+    limiter.resume(&1);
+    assert_eq!(limiter.remaining(&1, Unit::Tokens), Some(100));
+    limiter.check(&1, Cost::tokens(1, 0)).unwrap();
+    assert_eq!(limiter.keys(), 0);
+}

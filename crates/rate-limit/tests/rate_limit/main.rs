@@ -6,6 +6,7 @@ mod provider;
 mod queue;
 mod quotas;
 mod settle;
+mod storm;
 mod wake;
 mod windows;
 

@@ -227,6 +227,17 @@ async fn l9_what_a_provider_said_outlives_a_change_of_quotas() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn l9_what_a_call_gives_back_after_a_change_of_quotas_is_left_at_the_provider() {
+    let limiter = Limiter::new(tokens(1_000));
+    limiter.tighten(&(), &tells(None, 100, 60 * SECOND));
+    let held = limiter.reserve(&(), Cost::tokens(80, 0)).unwrap();
+    limiter.set_quotas(tokens(1_200));
+    assert_eq!(left(&limiter), 20);
+    held.settle(Cost::tokens(10, 0));
+    assert_eq!(left(&limiter), 90);
+}
+
+#[tokio::test(start_paused = true)]
 async fn l9_a_pause_holds_up_those_who_wait_and_no_longer() {
     let layer = RateLimitLayer::new(protocol(), requests(1_000)).wait(60 * SECOND);
     let service = layer.layer(Upstream::default());

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use buttress_core::{Class, Outcome, Reason};
-use buttress_rate_limit::{Limiter, RateLimitLayer};
+use buttress_rate_limit::{Cost, Limiter, RateLimitLayer};
 use tokio::time::{Instant, advance};
 use tokio_test::task::spawn;
 use tower::{Layer, ServiceExt};
@@ -203,6 +203,24 @@ async fn a_full_line_is_an_answer() {
     drop(waiting);
     let mut call = spawn(service.clone().oneshot(ask(0)));
     assert!(call.poll().is_pending());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_that_refuses_at_once_stands_in_no_line() {
+    let (limiter, upstream) = (Limiter::new(tokens(60)), Upstream::default());
+    let layer = RateLimitLayer::new(protocol(), limiter.clone()).cost(|ask: &Ask| ask.cost);
+    let (waits, refuses) = (layer.clone().wait(600 * SECOND), layer);
+    let (waits, refuses) = (waits.layer(upstream.clone()), refuses.layer(upstream));
+    let taken = limiter.reserve(&(), Cost::tokens(60, 0)).unwrap();
+    taken.keep();
+    let mut large = spawn(waits.oneshot(ask(60)));
+    assert!(large.poll().is_pending());
+    advance(10 * SECOND).await;
+    assert!(refuses.clone().oneshot(ask(10)).await.is_ok());
+    let refused = refuses.oneshot(ask(10)).await.unwrap_err().0;
+    assert_eq!(refused.retry_after(), Some(10 * SECOND));
+    advance(59 * SECOND).await;
+    assert!(large.poll().is_pending());
 }
 
 #[test]

@@ -191,6 +191,18 @@ async fn l11_over_use_of_a_call_from_before_the_change_is_charged_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn l11_over_use_of_a_call_from_before_the_change_is_charged_once_to_each_quota() {
+    let (minute, day) = (minute(1_000), Rate::per_day(count(5_000)));
+    let quotas = || Quotas::tokens(minute).and_tokens(day);
+    let limiter = Limiter::new(quotas());
+    let before = limiter.reserve(&(), Cost::tokens(100, 0)).unwrap();
+    limiter.set_quotas(quotas());
+    before.settle(Cost::tokens(100, 250));
+    let left: Vec<_> = limiter.standing(&()).iter().map(|s| s.remaining).collect();
+    assert_eq!(left, [650, 4_650]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn l11_quotas_change_any_number_of_times() {
     const TIMES: u32 = 30_000;
     // One that is kept for good, and one that a call holds all the while.

@@ -168,6 +168,22 @@ async fn t9_a_panic_below_poisons_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn t9_an_observer_that_panics_while_another_panic_unwinds_does_not_end_the_process() {
+    use futures_util::FutureExt;
+
+    let down = tower::service_fn(|_: crate::Ask| async {
+        panic!("on purpose") as Result<u32, crate::Failed>
+    });
+    let service = RetryLayer::new(own())
+        .on_event(|_| panic!("so is this"))
+        .layer(down);
+    // Dropped by the panic, and not by who catches it.
+    let call = AssertUnwindSafe(async { service.oneshot(ask()).await });
+    let panicked = call.catch_unwind().await.unwrap_err();
+    assert_eq!(panicked.downcast_ref(), Some(&"on purpose"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn t9_a_panic_of_a_callback_ends_that_call_alone() {
     use futures_util::FutureExt;
 
