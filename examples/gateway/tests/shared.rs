@@ -222,7 +222,7 @@ async fn c3_c4_no_fault_is_kept_and_nobody_is_left_waiting() {
     // Lenient: some faults are of streams only, and the call that should have one whole fails otherwise.
     let mut provider = Provider::openai().lenient();
     for (number, fault) in faults.iter().enumerate() {
-        let spoilt = Reply::text(WORDS).fault(fault.clone());
+        let spoilt = Reply::text(WORDS).fault(*fault);
         let script = spoilt.then(Reply::text(WORDS));
         provider = provider.on(Match::model(format!("m-{number}")), script);
     }
