@@ -15,6 +15,7 @@ use buttress_llm::{
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Request, header};
 use http_body_util::{BodyExt, Full};
+use pin_project_lite::pin_project;
 use tower::Service;
 
 use crate::{adapt::Asked, endpoint::Reply};
@@ -27,6 +28,16 @@ use crate::{adapt::Asked, endpoint::Reply};
 #[derive(Clone, Debug)]
 pub(crate) struct Formed<S> {
     inner: S,
+    /// Something is kept.
+    keeps: bool,
+}
+
+pin_project! {
+    #[project = FutureProj]
+    pub(crate) enum ResponseFuture<F> {
+        AsItComes { #[pin] call: F },
+        Formed { call: Pin<Box<dyn Future<Output = Result<Reply, BoxError>> + Send>> },
+    }
 }
 
 /// A request with it goes past the cache.
@@ -49,8 +60,8 @@ enum NotMade {
 // ===== impl Formed =====
 
 impl<S> Formed<S> {
-    pub(crate) const fn new(inner: S) -> Self {
-        Self { inner }
+    pub(crate) const fn new(inner: S, keeps: bool) -> Self {
+        Self { inner, keeps }
     }
 }
 
@@ -61,19 +72,21 @@ where
 {
     type Response = Reply;
     type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Reply, BoxError>> + Send>>;
+    type Future = ResponseFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
-        let Some(Asked(asked)) = request.extensions().get().cloned() else {
-            return Box::pin(self.inner.call(request));
+        let asked = request.extensions().get().filter(|_| self.keeps).cloned();
+        let Some(Asked(asked)) = asked else {
+            let call = self.inner.call(request);
+            return ResponseFuture::AsItComes { call };
         };
         let (mut service, mut again) = (self.inner.clone(), request.clone());
         let call = self.inner.call(request);
-        Box::pin(async move {
+        let call = Box::pin(async move {
             let reply = call.await?;
             let Some(making) = Making::of(&reply, asked.face.dialect, asked.body.stream()) else {
                 return Ok(reply);
@@ -87,7 +100,21 @@ where
                     service.call(again).await
                 }
             }
-        })
+        });
+        ResponseFuture::Formed { call }
+    }
+}
+
+// ===== impl ResponseFuture =====
+
+impl<F: Future<Output = Result<Reply, BoxError>>> Future for ResponseFuture<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        match self.project() {
+            FutureProj::AsItComes { call } => call.poll(cx),
+            FutureProj::Formed { call } => call.as_mut().poll(cx),
+        }
     }
 }
 

@@ -213,7 +213,10 @@ impl Route {
                 }
                 journal.note(&name, event);
             })
-            .layer(Formed::new(kept.layer(Told(callers.layer(chosen)))));
+            .layer(Formed::new(
+                kept.layer(Told(callers.layer(chosen))),
+                outside.replies.is_on(),
+            ));
         let model = telemetry.requests.layer(model);
         Self {
             endpoints: (route.endpoints.iter())
