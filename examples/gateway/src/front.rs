@@ -238,11 +238,16 @@ async fn ask(asking: Asking, face: Face, id: Id, line: Line) -> Answer {
         Ok(_) if worthless.is_some() => call.answered(StatusCode::BAD_GATEWAY, || id.header()),
         Ok(reply) => {
             let status = reply.status();
+            let cached = reply.extensions().get::<Cached>().copied();
+            let cached = cached.filter(|_| keeps);
+            if cached.is_some_and(|cached| cached.status.is_saved()) {
+                // That of the call it was made for is another's.
+                reply.headers_mut().remove(face.dialect.request_id_header());
+            }
             let name = clean(reply.headers_mut(), face.dialect, id);
             call.answered(status, || name.clone());
             tell_way(reply.headers_mut(), attempts, tried.as_deref());
-            let cached = reply.extensions().get::<Cached>().copied();
-            if let Some(cached) = cached.filter(|_| keeps) {
+            if let Some(cached) = cached {
                 tell_cached(reply.headers_mut(), cached);
                 call.story().steps().cached = Some(cached.status);
             }

@@ -57,12 +57,16 @@ async fn one_call_answers_every_form_in_which_the_chat_is_asked_again() {
         let mut caller = Caller::connect(gateway.address).await;
         let answer = caller.post(CHAT, "", ask(first)).await;
         assert_eq!(answer.header("x-gateway-cache").as_deref(), Some("miss"));
+        let mut ids = vec![answer.header("x-request-id")];
         assert_eq!(answer.header("age"), None);
         for form in forms {
             let answer = caller.post(CHAT, "", ask(form)).await;
             assert_eq!(answer.status(), 200, "{answer:?}");
             assert_eq!(answer.header("x-gateway-cache").as_deref(), Some("hit"));
             assert_eq!(answer.header("age").as_deref(), Some("0"));
+            // Each request has an id of its own.
+            assert!(!ids.contains(&answer.header("x-request-id")));
+            ids.push(answer.header("x-request-id"));
             let kind = answer.header("content-type").unwrap();
             assert_eq!(kind.starts_with("text/event-stream"), !form.is_empty());
             assert_eq!(words(answer.text()), WORDS, "{first} {form}: {answer:?}");
