@@ -53,7 +53,7 @@ pub(crate) struct Landed<T> {
 pub(crate) enum Found<T> {
     Landed(Landed<T>),
     Failed(Outcome),
-    /// Its reply is over, or nobody can read it from its beginning.
+    /// The seat was given up.
     Gone,
 }
 
@@ -110,12 +110,15 @@ impl<T> Flight<T> {
         }
     }
 
-    /// The call of a new flight.
-    pub(crate) fn begin(&self, call: Call<T>) {
-        let ending = Ending {
+    /// The call of a new flight. If it cannot be made, since something of the user's panics, nobody is
+    /// left waiting for it.
+    pub(crate) fn begin(&self, make: impl FnOnce() -> Call<T>) {
+        let mut ending = Ending {
             flight: self,
-            next: None,
+            next: Some(Stage::panicked()),
         };
+        let call = make();
+        ending.next = None;
         ending.puts(Stage::Call(call));
     }
 
@@ -182,7 +185,7 @@ impl<T: Clone + Send + 'static> Flight<T> {
             ending: Ending {
                 flight: self,
                 // Until it returns or lands, it can only panic.
-                next: Some(Stage::Failed(Outcome::new(Class::Unavailable))),
+                next: Some(Stage::panicked()),
             },
         };
         driver.poll(&Waker::from(self.clone()))
@@ -208,6 +211,14 @@ impl<T: Send + 'static> Wake for Flight<T> {
 
     fn wake_by_ref(self: &Arc<Self>) {
         self.wake_all();
+    }
+}
+
+// ===== impl Stage =====
+
+impl<T> Stage<T> {
+    const fn panicked() -> Self {
+        Self::Failed(Outcome::new(Class::Unavailable))
     }
 }
 

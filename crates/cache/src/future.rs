@@ -190,17 +190,19 @@ where
                 }),
                 Joined::Leads(flight) => {
                     let seat = seat(flight.clone());
-                    let mut request = request;
-                    let mut info = CallInfo::new();
-                    info.ledger = flight.ledger.clone();
-                    parts.protocol.set_common(&mut request, info);
                     let slot = Arc::new(Slot::new());
-                    let asks = Asks {
-                        fallback,
-                        slot: Some(slot.clone()),
-                        level: asks_below.then(|| keyed.hash()),
-                    };
-                    flight.begin(call(parts.clone(), service.clone(), request, asks));
+                    flight.begin(|| {
+                        let mut request = request;
+                        let mut info = CallInfo::new();
+                        info.ledger = flight.ledger.clone();
+                        parts.protocol.set_common(&mut request, info);
+                        let asks = Asks {
+                            fallback,
+                            slot: Some(slot.clone()),
+                            level: asks_below.then(|| keyed.hash()),
+                        };
+                        call(parts.clone(), service.clone(), request, asks)
+                    });
                     State::Waits(Waits {
                         seat,
                         wanted,

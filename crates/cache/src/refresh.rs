@@ -51,15 +51,13 @@ pub(crate) fn refresh<P, K, T, S, L, V, Req>(
     };
     let ledger = Ledger::new();
     let mut seat = Seat::new(parts.cache.clone(), flight.clone(), None);
-    let mut info = CallInfo::new();
-    info.ledger = Some(ledger.clone());
-    parts.protocol.set_common(&mut request, info);
-    flight.begin(call(
-        parts.clone(),
-        service.clone(),
-        request,
-        Asks::default(),
-    ));
+    flight.begin(|| {
+        let mut info = CallInfo::new();
+        info.ledger = Some(ledger.clone());
+        parts.protocol.set_common(&mut request, info);
+        let asks = Asks::default();
+        call(parts.clone(), service.clone(), request, asks)
+    });
     parts.cache.counters().add(Count::Refreshes, 1);
 
     let (told, parts) = (parts.clone(), parts.clone());

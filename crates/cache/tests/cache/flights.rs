@@ -461,6 +461,43 @@ async fn c2_a_follower_that_came_before_the_call_was_made_is_woken_though_the_le
 }
 
 #[tokio::test(start_paused = true)]
+async fn c3_a_leader_that_panics_before_there_is_a_call_leaves_nobody_waiting() {
+    let (inner, mut upstream) = pair();
+    let hook = Hook::default();
+    let layer = layer();
+    let cache = layer.handle();
+    let service = layer.layer(Nosy {
+        inner,
+        hook: hook.clone(),
+    });
+    let (mut first, followers) = (
+        service.clone(),
+        std::sync::Arc::new(std::sync::Mutex::new(None)),
+    );
+    let (second, place) = (service.clone(), followers.clone());
+    *hook.lock().unwrap() = Some(Box::new(move || {
+        let mut follower = send(&second, ask("hi"));
+        assert!(follower.poll().is_pending());
+        *place.lock().unwrap() = Some(follower);
+        panic!("on purpose");
+    }));
+    let leads = std::panic::AssertUnwindSafe(|| tower::Service::call(&mut first, ask("hi")));
+    assert!(std::panic::catch_unwind(leads).is_err());
+    let mut follower = followers.lock().unwrap().take().expect("it came meanwhile");
+    assert!(follower.is_woken());
+    let Poll::Ready(refused) = follower.poll() else {
+        panic!("nobody will ever make the call it waits for");
+    };
+    assert_eq!(told(refused), "refused: shared call failed, unavailable");
+    drop(follower);
+    assert!(is_empty(&cache));
+    let mut again = send(&service, ask("hi"));
+    assert!(again.poll().is_pending());
+    upstream.next_call().await.reply(said("hello"));
+    assert_eq!(told(again.await), "hello (miss)");
+}
+
+#[tokio::test(start_paused = true)]
 async fn c2_a_follower_that_came_while_the_call_was_being_polled_hears_of_its_end() {
     for panics in [false, true] {
         let hook = Hook::default();
