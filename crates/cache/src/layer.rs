@@ -6,6 +6,7 @@ use tower_layer::Layer;
 use crate::{
     AsIs, Cache, CacheEvent, CacheKey, CacheService, Directives, Freshness, Keyed, Lifetime,
     Negative,
+    lifetime::may_be_kept,
     parts::{Options, Parts},
 };
 
@@ -290,11 +291,9 @@ where
             self.protocol.drain(&shared).await;
             let whole = self.protocol.reopens(&shared);
             let ended = self.protocol.ended(&shared).filter(|_| whole);
-            if let Some(outcome) = ended.filter(|outcome| outcome.class == Class::Success) {
-                let weight = match &self.options.weigh {
-                    Some(weigh) => weigh(&shared),
-                    None => self.protocol.weight(&shared),
-                };
+            let good = |outcome: &Outcome| outcome.class == Class::Success && may_be_kept(outcome);
+            if let Some(outcome) = ended.filter(good) {
+                let weight = self.options.weight(&self.protocol, &shared);
                 let kept = self.cache.put(&keyed, shared, outcome, freshness, weight);
                 warmed += usize::from(kept);
             }

@@ -104,17 +104,6 @@ where
             tell();
         }
     }
-
-    /// What is kept of this reply would weigh.
-    pub(crate) fn weight<Res>(&self, shared: &T) -> usize
-    where
-        P: Share<Res, Shared = T>,
-    {
-        match &self.options.weigh {
-            Some(weigh) => weigh(shared),
-            None => self.protocol.weight(shared),
-        }
-    }
 }
 
 // ===== impl Options =====
@@ -127,6 +116,17 @@ impl<T> Options<T> {
     {
         cache.counters().add(Count::LevelFailures, 1);
         self.tell(|| CacheEvent::LevelFailed { wanted });
+    }
+
+    /// What is kept of this reply would weigh.
+    pub(crate) fn weight<P, Res>(&self, protocol: &P, shared: &T) -> usize
+    where
+        P: Share<Res, Shared = T>,
+    {
+        match &self.weigh {
+            Some(weigh) => weigh(shared),
+            None => protocol.weight(shared),
+        }
     }
 
     #[inline]

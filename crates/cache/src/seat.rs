@@ -166,6 +166,9 @@ impl<P, K, L, V, T: Clone + Send + Sync + 'static> Parts<P, K, L, V, T> {
     {
         let outcome = self.protocol.ended(&landed.shared)?;
         let keeps = landed.keep.is_some() && self.protocol.reopens(&landed.shared);
-        Some((outcome, keeps.then(|| self.weight(&landed.shared))))
+        Some((
+            outcome,
+            keeps.then(|| self.options.weight(&self.protocol, &landed.shared)),
+        ))
     }
 }

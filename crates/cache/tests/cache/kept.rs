@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use buttress_cache::{Directives, Freshness, Tag};
-use buttress_core::Outcome;
+use buttress_cache::{CacheLayer, Directives, Freshness, Tag};
+use buttress_core::{Finish, Outcome, Share};
 use tower::ServiceExt;
 
 use crate::{Ask, Kept, Said, Upstream, ask, is_empty, key, layer, over, said, secs, send, told};
@@ -278,4 +278,35 @@ async fn c4_no_lifetime_keeps_what_fails_for_reasons_that_pass() {
             drop(upstream.next_call().await);
         }
     }
+}
+
+/// Of its replies those that say so were cut by a filter.
+struct Filters;
+
+impl Share<Said> for Filters {
+    type Shared = Kept;
+
+    fn share(&self, response: Said, seen: &Outcome) -> Kept {
+        (response, *seen)
+    }
+
+    fn open(&self, shared: &Kept) -> Said {
+        shared.0.clone()
+    }
+
+    fn ended(&self, (said, seen): &Kept) -> Option<Outcome> {
+        let finish = match said.text.as_str() {
+            "cut" => Finish::Filtered,
+            _ => Finish::Stop,
+        };
+        Some(seen.with_finish(finish))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn c4_what_a_filter_cut_is_not_warmed_either() {
+    let layer = CacheLayer::<_, _, Kept>::new(Filters, key);
+    let known = ["cut", "whole"].map(|text| (key(&ask(text)), said(text)));
+    assert_eq!(layer.warm(known).await, 1);
+    assert_eq!(layer.handle().statistics().entries, 1);
 }
