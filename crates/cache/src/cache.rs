@@ -196,10 +196,11 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
             return Look::Nothing(None);
         };
         let age = entry.age(Instant::now());
-        let serves = !directives.no_cache && directives.max_age.is_none_or(|most| age <= most);
-        if serves && entry.freshness.is_fresh(age) {
+        if directives.no_cache || directives.max_age.is_some_and(|most| age > most) {
+            Look::Nothing(None)
+        } else if entry.freshness.is_fresh(age) {
             Look::Fresh(entry, age)
-        } else if serves && entry.freshness.serves_while_refreshed(age) {
+        } else if entry.freshness.serves_while_refreshed(age) {
             Look::Stale(entry, age)
         } else {
             Look::Nothing(Some(entry))

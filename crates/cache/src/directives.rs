@@ -20,13 +20,13 @@ pub struct Directives {
     /// `no-store`: the request passes the cache by. Neither is it answered from there, nor shared,
     /// nor is the reply kept.
     pub no_store: bool,
-    /// `no-cache`: what is kept does not serve; the reply is kept. A call that is under way does
-    /// serve.
+    /// `no-cache`: what is kept does not serve, not even if the upstream fails; the reply is kept. A
+    /// call that is under way does serve.
     pub no_cache: bool,
     /// `only-if-cached`: if nothing is kept, the answer is a refusal for
     /// [`NotCached`](buttress_core::Reason::NotCached).
     pub only_if_cached: bool,
-    /// `max-age`: what is kept serves if it is no older. `None`: of any age.
+    /// `max-age`: what is kept serves if it is no older, when it is asked for. `None`: of any age.
     pub max_age: Option<Duration>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use buttress_cache::{CacheEvent, CacheStatus, Freshness};
+use buttress_cache::{CacheEvent, CacheLayer, CacheStatus, Directives, Freshness, Keyed};
 use buttress_core::{Class, Outcome};
 use tokio::{task::yield_now, time::advance};
 use tower::ServiceExt;
@@ -167,6 +167,36 @@ async fn c9_when_the_upstream_fails_what_is_kept_serves_within_its_window_for_al
     advance(secs(5)).await;
     upstream.next_call().await.fail("down".into());
     assert_eq!(told(call.await), "error: down");
+}
+
+#[tokio::test(start_paused = true)]
+async fn c9_what_the_caller_will_not_have_does_not_serve_if_the_upstream_fails() {
+    let lasting = Freshness::new(secs(10)).stale_if_error(secs(60));
+    for freshness in [Freshness::new(secs(60)), lasting] {
+        for words in ["no-cache", "max-age=4"] {
+            let heed = move |ask: &crate::Ask| match ask.tenant {
+                "picky" => Directives::parse([words]),
+                _ => Directives::default(),
+            };
+            let by = |ask: &crate::Ask| Keyed::of(&ask.prompt);
+            let layer = CacheLayer::new(crate::Own, by).lifetime(freshness);
+            let (service, mut upstream) = over(layer.heed(heed));
+            let mut first = send(&service, ask("hi"));
+            assert!(first.poll().is_pending());
+            upstream.next_call().await.reply(said("old"));
+            first.await.unwrap();
+            advance(secs(5)).await;
+            let picky = crate::Ask {
+                tenant: "picky",
+                ..ask("hi")
+            };
+            let mut call = send(&service, picky);
+            assert!(call.poll().is_pending(), "{words}");
+            upstream.next_call().await.fail("down".into());
+            assert_eq!(told(call.await), "error: down", "{words}");
+            assert_eq!(told(service.oneshot(ask("hi")).await), "old (hit)");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
