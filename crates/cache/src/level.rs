@@ -151,7 +151,7 @@ impl<T> SecondLevel<T> {
         let found = timeout(self.within, self.store.get(key)).await;
         match found.map_err(drop)?.map_err(drop)? {
             Some(stored) => {
-                let (freshness, payload) = Self::opened(&stored.bytes).ok_or(())?;
+                let (freshness, payload) = Self::opened(key, &stored.bytes).ok_or(())?;
                 let reply = (self.decode)(payload).ok_or(())?;
                 Ok(Some((reply, freshness, stored.age)))
             }
@@ -174,7 +174,7 @@ impl<T> SecondLevel<T> {
         let entry = entry.clone();
         self.writes(failed, move |level| {
             let payload = (level.encode)(&entry.shared)?;
-            let bytes = Self::sealed(freshness, &payload);
+            let bytes = Self::sealed(key, freshness, &payload);
             Some(
                 level
                     .store
@@ -211,9 +211,9 @@ impl<T> SecondLevel<T> {
         });
     }
 
-    /// What is put into the store: a version, a checksum of all that follows, the lifetime, and the
-    /// reply.
-    fn sealed(freshness: Freshness, payload: &[u8]) -> Vec<u8> {
+    /// What is put into the store: a version, a checksum of the key and of all that follows, the
+    /// lifetime, and the reply.
+    fn sealed(key: u128, freshness: Freshness, payload: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(Self::HEAD + payload.len());
         bytes.push(Self::VERSION);
         bytes.extend([0; 8]);
@@ -222,14 +222,14 @@ impl<T> SecondLevel<T> {
             bytes.extend(millis.to_le_bytes());
         }
         bytes.extend(payload);
-        let sum = checksum(&bytes[9..]);
+        let sum = checksum(key, &bytes[9..]);
         bytes[1..9].copy_from_slice(&sum);
         bytes
     }
 
-    fn opened(bytes: &[u8]) -> Option<(Freshness, &[u8])> {
+    fn opened(key: u128, bytes: &[u8]) -> Option<(Freshness, &[u8])> {
         let (head, payload) = bytes.split_at_checked(Self::HEAD)?;
-        if head[0] != Self::VERSION || head[1..9] != checksum(&bytes[9..]) {
+        if head[0] != Self::VERSION || head[1..9] != checksum(key, &bytes[9..]) {
             return None;
         }
         let time = |at: usize| {
@@ -243,9 +243,10 @@ impl<T> SecondLevel<T> {
     }
 }
 
-/// Against what is torn, truncated or somebody else's; not against those who can write there.
-fn checksum(bytes: &[u8]) -> [u8; 8] {
+/// Against what is torn, truncated or another key's; not against those who can write there.
+fn checksum(key: u128, bytes: &[u8]) -> [u8; 8] {
     let mut hasher = SipHasher13::new();
+    hasher.write(&key.to_le_bytes());
     hasher.write(bytes);
     hasher.finish().to_le_bytes()
 }

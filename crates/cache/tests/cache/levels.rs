@@ -189,6 +189,29 @@ async fn c12_a_store_that_fails_hangs_or_is_corrupt_is_a_miss_within_its_time() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn s2_a_store_that_confuses_keys_gives_nobody_the_reply_of_another() {
+    let remote = Remote::default();
+    let (one, mut upstream) = over(layer(&process(&remote)));
+    let mut call = send(&one, ask("mine"));
+    assert!(call.poll().is_pending());
+    upstream.next_call().await.reply(said("secret"));
+    call.await.unwrap();
+    yield_now().await;
+    {
+        let kept = &mut remote.0.lock().unwrap().kept;
+        let mine = kept.remove(&key(&ask("mine")).hash()).unwrap();
+        kept.insert(key(&ask("yours")).hash(), mine);
+    }
+    let cache = process(&remote);
+    let (other, mut upstream) = over(layer(&cache));
+    let mut call = send(&other, ask("yours"));
+    assert!(call.poll().is_pending(), "what is there is not the answer");
+    upstream.next_call().await.reply(said("yours"));
+    assert_eq!(told(call.await), "yours (miss)");
+    assert_eq!(cache.statistics().level_failures, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn c12_the_callers_of_one_flight_ask_the_store_once_and_what_is_kept_without_it_not_at_all() {
     let remote = Remote::default();
     let cache = process(&remote);
