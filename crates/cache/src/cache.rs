@@ -122,11 +122,16 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
 
     /// Forgets the reply of this key. What is under way for it is not kept when it comes, and who asks
     /// from now on does not get it: that is a new call.
+    ///
+    /// A [second level](Cache::with_second_level) forgets it in a task of its own, on the runtime of
+    /// whoever calls this, and is not asked for anything until that has ended. Without a runtime, or
+    /// if it fails, that is one of the [`level_failures`](Statistics::level_failures), and the reply
+    /// may come back from there.
     pub fn invalidate(&self, key: &Keyed) {
         let key = key.hash();
+        self.removes(Removal::Key(key));
         self.inner.table.shard(key).void(key);
         self.inner.memory.invalidate(&key);
-        self.removes(Removal::Key(key));
     }
 
     /// Forgets all replies with this tag, as [`invalidate`](Cache::invalidate) does.
@@ -134,24 +139,24 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
     /// It walks through everything that is kept, which takes about a millisecond for ten thousand
     /// entries.
     pub fn invalidate_tag(&self, tag: Tag) {
+        self.removes(Removal::Tag(tag));
         self.inner.table.void_tag(tag);
         for (key, entry) in &self.inner.memory {
             if entry.tags.contains(tag) {
                 self.inner.memory.invalidate(&*key);
             }
         }
-        self.removes(Removal::Tag(tag));
     }
 
     /// Forgets everything, as [`invalidate`](Cache::invalidate) does.
     pub fn clear(&self) {
+        self.removes(Removal::All);
         self.inner.table.void(|_| true);
         // Not moka's `invalidate_all`: that goes by its own clock, and lets what is inserted within
         // the same tick go, or stay.
         for (key, _) in &self.inner.memory {
             self.inner.memory.invalidate(&*key);
         }
-        self.removes(Removal::All);
     }
 
     /// What it did so far, and what it holds.
@@ -171,6 +176,7 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
         self.inner.table.len()
     }
 
+    /// Comes before memory forgets it, or somebody would find it below in between.
     fn removes(&self, what: Removal) {
         if let Some(level) = &self.inner.level {
             let this = self.clone();

@@ -54,10 +54,11 @@ pub enum CacheEvent {
         /// How it went.
         outcome: Outcome,
     },
-    /// The second level failed, had something corrupt, or took too long.
+    /// The second level failed, had something corrupt, or took too long. Removals are no layer's, and
+    /// are seen in the [statistics](crate::Statistics::level_failures) alone.
     #[non_exhaustive]
     LevelFailed {
-        /// What was wanted of it: `get`, `put` or `remove`.
+        /// What was wanted of it: `get` or `put`.
         wanted: &'static str,
     },
 }

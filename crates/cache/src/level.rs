@@ -106,13 +106,18 @@ pub struct SecondLevel<T> {
     decode: Box<Decode<T>>,
     within: Duration,
     writes: AtomicUsize,
+    // Those of the writes that remove.
+    removals: AtomicUsize,
 }
 
 type Encode<T> = dyn Fn(&T) -> Option<Vec<u8>> + Send + Sync;
 type Decode<T> = dyn Fn(&[u8]) -> Option<T> + Send + Sync;
 
 /// One of so many writes.
-struct Write<T>(Arc<SecondLevel<T>>);
+struct Write<T> {
+    level: Arc<SecondLevel<T>>,
+    removes: bool,
+}
 
 // ===== impl SecondLevel =====
 
@@ -136,6 +141,7 @@ impl<T> SecondLevel<T> {
             decode: Box::new(decode),
             within: Duration::from_millis(50),
             writes: AtomicUsize::new(0),
+            removals: AtomicUsize::new(0),
         }
     }
 
@@ -146,8 +152,11 @@ impl<T> SecondLevel<T> {
     }
 
     /// What is kept for this key, with how long it serves and how old it is. An error where that
-    /// could not be learned.
+    /// could not be learned. While something is being removed it may still be there: then nothing is.
     pub(crate) async fn get(&self, key: u128) -> Result<Option<(T, Freshness, Duration)>, ()> {
+        if self.removals.load(Ordering::Acquire) > 0 {
+            return Ok(None);
+        }
         let found = timeout(self.within, self.store.get(key)).await;
         match found.map_err(drop)?.map_err(drop)? {
             Some(stored) => {
@@ -172,7 +181,7 @@ impl<T> SecondLevel<T> {
         let keep = freshness.fresh.saturating_add(freshness.revalidate);
         let keep = keep.max(freshness.fresh.saturating_add(freshness.if_error));
         let entry = entry.clone();
-        self.writes(failed, move |level| {
+        self.writes(false, failed, move |level| {
             let payload = (level.encode)(&entry.shared)?;
             let bytes = Self::sealed(key, freshness, &payload);
             Some(
@@ -188,22 +197,27 @@ impl<T> SecondLevel<T> {
     where
         T: Send + Sync + 'static,
     {
-        self.writes(failed, move |level| Some(level.store.remove(what)));
+        self.writes(true, failed, move |level| Some(level.store.remove(what)));
     }
 
-    fn writes<F>(self: &Arc<Self>, failed: impl FnOnce() + Send + 'static, write: F)
+    fn writes<F>(self: &Arc<Self>, removes: bool, failed: impl FnOnce() + Send + 'static, write: F)
     where
         T: Send + Sync + 'static,
         F: FnOnce(&Self) -> Option<StoreFuture<'_, ()>> + Send + 'static,
     {
         let before = self.writes.fetch_add(1, Ordering::Relaxed);
-        let one = Write(self.clone());
+        self.removals
+            .fetch_add(usize::from(removes), Ordering::Release);
+        let one = Write {
+            level: self.clone(),
+            removes,
+        };
         let (true, Ok(runtime)) = (before < Self::MAX_WRITES, Handle::try_current()) else {
             return failed();
         };
         runtime.spawn(async move {
-            if let Some(write) = write(&one.0) {
-                let written = timeout(one.0.within, write).await;
+            if let Some(write) = write(&one.level) {
+                let written = timeout(one.level.within, write).await;
                 if !matches!(written, Ok(Ok(()))) {
                     failed();
                 }
@@ -263,6 +277,10 @@ impl<T> fmt::Debug for SecondLevel<T> {
 
 impl<T> Drop for Write<T> {
     fn drop(&mut self) {
-        self.0.writes.fetch_sub(1, Ordering::Relaxed);
+        let Self { level, removes } = self;
+        level.writes.fetch_sub(1, Ordering::Relaxed);
+        level
+            .removals
+            .fetch_sub(usize::from(*removes), Ordering::Release);
     }
 }

@@ -6,7 +6,8 @@ use buttress_core::{CacheStatus, Money, Outcome};
 
 /// What a cache did since it was made, and what it holds: see [`Cache::statistics`](crate::Cache::statistics).
 ///
-/// Each call is in one of `hits`, `stale`, `misses`, `coalesced`, `bypassed` and `not_cached`.
+/// Each call is in one of `hits`, `stale`, `misses`, `coalesced`, `bypassed`, `not_cached` and
+/// `dropped`.
 ///
 /// ```
 /// let statistics = buttress_cache::Cache::<String>::new(1 << 20).statistics();
@@ -35,7 +36,8 @@ pub struct Statistics {
     pub refreshes: u64,
     /// Found in the second level.
     pub level_hits: u64,
-    /// Looks into the second level, or writes, that failed, were corrupt or took too long.
+    /// Looks into the second level, writes or removals, that failed, were corrupt, took too long or
+    /// were too many at a time.
     pub level_failures: u64,
     /// Tokens of replies that were served without another call, where they were told.
     pub tokens_saved: u64,

@@ -246,3 +246,35 @@ async fn c11_what_is_invalidated_is_forgotten_there_too() {
     yield_now().await;
     assert_eq!(remote.len(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn c11_what_is_invalidated_does_not_come_back_from_there_before_it_is_forgotten() {
+    let remote = Remote::default();
+    let cache = process(&remote);
+    let (service, mut upstream) = over(layer(&cache));
+    let forgets: [fn(&Cache<Kept>); 3] = [
+        |cache| cache.invalidate(&key(&ask("hi"))),
+        |cache| cache.invalidate_tag(Tag::tenant("a")),
+        Cache::clear,
+    ];
+    for forget in forgets {
+        let mut call = send(&service, ask("hi"));
+        assert!(call.poll().is_pending());
+        upstream.next_call().await.reply(said("old"));
+        assert_eq!(told(call.await), "old (miss)");
+        yield_now().await;
+        assert_eq!(remote.len(), 1);
+        forget(&cache);
+        let mut call = send(&service, ask("hi"));
+        assert!(call.poll().is_pending(), "it is not there any more");
+        upstream.next_call().await.fail("down".into());
+        assert_eq!(told(call.await), "error: down");
+        yield_now().await;
+        assert_eq!(remote.len(), 0);
+    }
+    assert_eq!(cache.statistics().level_failures, 0);
+    // When it is forgotten, the store is asked again.
+    let gets = remote.0.lock().unwrap().gets;
+    assert!(send(&service, ask("hi")).poll().is_pending());
+    assert_eq!(remote.0.lock().unwrap().gets, gets + 1);
+}
