@@ -69,13 +69,19 @@ pub(crate) enum Count {
     LevelHits,
     LevelFailures,
     Tokens,
+    // Whole millionths of a unit, and what is left of each: of picos alone, a counter holds no more
+    // than 18 million units.
+    Micro,
     Pico,
 }
+
+/// In picos.
+const MICRO: u128 = 1_000_000;
 
 #[derive(Default)]
 #[repr(align(128))]
 struct Part {
-    counts: [AtomicU64; 13],
+    counts: [AtomicU64; Count::Pico as usize + 1],
 }
 
 // ===== impl Statistics =====
@@ -142,8 +148,9 @@ impl Counters {
             self.add(Count::Tokens, usage.total());
         }
         if let Some(cost) = outcome.cost {
-            let pico = u64::try_from(cost.pico()).unwrap_or(u64::MAX);
-            self.add(Count::Pico, pico);
+            let micro = u64::try_from(cost.pico() / MICRO).unwrap_or(u64::MAX);
+            self.add(Count::Micro, micro);
+            self.add(Count::Pico, (cost.pico() % MICRO) as u64);
         }
     }
 
@@ -166,9 +173,29 @@ impl Counters {
             level_hits: sum(Count::LevelHits),
             level_failures: sum(Count::LevelFailures),
             tokens_saved: sum(Count::Tokens),
-            money_saved: Money::from_pico(sum(Count::Pico).into()),
+            money_saved: Money::from_pico(
+                u128::from(sum(Count::Micro)) * MICRO + u128::from(sum(Count::Pico)),
+            ),
             entries: 0,
             bytes: 0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use buttress_core::{Money, Outcome};
+
+    use super::Counters;
+
+    #[test]
+    fn money_beyond_what_a_counter_holds_of_picos_is_counted_to_the_last() {
+        let counters = Counters::new();
+        // Ten million units of a currency, and a little.
+        let pico = 10_000_000_000_000_000_003;
+        let outcome = Outcome::SUCCESS.with_cost(Money::from_pico(pico));
+        counters.saved(&outcome);
+        counters.saved(&outcome);
+        assert_eq!(counters.read().money_saved, Money::from_pico(2 * pico));
     }
 }
