@@ -152,7 +152,7 @@ impl Call {
         cost
     }
 
-    /// How the reply came.
+    /// How the reply came, which is all that `outcome` is of: none of the attempts before.
     #[cold]
     fn paced(&self, took: Duration, outcome: &Outcome) {
         if !self.pace.is_streamed() {
@@ -208,13 +208,14 @@ impl Report for Call {
     fn report(&mut self, outcome: &Outcome) {
         self.set.in_flight().decrement(1.0);
         let took = self.began.elapsed();
+        let last = outcome;
         let total;
         let outcome = match &self.ledger {
             Some(ledger) => {
-                total = ledger.total(outcome);
+                total = ledger.total(last);
                 &total
             }
-            None => outcome,
+            None => last,
         };
         let series = self.series();
         series.call(outcome.class, self.reason);
@@ -226,7 +227,7 @@ impl Report for Call {
             series.finished(finish);
         }
         if self.pace.pieces > 0 {
-            self.paced(took, outcome);
+            self.paced(took, last);
         }
         // What follows may ask the user's code.
         let cost = self.price(outcome);

@@ -322,6 +322,36 @@ async fn a_request_has_the_usage_the_cost_and_the_path_of_all_its_attempts() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_pace_of_a_request_is_that_of_its_reply_without_the_tokens_of_attempts_before() {
+    let prometheus = Prometheus::install();
+    let stream = Stream::default();
+    let source = stream.clone();
+    let client = service_fn(move |ask: Ask| {
+        let ledger = Http.info(&ask).ledger.clone().unwrap();
+        ledger.add(&Outcome::new(Class::Interrupted).with_usage(Usage::new(10, 96)));
+        let response = Response::new(source.clone());
+        async move { Ok::<_, BoxError>(response) }
+    });
+    let tracked = TrackLayer::new(Lines).peek_bytes(0).layer(client);
+    let service = MetricsLayer::request(Http).layer(tracked);
+    let mut body = service.oneshot(Request::new(())).await.unwrap().into_body();
+    assert!(next(&mut body, &stream, "one").await);
+    advance(ms(200)).await;
+    assert!(next(&mut body, &stream, "two").await);
+    assert!(next(&mut body, &stream, "used 10 5").await);
+    assert!(next(&mut body, &stream, "end").await);
+    assert!(!next(&mut body, &stream, "").await);
+    // Four tokens after the first, in 200 ms.
+    let each = prometheus.sum("buttress_request_time_per_output_token_seconds_sum", &[]);
+    assert_eq!(each, 0.05);
+    let output = [("gen_ai_token_type", "output")];
+    assert_eq!(
+        prometheus.sum("buttress_request_tokens_sum", &output),
+        101.0
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_request_spends_counts_in_the_ledger_that_its_caller_gave() {
     let mine = Ledger::new();
     let client = service_fn(|ask: Ask| async move {
