@@ -1,5 +1,6 @@
 //! The promises of the cache, from outside.
 
+mod between;
 mod contract;
 mod flights;
 mod http;

@@ -1,0 +1,144 @@
+//! Who comes between the beginning of a flight and its call.
+
+use std::task::Poll;
+
+use futures_util::FutureExt;
+use tower::{Layer, ServiceExt};
+
+use crate::{Ask, ask, is_empty, layer, pair, said, send, told};
+
+/// An inner service that does something when it is cloned.
+struct Nosy<S> {
+    inner: S,
+    hook: Hook,
+}
+
+type Hook = std::sync::Arc<std::sync::Mutex<Option<Box<dyn FnOnce() + Send>>>>;
+
+impl<S: Clone> Clone for Nosy<S> {
+    fn clone(&self) -> Self {
+        let hook = self.hook.lock().unwrap().take();
+        if let Some(hook) = hook {
+            hook();
+        }
+        Self {
+            inner: self.inner.clone(),
+            hook: self.hook.clone(),
+        }
+    }
+}
+
+impl<S: tower::Service<Ask>> tower::Service<Ask> for Nosy<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut std::task::Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, ask: Ask) -> S::Future {
+        self.inner.call(ask)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn c2_a_follower_that_came_before_the_call_was_made_is_woken_though_the_leader_never_polls() {
+    let (inner, mut upstream) = pair();
+    let hook = Hook::default();
+    let service = layer().layer(Nosy {
+        inner,
+        hook: hook.clone(),
+    });
+    let (mut first, followers) = (
+        service.clone(),
+        std::sync::Arc::new(std::sync::Mutex::new(None)),
+    );
+    let (second, place) = (service, followers.clone());
+    *hook.lock().unwrap() = Some(Box::new(move || {
+        let mut follower = send(&second, ask("hi"));
+        assert!(follower.poll().is_pending());
+        *place.lock().unwrap() = Some(follower);
+    }));
+    let leader = tower::Service::call(&mut first, ask("hi"));
+    drop(leader);
+    let mut follower = followers.lock().unwrap().take().expect("it came meanwhile");
+    assert!(
+        follower.is_woken(),
+        "there is a call now, and nobody else to make it"
+    );
+    assert!(follower.poll().is_pending());
+    upstream.next_call().await.reply(said("hello"));
+    assert_eq!(told(follower.await), "hello (coalesced)");
+}
+
+#[tokio::test(start_paused = true)]
+async fn c3_a_leader_that_panics_before_there_is_a_call_leaves_nobody_waiting() {
+    let (inner, mut upstream) = pair();
+    let hook = Hook::default();
+    let layer = layer();
+    let cache = layer.handle();
+    let service = layer.layer(Nosy {
+        inner,
+        hook: hook.clone(),
+    });
+    let (mut first, followers) = (
+        service.clone(),
+        std::sync::Arc::new(std::sync::Mutex::new(None)),
+    );
+    let (second, place) = (service.clone(), followers.clone());
+    *hook.lock().unwrap() = Some(Box::new(move || {
+        let mut follower = send(&second, ask("hi"));
+        assert!(follower.poll().is_pending());
+        *place.lock().unwrap() = Some(follower);
+        panic!("on purpose");
+    }));
+    let leads = std::panic::AssertUnwindSafe(|| tower::Service::call(&mut first, ask("hi")));
+    assert!(std::panic::catch_unwind(leads).is_err());
+    let mut follower = followers.lock().unwrap().take().expect("it came meanwhile");
+    assert!(follower.is_woken());
+    let Poll::Ready(refused) = follower.poll() else {
+        panic!("nobody will ever make the call it waits for");
+    };
+    assert_eq!(told(refused), "refused: shared call failed, unavailable");
+    drop(follower);
+    assert!(is_empty(&cache));
+    let mut again = send(&service, ask("hi"));
+    assert!(again.poll().is_pending());
+    upstream.next_call().await.reply(said("hello"));
+    assert_eq!(told(again.await), "hello (miss)");
+}
+
+#[tokio::test(start_paused = true)]
+async fn c2_a_follower_that_came_while_the_call_was_being_polled_hears_of_its_end() {
+    for panics in [false, true] {
+        let hook = Hook::default();
+        let inner = hook.clone();
+        let service = layer().layer(tower::service_fn(move |_: Ask| {
+            let hook = inner.lock().unwrap().take();
+            async move {
+                if let Some(hook) = hook {
+                    hook();
+                }
+                assert!(!panics, "on purpose");
+                Ok::<_, crate::BoxError>(said("hello"))
+            }
+        }));
+        let followers = std::sync::Arc::new(std::sync::Mutex::new(None));
+        let (second, place) = (service.clone(), followers.clone());
+        *hook.lock().unwrap() = Some(Box::new(move || {
+            let mut follower = send(&second, ask("hi"));
+            assert!(follower.poll().is_pending());
+            *place.lock().unwrap() = Some(follower);
+        }));
+        let leader = std::panic::AssertUnwindSafe(service.oneshot(ask("hi")));
+        assert_eq!(leader.catch_unwind().await.is_err(), panics);
+        let follower = followers.lock().unwrap().take().expect("it came meanwhile");
+        assert!(follower.is_woken());
+        let expected = match panics {
+            true => "refused: shared call failed, unavailable",
+            false => "hello (coalesced)",
+        };
+        assert_eq!(told(follower.await), expected);
+    }
+}
