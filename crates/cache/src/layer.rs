@@ -221,6 +221,8 @@ where
     /// About how many bytes a reply takes in memory, asked once of each that is kept. Default: what
     /// the protocol says, which for `Plain` is the size of the type alone, without what it points
     /// to.
+    ///
+    /// It is asked under a lock of the cache, and must not call the cache.
     #[must_use]
     pub fn weigh<F>(mut self, weigh: F) -> Self
     where

@@ -49,6 +49,9 @@ enum Making {
     Stream(Dialect, BytesMut),
 }
 
+/// A longer reply is none to be told in another form.
+const LONGEST: usize = 16 << 20;
+
 /// Why a reply is not had in its other form.
 enum NotMade {
     /// There is none.
@@ -161,6 +164,7 @@ impl Making {
     fn push(&mut self, data: Bytes) -> Result<(), FoldError> {
         match self {
             Self::Whole(fold) => fold.push(data),
+            Self::Stream(_, whole) if whole.len() + data.len() > LONGEST => Err(FoldError::TooLarge),
             Self::Stream(_, whole) => {
                 whole.extend_from_slice(&data);
                 Ok(())
