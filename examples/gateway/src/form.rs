@@ -164,7 +164,9 @@ impl Making {
     fn push(&mut self, data: Bytes) -> Result<(), FoldError> {
         match self {
             Self::Whole(fold) => fold.push(data),
-            Self::Stream(_, whole) if whole.len() + data.len() > LONGEST => Err(FoldError::TooLarge),
+            Self::Stream(_, whole) if whole.len() + data.len() > LONGEST => {
+                Err(FoldError::TooLarge)
+            }
             Self::Stream(_, whole) => {
                 whole.extend_from_slice(&data);
                 Ok(())
