@@ -85,3 +85,49 @@ impl Meter for PricedMeter {
         self.meter.finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use buttress_core::{Money, Outcome, Progress, Usage};
+    use bytes::Bytes;
+
+    use super::{PricedMeter, Tariff};
+    use crate::Meter;
+
+    struct Told(Usage, Option<Money>);
+
+    impl Meter for Told {
+        fn chunk(&mut self, _: &Bytes) -> Progress {
+            Progress::Content
+        }
+
+        fn verdict(&self, _: bool) -> Option<Outcome> {
+            None
+        }
+
+        fn usage(&self) -> Option<Usage> {
+            Some(self.0)
+        }
+
+        fn cost(&self) -> Option<Money> {
+            self.1
+        }
+    }
+
+    #[test]
+    fn a_price_holds_for_tokens_that_are_billed_and_where_the_meter_does_not_know_better() {
+        let told = |usage, cost| {
+            let tariff: Tariff = Box::new(|usage| Some(Money::from_pico(2).times(usage.total())));
+            PricedMeter::over(Box::new(Told(usage, cost)), Some(tariff)).cost()
+        };
+        let billed = Usage::new(3, 4);
+        let unbilled = Usage {
+            billed: false,
+            ..billed
+        };
+        assert_eq!(told(billed, None), Some(Money::from_pico(14)));
+        assert_eq!(told(unbilled, None), None);
+        let known = Some(Money::from_pico(5));
+        assert_eq!(told(billed, known), known);
+    }
+}
