@@ -143,11 +143,16 @@ impl<'a> Side<'a> {
         }
         let metrics = get(&self.process.address, "/metrics").await?;
         for (kind, each) in [("input", INPUT), ("output", OUTPUT)] {
-            let name = format!(r#"gateway_tokens_total{{endpoint="upstream",kind="{kind}"}} "#);
-            let found = metrics.lines().find_map(|line| line.strip_prefix(&name));
+            let label = format!(r#"gen_ai_token_type="{kind}""#);
+            let samples = metrics.lines().filter_map(|line| {
+                let sample = line.strip_prefix("gen_ai_client_token_usage_sum{")?;
+                let (labels, value) = sample.rsplit_once("} ")?;
+                labels.contains(&label).then_some(value)
+            });
+            let found: Vec<&str> = samples.collect();
             let expected = (self.asked * each).to_string();
-            if found != Some(&expected) {
-                return Err(format!("found {found:?} for {name}, expected {expected}").into());
+            if found != [&expected] {
+                return Err(format!("found {found:?} {kind} tokens, expected {expected}").into());
             }
         }
         Ok(())
