@@ -74,7 +74,7 @@ fn caller(request: &Request) -> Option<IpAddr> {
     Some(peer.ip().to_canonical())
 }
 
-/// All that the reply depends on. It is nobody's in particular.
+/// All that the reply depends on: it is a GET, without cookies, and nobody's in particular.
 fn question(request: &http::Request<Body>) -> Keyed {
     Keyed::of(&(request.method(), request.uri()))
 }
