@@ -263,7 +263,8 @@ where
     }
 
     /// Keeps these replies, as if they had just come, and says how many of them it could. One that is
-    /// a stream is read to its end first. What is kept for a key already is replaced.
+    /// a stream is read to its end first. What is kept for a key already is replaced. It is put into
+    /// the second level, if there is one, and told as [`CacheEvent::Stored`].
     ///
     /// ```
     /// use buttress_cache::{CacheLayer, Keyed};
@@ -297,7 +298,10 @@ where
             if let Some(outcome) = ended.filter(good) {
                 let weight = self.options.weight(&self.protocol, &shared);
                 let kept = self.cache.put(&keyed, shared, outcome, freshness, weight);
-                warmed += usize::from(kept);
+                if let Some(kept) = kept {
+                    self.options.kept(&self.cache, kept);
+                    warmed += 1;
+                }
             }
         }
         warmed

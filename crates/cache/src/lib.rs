@@ -174,6 +174,7 @@ mod service;
 mod stats;
 mod table;
 mod waiters;
+mod writes;
 
 pub use buttress_core::{CacheStatus, Cached};
 

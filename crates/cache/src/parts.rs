@@ -10,7 +10,12 @@ use std::{
 
 use buttress_core::{CacheStatus, Cached, Class, Share, Track};
 
-use crate::{Cache, CacheEvent, Flavours, entry::Entry, stats::Count};
+use crate::{
+    Cache, CacheEvent, Flavours,
+    cache::{Below, Kept},
+    entry::Entry,
+    stats::Count,
+};
 
 pub(crate) struct Parts<P, K, L, V, T> {
     pub(crate) protocol: P,
@@ -109,6 +114,26 @@ where
 // ===== impl Options =====
 
 impl<T> Options<T> {
+    /// It is in memory from now on.
+    pub(crate) fn kept(&self, cache: &Cache<T>, kept: Kept<T>)
+    where
+        T: Clone + Send + Sync + 'static,
+    {
+        let Kept { key, entry, below } = kept;
+        self.tell(|| CacheEvent::Stored {
+            bytes: entry.weight.into(),
+        });
+        match (below, cache.level()) {
+            (Below::Put(write), Some(level)) => {
+                let (options, cache) = (self.clone(), cache.clone());
+                let failed = move || options.level_failed(&cache, "put");
+                level.put(write, key, &entry, failed);
+            }
+            (Below::Full, _) => self.level_failed(cache, "put"),
+            _ => {}
+        }
+    }
+
     /// The second level did not do what was wanted of it.
     pub(crate) fn level_failed(&self, cache: &Cache<T>, wanted: &'static str)
     where

@@ -71,8 +71,8 @@ pub(crate) fn refresh<P, K, T, S, L, V, Req>(
             Found::Failed(outcome) => outcome,
             Found::Gone => Outcome::new(Class::Cancelled),
         };
-        if let Some(entry) = seat.leaves(|landed| parts.ended(landed)) {
-            parts.kept(keyed.hash(), &entry, false);
+        if let Some(kept) = seat.leaves(|landed| parts.ended(landed)) {
+            parts.options.kept(&parts.cache, kept);
         }
         outcome
     };

@@ -6,9 +6,11 @@ mod flights;
 mod http;
 mod kept;
 mod levels;
+mod processes;
 mod streams;
 mod threads;
 mod times;
+mod writes;
 
 use std::{
     sync::{Arc, Mutex},
