@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::{
     Directives, Freshness, Keyed, Removal, SecondLevel, Statistics, Tag,
-    entry::{Entry, Memory, Unhashed},
+    entry::{Entry, Memory, Rest, Unhashed},
     flight::{Flight, Landed, Stage},
     key::Tags,
     level::Removing,
@@ -269,6 +269,7 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
             freshness,
             outcome,
             weight,
+            rest: Rest::default(),
         });
         let below = self.below(key, tags, &outcome);
         self.inner.memory.insert(key, entry.clone());
@@ -333,6 +334,7 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
                 freshness,
                 outcome,
                 weight,
+                rest: Rest::default(),
             });
             let below = match landed.cached.status {
                 // It is from there.

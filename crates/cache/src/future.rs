@@ -155,7 +155,7 @@ where
                     return (State::Ready(Ok(response)), None);
                 }
                 Look::Stale(entry, age) => {
-                    refresh(parts, keyed, landed, service, request);
+                    refresh(parts, keyed, (&entry, age), landed, service, request);
                     let response = parts.serve::<Req, _>(&entry, wanted, CacheStatus::Stale, age);
                     return (State::Ready(Ok(response)), None);
                 }

@@ -22,6 +22,7 @@ use crate::{
 /// | [`weigh`](CacheLayer::weigh) | what the protocol says |
 /// | [`next_waiter_tries`](CacheLayer::next_waiter_tries) | an error reaches all who waited |
 /// | [`refreshes`](CacheLayer::refreshes) | 64 at a time, within five minutes each |
+/// | [`refresh_pause`](CacheLayer::refresh_pause) | a second after one that failed |
 ///
 /// The services that it makes share one cache, with those of its clones.
 ///
@@ -249,6 +250,14 @@ where
     pub fn refreshes(mut self, most: usize, within: Duration) -> Self {
         self.options.refreshes = most;
         self.options.refresh_within = within;
+        self
+    }
+
+    /// After a refresh that has not led to another reply, none is begun for the same key for so long,
+    /// or for as long as the upstream asked to wait, if that is longer. Default: one second.
+    #[must_use]
+    pub fn refresh_pause(mut self, pause: Duration) -> Self {
+        self.options.refresh_pause = pause;
         self
     }
 

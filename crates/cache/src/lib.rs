@@ -146,7 +146,7 @@
 //! | stale replies | never served |
 //! | the caller's `Cache-Control` | not heeded |
 //! | an error | the leader's; a refusal for the others |
-//! | refreshes | 64 at a time, within five minutes each |
+//! | refreshes | 64 at a time, within five minutes each, a second after one that failed |
 //!
 //! # Cost
 //!

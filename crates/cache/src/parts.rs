@@ -30,6 +30,7 @@ pub(crate) struct Options<T> {
     pub(crate) next_waiter_tries: bool,
     pub(crate) refreshes: usize,
     pub(crate) refresh_within: Duration,
+    pub(crate) refresh_pause: Duration,
     pub(crate) weigh: Option<Arc<Weigh<T>>>,
     pub(crate) observer: Option<Arc<Observer>>,
 }
@@ -178,6 +179,7 @@ impl<T> Default for Options<T> {
             next_waiter_tries: false,
             refreshes: 64,
             refresh_within: Duration::from_secs(300),
+            refresh_pause: Duration::from_secs(1),
             weigh: None,
             observer: None,
         }
@@ -190,6 +192,7 @@ impl<T> fmt::Debug for Options<T> {
             .field("next_waiter_tries", &self.next_waiter_tries)
             .field("refreshes", &self.refreshes)
             .field("refresh_within", &self.refresh_within)
+            .field("refresh_pause", &self.refresh_pause)
             .finish_non_exhaustive()
     }
 }
