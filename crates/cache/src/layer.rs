@@ -5,7 +5,7 @@ use tower_layer::Layer;
 
 use crate::{
     AsIs, Cache, CacheEvent, CacheKey, CacheService, Directives, Freshness, Keyed, Lifetime,
-    Negative,
+    Limited, Negative, Terms,
     lifetime::may_be_kept,
     parts::{Options, Parts},
 };
@@ -18,6 +18,7 @@ use crate::{
 /// | [`lifetime`](CacheLayer::lifetime) | fresh for five minutes, never stale; only what went well |
 /// | [`cacheable`](CacheLayer::cacheable) | everything that has a key |
 /// | [`heed`](CacheLayer::heed) | the caller's `Cache-Control` is not heeded |
+/// | [`heed_reply`](CacheLayer::heed_reply) | that of the reply neither |
 /// | [`flavours`](CacheLayer::flavours) | everybody gets the reply as it is recorded |
 /// | [`weigh`](CacheLayer::weigh) | what the protocol says |
 /// | [`next_waiter_tries`](CacheLayer::next_waiter_tries) | an error reaches all who waited |
@@ -217,6 +218,49 @@ where
         F: Fn(&Req) -> Directives,
     {
         self.with_key(|key| Heeding { key, directives })
+    }
+
+    /// Heeds what the upstream lets caches do with its reply, read by `terms` from the response: it is
+    /// kept for as long as the [lifetime](CacheLayer::lifetime) set so far says, and no longer than
+    /// they do. Default: not, for the reasons that [`Terms`] gives.
+    ///
+    /// ```
+    /// use buttress_cache::{CacheLayer, Keyed, Terms};
+    /// use buttress_http::{Body, Http};
+    /// use http::{Request, Response, header::CACHE_CONTROL};
+    /// # use http_body_util::Full;
+    /// # type Bytes = Full<bytes::Bytes>;
+    /// # let key = |ask: &Request<Bytes>| Keyed::of(ask.uri());
+    /// let layer = CacheLayer::<_, _, buttress_http::Shared<Bytes>>::new(Http, key)
+    ///     .heed_reply(|reply: &Response<Body<Bytes>>| {
+    ///         let all = reply.headers().get_all(CACHE_CONTROL);
+    ///         Terms::parse(all.iter().filter_map(|value| value.to_str().ok()))
+    ///     });
+    /// ```
+    #[must_use]
+    pub fn heed_reply<Res, F>(self, terms: F) -> CacheLayer<P, K, T, Limited<L, F>, V>
+    where
+        F: Fn(&Res) -> Terms,
+    {
+        let Self {
+            protocol,
+            key,
+            lifetime,
+            flavours,
+            cache,
+            options,
+        } = self;
+        CacheLayer {
+            protocol,
+            key,
+            lifetime: Limited {
+                inner: lifetime,
+                terms,
+            },
+            flavours,
+            cache,
+            options,
+        }
     }
 
     /// About how many bytes a reply takes in memory, asked once of each that is kept. Default: what

@@ -144,7 +144,7 @@
 //! |---|---|
 //! | kept | at most 64 MiB, for five minutes, if it went well and no filter cut it |
 //! | stale replies | never served |
-//! | the caller's `Cache-Control` | not heeded |
+//! | `Cache-Control` of the caller, and of the reply | not heeded |
 //! | an error | the leader's; a refusal for the others |
 //! | refreshes | 64 at a time, within five minutes each, a second after one that failed |
 //!
@@ -173,6 +173,7 @@ mod seat;
 mod service;
 mod stats;
 mod table;
+mod terms;
 mod waiters;
 mod writes;
 
@@ -187,9 +188,10 @@ pub use self::{
     key::{CacheKey, Keyed, Tag},
     layer::{CacheLayer, Heeding, Only},
     level::{Removal, SecondLevel, Store, StoreFuture, Stored},
-    lifetime::{Freshness, Lifetime, Negative},
+    lifetime::{Freshness, Lifetime, Limited, Negative},
     service::CacheService,
     stats::Statistics,
+    terms::Terms,
 };
 
 #[cfg(doctest)]
