@@ -6,6 +6,7 @@ mod flights;
 mod http;
 mod kept;
 mod levels;
+mod orders;
 mod processes;
 mod streams;
 mod threads;
