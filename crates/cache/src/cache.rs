@@ -310,7 +310,7 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
                     |ended| (ended.is_some(), ended, None),
                 )
             }
-            Stage::Failed(_) => (true, None, None),
+            Stage::Failed(..) => (true, None, None),
             _ => (false, None, None),
         };
         let (over, ended, panic) = ended;
@@ -322,7 +322,7 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
             && let Some(Stage::Landed(landed)) = stage.as_ref().or(Some(&state.stage))
             && let Some(freshness) = landed.keep.filter(|freshness| !freshness.is_none())
             && may_be_kept(&outcome)
-            && outcome.class == landed.seen.class
+            && outcome.class == landed.seen
             && let Some(weight) = self.fits(weight)
             && let Some(made) = Instant::now().checked_sub(landed.cached.age)
         {

@@ -81,9 +81,9 @@ pub(crate) fn refresh<P, K, T, S, L, V, Req>(
             wait: parts.options.refresh_pause,
         };
         let outcome = match poll_fn(|cx| seat.poll(cx)).await {
-            Found::Landed(landed) => {
-                parts.protocol.drain(&landed.shared).await;
-                let ended = parts.protocol.ended(&landed.shared);
+            Found::Landed(shared, _) => {
+                parts.protocol.drain(&shared).await;
+                let ended = parts.protocol.ended(&shared);
                 ended.unwrap_or_else(|| Outcome::new(Class::Cancelled))
             }
             Found::Failed(outcome) => outcome,

@@ -55,6 +55,13 @@ impl<T: Clone + Send + Sync + 'static> Seat<T> {
         }
     }
 
+    /// The error that the call came to, for the one who made it.
+    pub(crate) fn error<E: 'static>(&self) -> Option<E> {
+        let error = self.flight.as_ref()?.take_error()?;
+        // It is that of the layer that made the flight, and of no other that shares the cache.
+        error.downcast().ok().map(|error| *error)
+    }
+
     /// Leaves, saying how the reply ended, if it has. What is kept of it from now on.
     pub(crate) fn leaves(
         &mut self,

@@ -33,6 +33,12 @@ impl Waiters {
         }
     }
 
+    /// Who has this place is not to be woken.
+    #[must_use]
+    pub(crate) fn sleeps(&mut self, place: Option<Place>) -> Option<Waker> {
+        self.at(place?).take()
+    }
+
     #[must_use]
     pub(crate) fn leave(&mut self, place: Option<Place>) -> Option<Waker> {
         let place = place?;
