@@ -20,7 +20,7 @@ use crate::{
     lifetime::may_be_kept,
     stats::{Count, Counters},
     table::Table,
-    waiters::Place,
+    waiters::{Asleep, Place},
     writes::Write,
 };
 
@@ -345,21 +345,18 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
             kept = Some(Kept { key, entry, below });
         }
         let closes = (over || last) && !state.closed;
-        let mut waiters = None;
+        let mut asleep = Asleep::default();
         if closes {
             state.closed = true;
             shard.close(&mut flights, flight);
-            waiters = Some(state.waiters.take());
+            asleep = state.waiters.take();
         }
         drop(state);
         drop(flights);
         drop(old);
         // With it goes the call, or the reply.
         drop(stage);
-        waiters
-            .into_iter()
-            .flatten()
-            .for_each(std::task::Waker::wake);
+        asleep.wake();
         if let Some(kept) = &kept {
             self.inner.counters.add(Count::Stored, 1);
             self.bound(kept.entry.weight.into());

@@ -92,7 +92,14 @@ struct Ending<'a, T> {
     flight: &'a Flight<T>,
     // Of whoever polls it, and is awake.
     place: Option<Place>,
-    next: Option<Stage<T>>,
+    next: Next<T>,
+}
+
+enum Next<T> {
+    GoesOn,
+    /// So it is until something else is known.
+    Panicked,
+    Ends(Stage<T>),
 }
 
 // ===== impl Flight =====
@@ -121,10 +128,10 @@ impl<T> Flight<T> {
         let mut ending = Ending {
             flight: self,
             place: None,
-            next: Some(Stage::panicked()),
+            next: Next::Panicked,
         };
         let call = make();
-        ending.next = None;
+        ending.next = Next::GoesOn;
         ending.puts_back(call, |_| None);
     }
 
@@ -165,9 +172,9 @@ impl<T> Flight<T> {
         let mut state = self.lock();
         // Whoever polls it is not among those who wait.
         state.missed |= matches!(state.stage, Stage::Out);
-        let waiters = state.waiters.take();
+        let asleep = state.waiters.take();
         drop(state);
-        waiters.for_each(Waker::wake);
+        asleep.wake();
     }
 }
 
@@ -194,8 +201,7 @@ impl<T: Clone + Send + 'static> Flight<T> {
                     ending: Ending {
                         flight: self,
                         place: *place,
-                        // Until it returns or lands, it can only panic.
-                        next: Some(Stage::panicked()),
+                        next: Next::Panicked,
                     },
                 };
                 return driver.poll(&Waker::from(self.clone()), place, cx.waker());
@@ -231,14 +237,6 @@ impl<T: Send + 'static> Wake for Flight<T> {
     }
 }
 
-// ===== impl Stage =====
-
-impl<T> Stage<T> {
-    const fn panicked() -> Self {
-        Self::Failed(Outcome::new(Class::Unavailable), None)
-    }
-}
-
 // ===== impl Landed =====
 
 impl<T: Clone> Landed<T> {
@@ -256,7 +254,7 @@ impl<T: Clone> Driver<'_, T> {
         };
         match call.as_mut().poll(&mut Context::from_waker(waker)) {
             Poll::Pending => {
-                self.ending.next = None;
+                self.ending.next = Next::GoesOn;
                 if let Some(call) = self.call.take() {
                     let register = |waiters: &mut Waiters| waiters.register(place, caller);
                     self.ending.puts_back(call, register);
@@ -265,11 +263,11 @@ impl<T: Clone> Driver<'_, T> {
             }
             Poll::Ready(Landing::Reply(landed)) => {
                 let found = landed.found();
-                self.ending.next = Some(Stage::Landed(landed));
+                self.ending.next = Next::Ends(Stage::Landed(landed));
                 Poll::Ready(found)
             }
             Poll::Ready(Landing::Failed(outcome, error)) => {
-                self.ending.next = Some(Stage::Failed(outcome, error));
+                self.ending.next = Next::Ends(Stage::Failed(outcome, error));
                 Poll::Ready(Found::Failed(outcome))
             }
         }
@@ -296,14 +294,17 @@ impl<T> Ending<'_, T> {
 
 impl<T> Drop for Ending<'_, T> {
     fn drop(&mut self) {
-        if let Some(next) = self.next.take() {
-            let mut state = self.flight.lock();
-            state.stage = next;
-            let own = state.waiters.sleeps(self.place);
-            let others = state.waiters.take();
-            drop(state);
-            drop(own);
-            others.for_each(Waker::wake);
-        }
+        let stage = match mem::replace(&mut self.next, Next::GoesOn) {
+            Next::GoesOn => return,
+            Next::Panicked => Stage::Failed(Outcome::new(Class::Unavailable), None),
+            Next::Ends(stage) => stage,
+        };
+        let mut state = self.flight.lock();
+        state.stage = stage;
+        let own = state.waiters.sleeps(self.place);
+        let others = state.waiters.take();
+        drop(state);
+        drop(own);
+        others.wake();
     }
 }
