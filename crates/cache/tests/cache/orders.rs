@@ -69,13 +69,13 @@ struct Flight {
     answer: Option<Answer>,
 }
 
-type Asked = <CacheService<Own, fn(&Ask) -> Keyed, Kept, Inner<Ask, Said, BoxError>> as Service<
-    Ask,
->>::Future;
+type Key = fn(&Ask) -> Keyed;
+type Cached = CacheService<Own, Key, Kept, Inner<Ask, Said, BoxError>>;
+type Asked = <Cached as Service<Ask>>::Future;
 
 struct Run {
     model: Model,
-    service: CacheService<Own, fn(&Ask) -> Keyed, Kept, Inner<Ask, Said, BoxError>>,
+    service: Cached,
     cache: Cache<Kept>,
     upstream: Upstream,
     calls: Vec<Call<Ask, Said, BoxError>>,

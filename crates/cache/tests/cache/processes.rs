@@ -31,11 +31,12 @@ fn process(
     (layer.layer(upstream.tracked()), cache, upstream)
 }
 
-/// Lets the upstream write all of it.
+/// Lets the upstream write all of it, and end.
 fn write(to: Feed, chunks: &[&'static str]) {
     for chunk in chunks {
         feed(&to, chunk);
     }
+    drop(to);
 }
 
 /// The first process gets this reply, and puts it there.
