@@ -93,7 +93,7 @@ pub(crate) fn misses() -> Group {
             }
         })
         // And now and then the table's.
-        .at_most(4),
+        .at_most(3),
         Row::new("past the cache", || {
             let layer = CacheLayer::new(Plain, |_: &u32| None::<Keyed>);
             let mut service = layer.layer(Echo);

@@ -8,17 +8,20 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::Outcome;
+use buttress_core::{CacheStatus, Class, Outcome};
 use tokio::time::Instant;
 
 use crate::{
     Directives, Freshness, Keyed, Removal, SecondLevel, Statistics, Tag,
-    entry::{Entry, Memory, Unhashed},
+    entry::{Entry, Memory, Rest, Unhashed},
     flight::{Flight, Landed, Stage},
+    key::Tags,
+    level::Removing,
     lifetime::may_be_kept,
     stats::{Count, Counters},
     table::Table,
-    waiters::Place,
+    waiters::{Asleep, Place},
+    writes::Write,
 };
 
 /// What is kept and what is under way: the handle to a cache, which its layers share.
@@ -72,9 +75,26 @@ pub(crate) enum Look<T> {
 /// How a flight was left.
 pub(crate) struct Left<T> {
     /// What is kept of it from now on.
-    pub(crate) kept: Option<Arc<Entry<T>>>,
+    pub(crate) kept: Option<Kept<T>>,
     /// By the last.
     pub(crate) last: bool,
+}
+
+/// A reply that is in memory from now on.
+pub(crate) struct Kept<T> {
+    pub(crate) key: u128,
+    pub(crate) entry: Arc<Entry<T>>,
+    pub(crate) below: Below,
+}
+
+/// What becomes of it in the second level.
+pub(crate) enum Below {
+    /// Nothing: there is none, or it is from there, or does not belong there.
+    Nothing,
+    /// It is to be put there.
+    Put(Write),
+    /// Too much is being put there.
+    Full,
 }
 
 /// One of so many refreshes.
@@ -124,14 +144,14 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
     /// from now on does not get it: that is a new call.
     ///
     /// A [second level](Cache::with_second_level) forgets it in a task of its own, on the runtime of
-    /// whoever calls this, and is not asked for anything until that has ended. Without a runtime, or
-    /// if it fails, that is one of the [`level_failures`](Statistics::level_failures), and the reply
-    /// may come back from there.
+    /// whoever calls this, after what was being put there for it, and is not asked for anything until
+    /// that has ended. Without a runtime, or if it fails, that is one of the
+    /// [`level_failures`](Statistics::level_failures), and the reply may come back from there.
     pub fn invalidate(&self, key: &Keyed) {
-        let key = key.hash();
-        self.removes(Removal::Key(key));
+        let (key, removing) = (key.hash(), self.removing());
         self.inner.table.shard(key).void(key);
         self.inner.memory.invalidate(&key);
+        self.removes(removing, Removal::Key(key));
     }
 
     /// Forgets all replies with this tag, as [`invalidate`](Cache::invalidate) does.
@@ -139,24 +159,26 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
     /// It walks through everything that is kept, which takes about a millisecond for ten thousand
     /// entries.
     pub fn invalidate_tag(&self, tag: Tag) {
-        self.removes(Removal::Tag(tag));
+        let removing = self.removing();
         self.inner.table.void_tag(tag);
         for (key, entry) in &self.inner.memory {
             if entry.tags.contains(tag) {
                 self.inner.memory.invalidate(&*key);
             }
         }
+        self.removes(removing, Removal::Tag(tag));
     }
 
     /// Forgets everything, as [`invalidate`](Cache::invalidate) does.
     pub fn clear(&self) {
-        self.removes(Removal::All);
+        let removing = self.removing();
         self.inner.table.void(|_| true);
         // Not moka's `invalidate_all`: that goes by its own clock, and lets what is inserted within
         // the same tick go, or stay.
         for (key, _) in &self.inner.memory {
             self.inner.memory.invalidate(&*key);
         }
+        self.removes(removing, Removal::All);
     }
 
     /// What it did so far, and what it holds.
@@ -177,10 +199,26 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
     }
 
     /// Comes before memory forgets it, or somebody would find it below in between.
-    fn removes(&self, what: Removal) {
-        if let Some(level) = &self.inner.level {
+    fn removing(&self) -> Option<Removing<T>> {
+        self.inner.level.as_ref().map(SecondLevel::removing)
+    }
+
+    /// Comes after memory has forgotten it: whatever is put below and was kept before has been
+    /// announced by then.
+    fn removes(&self, removing: Option<Removing<T>>, what: Removal) {
+        if let Some(removing) = removing {
             let this = self.clone();
-            level.remove(what, move || this.counters().add(Count::LevelFailures, 1));
+            removing.begins(what, move || this.counters().add(Count::LevelFailures, 1));
+        }
+    }
+
+    /// Announces what is going to be put below.
+    fn below(&self, key: u128, tags: Tags, outcome: &Outcome) -> Below {
+        match &self.inner.level {
+            Some(level) if outcome.class == Class::Success => {
+                level.puts(key, tags).map_or(Below::Full, Below::Put)
+            }
+            _ => Below::Nothing,
         }
     }
 
@@ -221,22 +259,23 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
         outcome: Outcome,
         freshness: Freshness,
         weight: usize,
-    ) -> bool {
-        let Some(weight) = self.fits(weight).filter(|_| !freshness.is_none()) else {
-            return false;
-        };
-        let entry = Entry {
+    ) -> Option<Kept<T>> {
+        let weight = self.fits(weight).filter(|_| !freshness.is_none())?;
+        let (key, tags) = (keyed.hash(), keyed.all_tags());
+        let entry = Arc::new(Entry {
             shared,
-            tags: keyed.all_tags(),
+            tags,
             made: Instant::now(),
             freshness,
             outcome,
             weight,
-        };
-        self.inner.memory.insert(keyed.hash(), Arc::new(entry));
+            rest: Rest::default(),
+        });
+        let below = self.below(key, tags, &outcome);
+        self.inner.memory.insert(key, entry.clone());
         self.inner.counters.add(Count::Stored, 1);
         self.bound(weight.into());
-        true
+        Some(Kept { key, entry, below })
     }
 
     /// Moka looks at its bound after every 64 writes or so, which may be of 8 MiB each: if much was
@@ -271,7 +310,7 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
                     |ended| (ended.is_some(), ended, None),
                 )
             }
-            Stage::Failed(_) => (true, None, None),
+            Stage::Failed(..) => (true, None, None),
             _ => (false, None, None),
         };
         let (over, ended, panic) = ended;
@@ -283,40 +322,44 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
             && let Some(Stage::Landed(landed)) = stage.as_ref().or(Some(&state.stage))
             && let Some(freshness) = landed.keep.filter(|freshness| !freshness.is_none())
             && may_be_kept(&outcome)
-            && outcome.class == landed.seen.class
+            && outcome.class == landed.seen
             && let Some(weight) = self.fits(weight)
             && let Some(made) = Instant::now().checked_sub(landed.cached.age)
         {
+            let tags = flight.keyed.all_tags();
             let entry = Arc::new(Entry {
                 shared: landed.shared.clone(),
-                tags: flight.keyed.all_tags(),
+                tags,
                 made,
                 freshness,
                 outcome,
                 weight,
+                rest: Rest::default(),
             });
+            let below = match landed.cached.status {
+                // It is from there.
+                CacheStatus::Hit => Below::Nothing,
+                _ => self.below(key, tags, &outcome),
+            };
             self.inner.memory.insert(key, entry.clone());
-            kept = Some(entry);
+            kept = Some(Kept { key, entry, below });
         }
         let closes = (over || last) && !state.closed;
-        let mut waiters = None;
+        let mut asleep = Asleep::default();
         if closes {
             state.closed = true;
             shard.close(&mut flights, flight);
-            waiters = Some(state.waiters.take());
+            asleep = state.waiters.take();
         }
         drop(state);
         drop(flights);
         drop(old);
         // With it goes the call, or the reply.
         drop(stage);
-        waiters
-            .into_iter()
-            .flatten()
-            .for_each(std::task::Waker::wake);
-        if let Some(entry) = &kept {
+        asleep.wake();
+        if let Some(kept) = &kept {
             self.inner.counters.add(Count::Stored, 1);
-            self.bound(entry.weight.into());
+            self.bound(kept.entry.weight.into());
         }
         if let Some(panic) = panic {
             resume_unwind(panic);

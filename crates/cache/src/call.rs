@@ -1,9 +1,6 @@
 //! The call that a flight makes.
 
-use std::{
-    future::poll_fn,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{any::Any, future::poll_fn, sync::Arc};
 
 use buttress_core::{CacheStatus, Cached, Class, Classify, Outcome, Share};
 use tokio::time::Instant;
@@ -17,14 +14,12 @@ use crate::{
     stats::Count,
 };
 
-/// Where the call leaves its error, for the one who led.
-pub(crate) struct Slot<E>(Mutex<Option<E>>);
-
 /// What goes with a call.
-pub(crate) struct Asks<T, E> {
+pub(crate) struct Asks<T> {
     /// What serves if the upstream fails.
     pub(crate) fallback: Option<Arc<Entry<T>>>,
-    pub(crate) slot: Option<Arc<Slot<E>>>,
+    /// Somebody wants the error as it is.
+    pub(crate) for_leader: bool,
     /// Under this key the second level is asked first.
     pub(crate) level: Option<u128>,
 }
@@ -34,7 +29,7 @@ pub(crate) fn call<P, K, T, S, L, V, Req>(
     parts: Arc<Parts<P, K, L, V, T>>,
     mut service: S,
     request: Req,
-    asks: Asks<T, S::Error>,
+    asks: Asks<T>,
 ) -> Call<T>
 where
     S: Service<Req> + Send + 'static,
@@ -69,16 +64,16 @@ where
                 let freshness = parts.lifetime.freshness(&response, &outcome);
                 Landing::Reply(Landed {
                     shared: parts.protocol.share(response, &outcome),
-                    seen: outcome,
+                    seen: outcome.class,
                     cached: Cached::new(CacheStatus::Miss),
                     keep: Some(freshness),
                 })
             }
             Err(error) => {
-                if let Some(slot) = asks.slot {
-                    slot.put(error);
-                }
-                Landing::Failed(outcome)
+                let error = asks
+                    .for_leader
+                    .then(|| -> Box<dyn Any + Send> { Box::new(error) });
+                Landing::Failed(outcome, error)
             }
         }
     })
@@ -94,7 +89,7 @@ fn instead<T: Clone>(entry: &Entry<T>) -> Option<Landed<T>> {
     let age = entry.age(Instant::now());
     entry.freshness.serves_if_error(age).then(|| Landed {
         shared: entry.shared.clone(),
-        seen: entry.outcome,
+        seen: entry.outcome.class,
         cached: Cached::new(CacheStatus::Stale).with_age(age),
         keep: None,
     })
@@ -102,11 +97,11 @@ fn instead<T: Clone>(entry: &Entry<T>) -> Option<Landed<T>> {
 
 // ===== impl Asks =====
 
-impl<T, E> Default for Asks<T, E> {
+impl<T> Default for Asks<T> {
     fn default() -> Self {
         Self {
             fallback: None,
-            slot: None,
+            for_leader: false,
             level: None,
         }
     }
@@ -126,8 +121,8 @@ where
         let found = self.cache.level()?.get(key).await;
         let found = found.inspect_err(|()| self.options.level_failed(&self.cache, "get"));
         let (shared, freshness, age) = found.ok()??;
-        let seen = self.protocol.ended(&shared)?;
-        if seen.class != Class::Success || !freshness.is_fresh(age) {
+        let seen = self.protocol.ended(&shared)?.class;
+        if seen != Class::Success || !freshness.is_fresh(age) {
             return None;
         }
         self.cache.counters().add(Count::LevelHits, 1);
@@ -137,21 +132,5 @@ where
             cached: Cached::new(CacheStatus::Hit).with_age(age),
             keep: Some(freshness),
         })
-    }
-}
-
-// ===== impl Slot =====
-
-impl<E> Slot<E> {
-    pub(crate) const fn new() -> Self {
-        Self(Mutex::new(None))
-    }
-
-    fn put(&self, error: E) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-    }
-
-    pub(crate) fn take(&self) -> Option<E> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }

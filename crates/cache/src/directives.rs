@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use crate::terms::{smaller, words};
+
 /// What a caller asks of caches, in the words of `Cache-Control` ([RFC 9111, section 5.2.1]).
 ///
 /// Heeded only if you [say so](crate::CacheLayer::heed), since it lets callers make you pay.
@@ -37,31 +39,17 @@ impl Directives {
     /// sense, are passed over; of two ages the smaller counts.
     pub fn parse<'a>(values: impl IntoIterator<Item = &'a str>) -> Self {
         let mut asked = Self::default();
-        for word in values.into_iter().flat_map(|value| value.split(',')) {
-            let (name, value) = match word.split_once('=') {
-                Some((name, value)) => (name.trim(), Some(value.trim().trim_matches('"'))),
-                None => (word.trim(), None),
-            };
-            if name.eq_ignore_ascii_case("no-store") {
-                asked.no_store = true;
-            } else if name.eq_ignore_ascii_case("no-cache") {
-                asked.no_cache = true;
-            } else if name.eq_ignore_ascii_case("only-if-cached") {
-                asked.only_if_cached = true;
-            } else if name.eq_ignore_ascii_case("max-age")
-                && let Some(age) = value.and_then(seconds)
-            {
-                asked.max_age = Some(asked.max_age.map_or(age, |other| other.min(age)));
+        for (name, value) in values.into_iter().flat_map(words) {
+            let is = |word: &str| name.eq_ignore_ascii_case(word);
+            asked.no_store |= is("no-store");
+            asked.no_cache |= is("no-cache");
+            asked.only_if_cached |= is("only-if-cached");
+            if is("max-age") {
+                smaller(&mut asked.max_age, value);
             }
         }
         asked
     }
-}
-
-/// A number too large to hold is as large as can be: RFC 9111, section 1.2.2.
-fn seconds(digits: &str) -> Option<Duration> {
-    let all = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    all.then(|| Duration::from_secs(digits.parse().unwrap_or(u64::MAX)))
 }
 
 #[cfg(test)]

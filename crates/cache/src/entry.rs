@@ -2,7 +2,10 @@
 
 use std::{
     hash::{BuildHasher, Hasher},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -20,7 +23,12 @@ pub(crate) struct Entry<T> {
     /// How the call went that it comes from.
     pub(crate) outcome: Outcome,
     pub(crate) weight: u32,
+    pub(crate) rest: Rest,
 }
+
+/// Until when no refresh is begun, since one has failed: an age, in nanoseconds.
+#[derive(Default)]
+pub(crate) struct Rest(AtomicU64);
 
 pub(crate) type Memory<T> = moka::sync::Cache<u128, Arc<Entry<T>>, Unhashed>;
 
@@ -37,6 +45,18 @@ impl<T> Entry<T> {
 
     pub(crate) fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.made)
+    }
+
+    /// Whether a refresh has failed so lately that none is to be begun.
+    pub(crate) fn rests(&self, age: Duration) -> bool {
+        age < Duration::from_nanos(self.rest.0.load(Ordering::Relaxed))
+    }
+
+    /// No refresh for so long.
+    pub(crate) fn rest(&self, wait: Duration) {
+        let until = self.age(Instant::now()).saturating_add(wait).as_nanos();
+        let until = u64::try_from(until).unwrap_or(u64::MAX);
+        self.rest.0.store(until, Ordering::Relaxed);
     }
 }
 

@@ -1,6 +1,7 @@
 //! One call for all who wait for it.
 
 use std::{
+    any::Any,
     mem,
     pin::Pin,
     sync::{
@@ -10,7 +11,7 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
-use buttress_core::{CacheStatus, Cached, Class, Ledger, Outcome};
+use buttress_core::{Cached, Class, Ledger, Outcome};
 
 use crate::{
     Freshness, Keyed,
@@ -36,13 +37,13 @@ pub(crate) type Call<T> = Pin<Box<dyn Future<Output = Landing<T>> + Send>>;
 pub(crate) enum Landing<T> {
     Reply(Landed<T>),
     /// An error, which means this.
-    Failed(Outcome),
+    Failed(Outcome, Option<Box<dyn Any + Send>>),
 }
 
-#[derive(Clone)]
 pub(crate) struct Landed<T> {
     pub(crate) shared: T,
-    pub(crate) seen: Outcome,
+    /// How it looked when it came.
+    pub(crate) seen: Class,
     /// Where the reply comes from, as the one who led sees it.
     pub(crate) cached: Cached,
     /// For how long it is kept, counted from when it was made. `None`: it is kept already.
@@ -51,7 +52,8 @@ pub(crate) struct Landed<T> {
 
 /// What somebody who waits finds.
 pub(crate) enum Found<T> {
-    Landed(Landed<T>),
+    /// This reply, which comes from there, as the one who led sees it.
+    Landed(T, Cached),
     Failed(Outcome),
     /// The seat was given up.
     Gone,
@@ -73,7 +75,8 @@ pub(crate) enum Stage<T> {
     Out,
     Call(Call<T>),
     Landed(Landed<T>),
-    Failed(Outcome),
+    /// With the error, until the one who led has taken it.
+    Failed(Outcome, Option<Box<dyn Any + Send>>),
     /// Everybody has left.
     Gone,
 }
@@ -87,7 +90,16 @@ struct Driver<'a, T> {
 
 struct Ending<'a, T> {
     flight: &'a Flight<T>,
-    next: Option<Stage<T>>,
+    // Of whoever polls it, and is awake.
+    place: Option<Place>,
+    next: Next<T>,
+}
+
+enum Next<T> {
+    GoesOn,
+    /// So it is until something else is known.
+    Panicked,
+    Ends(Stage<T>),
 }
 
 // ===== impl Flight =====
@@ -115,11 +127,12 @@ impl<T> Flight<T> {
     pub(crate) fn begin(&self, make: impl FnOnce() -> Call<T>) {
         let mut ending = Ending {
             flight: self,
-            next: Some(Stage::panicked()),
+            place: None,
+            next: Next::Panicked,
         };
         let call = make();
-        ending.next = None;
-        ending.puts(Stage::Call(call));
+        ending.next = Next::GoesOn;
+        ending.puts_back(call, |_| None);
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State<T>> {
@@ -130,6 +143,14 @@ impl<T> Flight<T> {
     /// Whether nobody has paid for it yet. Says so once.
     pub(crate) fn pays(&self) -> bool {
         !self.paid.swap(true, Ordering::Relaxed)
+    }
+
+    /// The error that it came to, for the one who led.
+    pub(crate) fn take_error(&self) -> Option<Box<dyn Any + Send>> {
+        match &mut self.lock().stage {
+            Stage::Failed(_, error) => error.take(),
+            _ => None,
+        }
     }
 
     /// One who waited does so no longer.
@@ -148,8 +169,12 @@ impl<T> Flight<T> {
     }
 
     pub(crate) fn wake_all(&self) {
-        let waiters = self.lock().waiters.take();
-        waiters.for_each(Waker::wake);
+        let mut state = self.lock();
+        // Whoever polls it is not among those who wait.
+        state.missed |= matches!(state.stage, Stage::Out);
+        let asleep = state.waiters.take();
+        drop(state);
+        asleep.wake();
     }
 }
 
@@ -161,34 +186,32 @@ impl<T: Clone + Send + 'static> Flight<T> {
         cx: &mut Context<'_>,
     ) -> Poll<Found<T>> {
         let mut state = self.lock();
-        match &state.stage {
-            Stage::Landed(landed) => return Poll::Ready(Found::Landed(landed.clone())),
-            Stage::Failed(outcome) => return Poll::Ready(Found::Failed(*outcome)),
+        match &mut state.stage {
+            Stage::Landed(landed) => return Poll::Ready(landed.found()),
+            Stage::Failed(outcome, _) => return Poll::Ready(Found::Failed(*outcome)),
             Stage::Gone => return Poll::Ready(Found::Gone),
-            Stage::Out | Stage::Call(_) => {}
-        }
-        // Before it is polled: it may wake at once.
-        let old = state.waiters.register(place, cx.waker());
-        let call = match mem::replace(&mut state.stage, Stage::Out) {
-            Stage::Call(call) => call,
-            _ => {
-                state.missed = true;
+            Stage::Out => {}
+            stage @ Stage::Call(_) => {
+                let Stage::Call(call) = mem::replace(stage, Stage::Out) else {
+                    unreachable!("it was, a moment ago")
+                };
                 drop(state);
-                drop(old);
-                return Poll::Pending;
+                let driver = Driver {
+                    call: Some(call),
+                    ending: Ending {
+                        flight: self,
+                        place: *place,
+                        next: Next::Panicked,
+                    },
+                };
+                return driver.poll(&Waker::from(self.clone()), place, cx.waker());
             }
-        };
+        }
+        state.missed = true;
+        let old = state.waiters.register(place, cx.waker());
         drop(state);
         drop(old);
-        let driver = Driver {
-            call: Some(call),
-            ending: Ending {
-                flight: self,
-                // Until it returns or lands, it can only panic.
-                next: Some(Stage::panicked()),
-            },
-        };
-        driver.poll(&Waker::from(self.clone()))
+        Poll::Pending
     }
 
     /// Waits until nobody can join it any more.
@@ -214,50 +237,38 @@ impl<T: Send + 'static> Wake for Flight<T> {
     }
 }
 
-// ===== impl Stage =====
-
-impl<T> Stage<T> {
-    const fn panicked() -> Self {
-        Self::Failed(Outcome::new(Class::Unavailable))
-    }
-}
-
 // ===== impl Landed =====
 
-impl<T> Landed<T> {
-    /// As a caller sees it who did not lead.
-    pub(crate) fn as_seen_by(&self, leads: bool) -> Cached {
-        match self.cached.status {
-            CacheStatus::Miss if !leads => Cached::new(CacheStatus::Coalesced),
-            _ => self.cached,
-        }
+impl<T: Clone> Landed<T> {
+    fn found(&self) -> Found<T> {
+        Found::Landed(self.shared.clone(), self.cached)
     }
 }
 
 // ===== impl Driver =====
 
 impl<T: Clone> Driver<'_, T> {
-    fn poll(mut self, waker: &Waker) -> Poll<Found<T>> {
+    fn poll(mut self, waker: &Waker, place: &mut Option<Place>, caller: &Waker) -> Poll<Found<T>> {
         let Some(call) = &mut self.call else {
             unreachable!("it goes back only below");
         };
         match call.as_mut().poll(&mut Context::from_waker(waker)) {
             Poll::Pending => {
-                self.ending.next = None;
+                self.ending.next = Next::GoesOn;
                 if let Some(call) = self.call.take() {
-                    self.ending.puts(Stage::Call(call));
+                    let register = |waiters: &mut Waiters| waiters.register(place, caller);
+                    self.ending.puts_back(call, register);
                 }
                 Poll::Pending
             }
-            Poll::Ready(landing) => {
-                let (found, stage) = match landing {
-                    Landing::Reply(landed) => {
-                        (Found::Landed(landed.clone()), Stage::Landed(landed))
-                    }
-                    Landing::Failed(outcome) => (Found::Failed(outcome), Stage::Failed(outcome)),
-                };
-                self.ending.next = Some(stage);
+            Poll::Ready(Landing::Reply(landed)) => {
+                let found = landed.found();
+                self.ending.next = Next::Ends(Stage::Landed(landed));
                 Poll::Ready(found)
+            }
+            Poll::Ready(Landing::Failed(outcome, error)) => {
+                self.ending.next = Next::Ends(Stage::Failed(outcome, error));
+                Poll::Ready(Found::Failed(outcome))
             }
         }
     }
@@ -266,12 +277,15 @@ impl<T: Clone> Driver<'_, T> {
 // ===== impl Ending =====
 
 impl<T> Ending<'_, T> {
-    /// Puts the call back, for whoever comes next.
-    fn puts(&self, stage: Stage<T>) {
+    /// Puts the call back, for whoever comes next. If something was missed meanwhile, all who wait
+    /// look again.
+    fn puts_back(&self, call: Call<T>, register: impl FnOnce(&mut Waiters) -> Option<Waker>) {
         let mut state = self.flight.lock();
-        state.stage = stage;
+        state.stage = Stage::Call(call);
+        let old = register(&mut state.waiters);
         let missed = mem::take(&mut state.missed);
         drop(state);
+        drop(old);
         if missed {
             self.flight.wake_all();
         }
@@ -280,9 +294,17 @@ impl<T> Ending<'_, T> {
 
 impl<T> Drop for Ending<'_, T> {
     fn drop(&mut self) {
-        if let Some(next) = self.next.take() {
-            self.flight.lock().stage = next;
-            self.flight.wake_all();
-        }
+        let stage = match mem::replace(&mut self.next, Next::GoesOn) {
+            Next::GoesOn => return,
+            Next::Panicked => Stage::Failed(Outcome::new(Class::Unavailable), None),
+            Next::Ends(stage) => stage,
+        };
+        let mut state = self.flight.lock();
+        state.stage = stage;
+        let own = state.waiters.sleeps(self.place);
+        let others = state.waiters.take();
+        drop(state);
+        drop(own);
+        others.wake();
     }
 }

@@ -15,9 +15,9 @@ use tower_service::Service;
 use crate::{
     CacheKey, Flavours, Lifetime,
     cache::Look,
-    call::{Asks, Slot, call},
+    call::{Asks, call},
     direct::Direct,
-    flight::{Flight, Found, Landed},
+    flight::{Flight, Found},
     parts::Parts,
     refresh::refresh,
     seat::{Reading, Seat},
@@ -66,20 +66,20 @@ enum State<T: Clone + Send + Sync + 'static, S, W, Req, Res, E> {
     /// It leaves the cache out.
     Direct,
     /// It has a seat in a flight.
-    Waits(Waits<T, S, W, Req, E>),
+    Waits(Waits<T, S, W, Req>),
     /// It waits for one to end that it cannot join.
     Behind(Behind<T>, S, Req),
     Done,
 }
 
-struct Waits<T: Clone + Send + Sync + 'static, S, W, Req, E> {
+struct Waits<T: Clone + Send + Sync + 'static, S, W, Req> {
     seat: Seat<T>,
     wanted: W,
-    as_who: Who<S, Req, E>,
+    as_who: Who<S, Req>,
 }
 
-enum Who<S, Req, E> {
-    Leader(Arc<Slot<E>>),
+enum Who<S, Req> {
+    Leader,
     /// With what it takes to make the call itself.
     Heir(S, Req),
     Follower,
@@ -155,7 +155,7 @@ where
                     return (State::Ready(Ok(response)), None);
                 }
                 Look::Stale(entry, age) => {
-                    refresh(parts, keyed, landed, service, request);
+                    refresh(parts, keyed, (&entry, age), landed, service, request);
                     let response = parts.serve::<Req, _>(&entry, wanted, CacheStatus::Stale, age);
                     return (State::Ready(Ok(response)), None);
                 }
@@ -190,7 +190,6 @@ where
                 }),
                 Joined::Leads(flight) => {
                     let seat = seat(flight.clone());
-                    let slot = Arc::new(Slot::new());
                     flight.begin(|| {
                         let mut request = request;
                         let mut info = CallInfo::new();
@@ -198,7 +197,7 @@ where
                         parts.protocol.set_common(&mut request, info);
                         let asks = Asks {
                             fallback,
-                            slot: Some(slot.clone()),
+                            for_leader: true,
                             level: asks_below.then(|| keyed.hash()),
                         };
                         call(parts.clone(), service.clone(), request, asks)
@@ -206,7 +205,7 @@ where
                     State::Waits(Waits {
                         seat,
                         wanted,
-                        as_who: Who::Leader(slot),
+                        as_who: Who::Leader,
                     })
                 }
             };
@@ -217,11 +216,17 @@ where
     /// The reply has come: this caller's copy of it.
     fn delivers(
         parts: &Arc<Parts<P, K, L, V, T>>,
-        waits: Waits<T, S, V::Wanted, Req, S::Error>,
-        landed: &Landed<T>,
+        waits: Waits<T, S, V::Wanted, Req>,
+        shared: &T,
+        cached: Cached,
     ) -> Result<S::Response, S::Error> {
-        let cached = landed.as_seen_by(matches!(waits.as_who, Who::Leader(_)));
-        let mut result = Ok(parts.protocol.open(&landed.shared));
+        let cached = match (cached.status, waits.as_who) {
+            (CacheStatus::Miss, Who::Heir(..) | Who::Follower) => {
+                Cached::new(CacheStatus::Coalesced)
+            }
+            _ => cached,
+        };
+        let mut result = Ok(parts.protocol.open(shared));
         let reading = Reading::completion(parts.clone(), waits.seat, cached.status);
         settle(&parts.protocol, &mut result, reading);
         result.map(|response| parts.delivers::<Req, _>(response, waits.wanted, cached))
@@ -307,17 +312,19 @@ where
                         unreachable!("it was, a moment ago")
                     };
                     let outcome = match found {
-                        Found::Landed(landed) => {
-                            return Poll::Ready(Self::delivers(this.parts, waits, &landed));
+                        Found::Landed(shared, cached) => {
+                            let reply = Self::delivers(this.parts, waits, &shared, cached);
+                            return Poll::Ready(reply);
                         }
                         Found::Failed(outcome) => outcome,
                         Found::Gone => Outcome::new(Class::Unavailable),
                     };
+                    let leads = matches!(waits.as_who, Who::Leader);
+                    let error = leads.then(|| waits.seat.error()).flatten();
                     waits.seat.leaves(|_| None);
                     let error = match waits.as_who {
                         Who::Heir(service, request) => Err((service, request)),
-                        Who::Leader(slot) => Ok((slot.take(), true)),
-                        Who::Follower => Ok((None, false)),
+                        Who::Leader | Who::Follower => Ok((error, leads)),
                     };
                     match error {
                         Ok((error, leads)) => {

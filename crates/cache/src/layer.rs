@@ -5,7 +5,7 @@ use tower_layer::Layer;
 
 use crate::{
     AsIs, Cache, CacheEvent, CacheKey, CacheService, Directives, Freshness, Keyed, Lifetime,
-    Negative,
+    Limited, Negative, Terms,
     lifetime::may_be_kept,
     parts::{Options, Parts},
 };
@@ -18,10 +18,12 @@ use crate::{
 /// | [`lifetime`](CacheLayer::lifetime) | fresh for five minutes, never stale; only what went well |
 /// | [`cacheable`](CacheLayer::cacheable) | everything that has a key |
 /// | [`heed`](CacheLayer::heed) | the caller's `Cache-Control` is not heeded |
+/// | [`heed_reply`](CacheLayer::heed_reply) | that of the reply neither |
 /// | [`flavours`](CacheLayer::flavours) | everybody gets the reply as it is recorded |
 /// | [`weigh`](CacheLayer::weigh) | what the protocol says |
 /// | [`next_waiter_tries`](CacheLayer::next_waiter_tries) | an error reaches all who waited |
 /// | [`refreshes`](CacheLayer::refreshes) | 64 at a time, within five minutes each |
+/// | [`refresh_pause`](CacheLayer::refresh_pause) | a second after one that failed |
 ///
 /// The services that it makes share one cache, with those of its clones.
 ///
@@ -218,6 +220,49 @@ where
         self.with_key(|key| Heeding { key, directives })
     }
 
+    /// Heeds what the upstream lets caches do with its reply, read by `terms` from the response: it is
+    /// kept for as long as the [lifetime](CacheLayer::lifetime) set so far says, and no longer than
+    /// they do. Default: not, for the reasons that [`Terms`] gives.
+    ///
+    /// ```
+    /// use buttress_cache::{CacheLayer, Keyed, Terms};
+    /// use buttress_http::{Body, Http};
+    /// use http::{Request, Response, header::CACHE_CONTROL};
+    /// # use http_body_util::Full;
+    /// # type Bytes = Full<bytes::Bytes>;
+    /// # let key = |ask: &Request<Bytes>| Keyed::of(ask.uri());
+    /// let layer = CacheLayer::<_, _, buttress_http::Shared<Bytes>>::new(Http, key)
+    ///     .heed_reply(|reply: &Response<Body<Bytes>>| {
+    ///         let all = reply.headers().get_all(CACHE_CONTROL);
+    ///         Terms::parse(all.iter().filter_map(|value| value.to_str().ok()))
+    ///     });
+    /// ```
+    #[must_use]
+    pub fn heed_reply<Res, F>(self, terms: F) -> CacheLayer<P, K, T, Limited<L, F>, V>
+    where
+        F: Fn(&Res) -> Terms,
+    {
+        let Self {
+            protocol,
+            key,
+            lifetime,
+            flavours,
+            cache,
+            options,
+        } = self;
+        CacheLayer {
+            protocol,
+            key,
+            lifetime: Limited {
+                inner: lifetime,
+                terms,
+            },
+            flavours,
+            cache,
+            options,
+        }
+    }
+
     /// About how many bytes a reply takes in memory, asked once of each that is kept. Default: what
     /// the protocol says, which for `Plain` is the size of the type alone, without what it points
     /// to.
@@ -252,6 +297,14 @@ where
         self
     }
 
+    /// After a refresh that has not led to another reply, none is begun for the same key for so long,
+    /// or for as long as the upstream asked to wait, if that is longer. Default: one second.
+    #[must_use]
+    pub fn refresh_pause(mut self, pause: Duration) -> Self {
+        self.options.refresh_pause = pause;
+        self
+    }
+
     /// Calls `observer` for everything that happens, on the thread where it does, under no lock.
     #[must_use]
     pub fn on_event<F>(mut self, observer: F) -> Self
@@ -263,7 +316,8 @@ where
     }
 
     /// Keeps these replies, as if they had just come, and says how many of them it could. One that is
-    /// a stream is read to its end first. What is kept for a key already is replaced.
+    /// a stream is read to its end first. What is kept for a key already is replaced. It is put into
+    /// the second level, if there is one, and told as [`CacheEvent::Stored`].
     ///
     /// ```
     /// use buttress_cache::{CacheLayer, Keyed};
@@ -297,7 +351,10 @@ where
             if let Some(outcome) = ended.filter(good) {
                 let weight = self.options.weight(&self.protocol, &shared);
                 let kept = self.cache.put(&keyed, shared, outcome, freshness, weight);
-                warmed += usize::from(kept);
+                if let Some(kept) = kept {
+                    self.options.kept(&self.cache, kept);
+                    warmed += 1;
+                }
             }
         }
         warmed

@@ -13,13 +13,22 @@ use std::{
 use siphasher::sip::SipHasher13;
 use tokio::{runtime::Handle, time::timeout};
 
-use crate::{Freshness, Tag, entry::Entry};
+use crate::{
+    Freshness, Tag,
+    entry::Entry,
+    key::Tags,
+    writes::{What, Write, Writes},
+};
 
 /// A second level below the memory of a [`Cache`](crate::Cache): a place that several processes share.
 ///
 /// It keeps bytes. It is asked only for what is not in memory, by the one flight of that key, and
 /// never waited for longer than the [time it has](SecondLevel::within): one that fails, is slow, or
 /// gives back something else than it was given is a miss.
+///
+/// Of two writes that touch the same key the second is begun when the first is over, or has been
+/// dropped since its time was up. A store in which one that was dropped may still take effect has to
+/// keep their order itself, or what was removed may be there again.
 ///
 /// # Examples
 ///
@@ -99,30 +108,66 @@ pub enum Removal {
 /// | | default |
 /// |---|---|
 /// | [`within`](SecondLevel::within) | 50 ms |
-/// | writes at a time | 256; what comes beyond is not written |
+/// | puts at a time, those that wait included | 256; what comes beyond is not put there |
+/// | removals at a time | 256; what comes beyond is not removed |
+///
+/// What is [forgotten](crate::Cache::invalidate) in one process is removed from the store, and stays
+/// in the memory of the others until its time is up.
+///
+/// The key of a request has to be the same in all processes: [`Keyed::of_with`](crate::Keyed::of_with)
+/// a secret that they share, and not [`Keyed::of`](crate::Keyed::of).
+///
+/// # Examples
+///
+/// Replies of `Http` know how:
+///
+/// ```
+/// use std::convert::Infallible;
+/// use buttress_cache::{Cache, CacheLayer, Keyed, SecondLevel, Store};
+/// use buttress_core::check;
+/// use buttress_http::{BoxError, Http, Shared, TrackLayer};
+/// use bytes::Bytes;
+/// use http::{Request, Response};
+/// use http_body_util::Full;
+/// use tower::{Service, ServiceBuilder, service_fn};
+///
+/// type Ask = Request<Bytes>;
+///
+/// fn stack(store: impl Store, secret: [u8; 16]) -> impl Service<Ask> {
+///     let level = SecondLevel::new(store, Shared::encode, Shared::decode);
+///     let cache = Cache::with_second_level(64 << 20, level);
+///     let key = move |ask: &Ask| Keyed::of_with(&secret, &(ask.uri(), ask.body()));
+///     let client = service_fn(|_: Ask| async {
+///         Ok::<_, BoxError>(Response::new(Full::<Bytes>::from("hello")))
+///     });
+///     check::<Ask, _>(
+///         ServiceBuilder::new()
+///             .layer(CacheLayer::new(Http, key).cache(&cache))
+///             .layer(TrackLayer::default())
+///             .service(client),
+///     )
+/// }
+/// ```
 pub struct SecondLevel<T> {
     store: Box<dyn Store>,
     encode: Box<Encode<T>>,
     decode: Box<Decode<T>>,
     within: Duration,
-    writes: AtomicUsize,
-    // Those of the writes that remove.
+    writes: Arc<Writes>,
     removals: AtomicUsize,
 }
 
 type Encode<T> = dyn Fn(&T) -> Option<Vec<u8>> + Send + Sync;
 type Decode<T> = dyn Fn(&[u8]) -> Option<T> + Send + Sync;
 
-/// One of so many writes.
-struct Write<T> {
+/// Something is being forgotten.
+pub(crate) struct Removing<T> {
     level: Arc<SecondLevel<T>>,
-    removes: bool,
 }
 
 // ===== impl SecondLevel =====
 
 impl<T> SecondLevel<T> {
-    const MAX_WRITES: usize = 256;
     /// A version, a checksum, and three durations in milliseconds.
     const HEAD: usize = 1 + 8 + 3 * 8;
     const VERSION: u8 = 1;
@@ -140,7 +185,7 @@ impl<T> SecondLevel<T> {
             encode: Box::new(encode),
             decode: Box::new(decode),
             within: Duration::from_millis(50),
-            writes: AtomicUsize::new(0),
+            writes: Arc::default(),
             removals: AtomicUsize::new(0),
         }
     }
@@ -168,61 +213,49 @@ impl<T> SecondLevel<T> {
         }
     }
 
+    /// From now on something is being put there for this key. `None`: too much is already.
+    pub(crate) fn puts(&self, key: u128, tags: Tags) -> Option<Write> {
+        self.writes.enter(What::Put(key, tags))
+    }
+
     /// Puts this there, in a task of its own. `failed` is called if that does not go well.
     pub(crate) fn put(
         self: &Arc<Self>,
+        mut write: Write,
         key: u128,
         entry: &Arc<Entry<T>>,
         failed: impl FnOnce() + Send + 'static,
     ) where
         T: Send + Sync + 'static,
     {
+        let Ok(runtime) = Handle::try_current() else {
+            return failed();
+        };
         let freshness = entry.freshness;
         let keep = freshness.fresh.saturating_add(freshness.revalidate);
         let keep = keep.max(freshness.fresh.saturating_add(freshness.if_error));
-        let entry = entry.clone();
-        self.writes(false, failed, move |level| {
-            let payload = (level.encode)(&entry.shared)?;
-            let bytes = Self::sealed(key, freshness, &payload);
-            Some(
-                level
-                    .store
-                    .put(key, bytes, keep, entry.tags.iter().collect()),
-            )
-        });
-    }
-
-    /// Forgets this there, in a task of its own.
-    pub(crate) fn remove(self: &Arc<Self>, what: Removal, failed: impl FnOnce() + Send + 'static)
-    where
-        T: Send + Sync + 'static,
-    {
-        self.writes(true, failed, move |level| Some(level.store.remove(what)));
-    }
-
-    fn writes<F>(self: &Arc<Self>, removes: bool, failed: impl FnOnce() + Send + 'static, write: F)
-    where
-        T: Send + Sync + 'static,
-        F: FnOnce(&Self) -> Option<StoreFuture<'_, ()>> + Send + 'static,
-    {
-        let before = self.writes.fetch_add(1, Ordering::Relaxed);
-        self.removals
-            .fetch_add(usize::from(removes), Ordering::Release);
-        let one = Write {
-            level: self.clone(),
-            removes,
-        };
-        let (true, Ok(runtime)) = (before < Self::MAX_WRITES, Handle::try_current()) else {
-            return failed();
-        };
+        let (level, entry) = (self.clone(), entry.clone());
         runtime.spawn(async move {
-            if let Some(write) = write(&one.level) {
-                let written = timeout(one.level.within, write).await;
-                if !matches!(written, Ok(Ok(()))) {
+            if !write.begins().await {
+                return;
+            }
+            if let Some(payload) = (level.encode)(&entry.shared) {
+                let bytes = Self::sealed(key, freshness, &payload);
+                let tags = entry.tags.iter().collect();
+                let put = level.store.put(key, bytes, keep, tags);
+                if !matches!(timeout(level.within, put).await, Ok(Ok(()))) {
                     failed();
                 }
             }
         });
+    }
+
+    /// Something is being forgotten: nothing is found there until that is [over](Removing::begins).
+    pub(crate) fn removing(self: &Arc<Self>) -> Removing<T> {
+        self.removals.fetch_add(1, Ordering::Release);
+        Removing {
+            level: self.clone(),
+        }
     }
 
     /// What is put into the store: a version, a checksum of the key and of all that follows, the
@@ -273,14 +306,29 @@ impl<T> fmt::Debug for SecondLevel<T> {
     }
 }
 
-// ===== impl Write =====
+// ===== impl Removing =====
 
-impl<T> Drop for Write<T> {
+impl<T: Send + Sync + 'static> Removing<T> {
+    /// Memory has forgotten it. Forgets it there, in a task of its own. `failed` is called if that
+    /// does not go well.
+    pub(crate) fn begins(self, what: Removal, failed: impl FnOnce() + Send + 'static) {
+        let write = self.level.writes.enter(What::Remove(what));
+        let (Some(mut write), Ok(runtime)) = (write, Handle::try_current()) else {
+            return failed();
+        };
+        runtime.spawn(async move {
+            write.begins().await;
+            let level = &self.level;
+            let removed = timeout(level.within, level.store.remove(what)).await;
+            if !matches!(removed, Ok(Ok(()))) {
+                failed();
+            }
+        });
+    }
+}
+
+impl<T> Drop for Removing<T> {
     fn drop(&mut self) {
-        let Self { level, removes } = self;
-        level.writes.fetch_sub(1, Ordering::Relaxed);
-        level
-            .removals
-            .fetch_sub(usize::from(*removes), Ordering::Release);
+        self.level.removals.fetch_sub(1, Ordering::Release);
     }
 }

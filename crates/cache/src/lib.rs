@@ -130,6 +130,17 @@
 //! [ask for it](CacheLayer::negative). For how long says a [`Lifetime`]. Over the bound of bytes goes
 //! what is rarely asked for.
 //!
+//! What the upstream says in `Cache-Control` of its reply is not heeded unless you
+//! [say so](CacheLayer::heed_reply): what providers send there would switch the cache off.
+//!
+//! # Several processes
+//!
+//! Below the memory there can be a [`SecondLevel`], a [`Store`] of bytes that several processes share.
+//! Responses of `Http` become bytes and come back as what they were, streams as streams:
+//! `SecondLevel::new(store, Shared::encode, Shared::decode)`, with the `Shared` of `buttress-http`. A
+//! store that is slow, broken or corrupt is a miss, and what is invalidated while it is being put there
+//! stays gone.
+//!
 //! # How a reply says where it comes from
 //!
 //! [`Cached`], with its [`CacheStatus`] and age, is given to the protocol
@@ -144,14 +155,14 @@
 //! |---|---|
 //! | kept | at most 64 MiB, for five minutes, if it went well and no filter cut it |
 //! | stale replies | never served |
-//! | the caller's `Cache-Control` | not heeded |
+//! | `Cache-Control` of the caller, and of the reply | not heeded |
 //! | an error | the leader's; a refusal for the others |
-//! | refreshes | 64 at a time, within five minutes each |
+//! | refreshes | 64 at a time, within five minutes each, a second after one that failed |
 //!
 //! # Cost
 //!
 //! A hit is a lookup in moka, a clock read, and a copy of the reply; it allocates what the copy does. A
-//! miss allocates the flight, the call, a place for its error, and the entry. Figures are in the
+//! miss allocates the flight, the call, and the entry. Figures are in the
 //! [README](https://docs.rs/crate/buttress-cache).
 
 mod cache;
@@ -173,7 +184,9 @@ mod seat;
 mod service;
 mod stats;
 mod table;
+mod terms;
 mod waiters;
+mod writes;
 
 pub use buttress_core::{CacheStatus, Cached};
 
@@ -186,9 +199,10 @@ pub use self::{
     key::{CacheKey, Keyed, Tag},
     layer::{CacheLayer, Heeding, Only},
     level::{Removal, SecondLevel, Store, StoreFuture, Stored},
-    lifetime::{Freshness, Lifetime, Negative},
+    lifetime::{Freshness, Lifetime, Limited, Negative},
     service::CacheService,
     stats::Statistics,
+    terms::Terms,
 };
 
 #[cfg(doctest)]

@@ -1,6 +1,8 @@
-use std::time::Duration;
+use std::{any::type_name, fmt, time::Duration};
 
 use buttress_core::{Class, Finish, Outcome};
+
+use crate::Terms;
 
 /// For how long a reply serves.
 ///
@@ -53,6 +55,13 @@ pub trait Lifetime<Res> {
 pub struct Negative<L> {
     pub(crate) inner: L,
     pub(crate) time: Duration,
+}
+
+/// Limited by the upstream's terms: see [`CacheLayer::heed_reply`](crate::CacheLayer::heed_reply).
+#[derive(Clone, Copy)]
+pub struct Limited<L, F> {
+    pub(crate) inner: L,
+    pub(crate) terms: F,
 }
 
 /// Whether what ended so may be kept: all of a reply, or a failure that would be the same the next
@@ -153,6 +162,25 @@ where
             Class::Invalid | Class::Unfit => Freshness::new(self.time),
             _ => self.inner.freshness(response, seen),
         }
+    }
+}
+
+impl<L, F, Res> Lifetime<Res> for Limited<L, F>
+where
+    L: Lifetime<Res>,
+    F: Fn(&Res) -> Terms,
+{
+    fn freshness(&self, response: &Res, seen: &Outcome) -> Freshness {
+        (self.terms)(response).limit(self.inner.freshness(response, seen))
+    }
+}
+
+impl<L: fmt::Debug, F> fmt::Debug for Limited<L, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Limited")
+            .field("inner", &self.inner)
+            .field("terms", &format_args!("{}", type_name::<F>()))
+            .finish()
     }
 }
 

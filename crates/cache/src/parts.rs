@@ -10,7 +10,12 @@ use std::{
 
 use buttress_core::{CacheStatus, Cached, Class, Share, Track};
 
-use crate::{Cache, CacheEvent, Flavours, entry::Entry, stats::Count};
+use crate::{
+    Cache, CacheEvent, Flavours,
+    cache::{Below, Kept},
+    entry::Entry,
+    stats::Count,
+};
 
 pub(crate) struct Parts<P, K, L, V, T> {
     pub(crate) protocol: P,
@@ -25,6 +30,7 @@ pub(crate) struct Options<T> {
     pub(crate) next_waiter_tries: bool,
     pub(crate) refreshes: usize,
     pub(crate) refresh_within: Duration,
+    pub(crate) refresh_pause: Duration,
     pub(crate) weigh: Option<Arc<Weigh<T>>>,
     pub(crate) observer: Option<Arc<Observer>>,
 }
@@ -109,6 +115,26 @@ where
 // ===== impl Options =====
 
 impl<T> Options<T> {
+    /// It is in memory from now on.
+    pub(crate) fn kept(&self, cache: &Cache<T>, kept: Kept<T>)
+    where
+        T: Clone + Send + Sync + 'static,
+    {
+        let Kept { key, entry, below } = kept;
+        self.tell(|| CacheEvent::Stored {
+            bytes: entry.weight.into(),
+        });
+        match (below, cache.level()) {
+            (Below::Put(write), Some(level)) => {
+                let (options, cache) = (self.clone(), cache.clone());
+                let failed = move || options.level_failed(&cache, "put");
+                level.put(write, key, &entry, failed);
+            }
+            (Below::Full, _) => self.level_failed(cache, "put"),
+            _ => {}
+        }
+    }
+
     /// The second level did not do what was wanted of it.
     pub(crate) fn level_failed(&self, cache: &Cache<T>, wanted: &'static str)
     where
@@ -153,6 +179,7 @@ impl<T> Default for Options<T> {
             next_waiter_tries: false,
             refreshes: 64,
             refresh_within: Duration::from_secs(300),
+            refresh_pause: Duration::from_secs(1),
             weigh: None,
             observer: None,
         }
@@ -165,6 +192,7 @@ impl<T> fmt::Debug for Options<T> {
             .field("next_waiter_tries", &self.next_waiter_tries)
             .field("refreshes", &self.refreshes)
             .field("refresh_within", &self.refresh_within)
+            .field("refresh_pause", &self.refresh_pause)
             .finish_non_exhaustive()
     }
 }

@@ -1,6 +1,6 @@
 //! Getting a new reply while the old one serves.
 
-use std::{future::poll_fn, sync::Arc};
+use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use buttress_core::{CallInfo, Carry, Class, Classify, Ledger, Outcome, Share};
 use tokio::{runtime::Handle, time::timeout};
@@ -9,16 +9,26 @@ use tower_service::Service;
 use crate::{
     CacheEvent, Keyed, Lifetime,
     call::{Asks, call},
+    entry::Entry,
     flight::Found,
     parts::Parts,
     seat::Seat,
     stats::Count,
 };
 
-/// Calls for a new reply in a task of its own, unless that is being done, or too many others are.
+/// Lets what is kept rest when a refresh is over, before another can be begun. If that has led to
+/// another reply, nobody asks this one again.
+struct Rests<T> {
+    entry: Arc<Entry<T>>,
+    wait: Duration,
+}
+
+/// Calls for a new reply in a task of its own, unless that is being done, or has just failed, or too
+/// many others are.
 pub(crate) fn refresh<P, K, T, S, L, V, Req>(
     parts: &Arc<Parts<P, K, L, V, T>>,
     keyed: Keyed,
+    (old, age): (&Arc<Entry<T>>, Duration),
     landed: u64,
     service: &S,
     mut request: Req,
@@ -39,6 +49,9 @@ pub(crate) fn refresh<P, K, T, S, L, V, Req>(
     V: Send + Sync + 'static,
     T: Clone + Send + Sync + 'static,
 {
+    if old.rests(age) {
+        return;
+    }
     let Ok(runtime) = Handle::try_current() else {
         return;
     };
@@ -60,19 +73,26 @@ pub(crate) fn refresh<P, K, T, S, L, V, Req>(
     });
     parts.cache.counters().add(Count::Refreshes, 1);
 
-    let (told, parts) = (parts.clone(), parts.clone());
+    let (told, parts, old) = (parts.clone(), parts.clone(), old.clone());
     let work = async move {
+        // It is dropped before the seat, however this ends.
+        let mut rests = Rests {
+            entry: old,
+            wait: parts.options.refresh_pause,
+        };
         let outcome = match poll_fn(|cx| seat.poll(cx)).await {
-            Found::Landed(landed) => {
-                parts.protocol.drain(&landed.shared).await;
-                let ended = parts.protocol.ended(&landed.shared);
+            Found::Landed(shared, _) => {
+                parts.protocol.drain(&shared).await;
+                let ended = parts.protocol.ended(&shared);
                 ended.unwrap_or_else(|| Outcome::new(Class::Cancelled))
             }
             Found::Failed(outcome) => outcome,
             Found::Gone => Outcome::new(Class::Cancelled),
         };
-        if let Some(entry) = seat.leaves(|landed| parts.ended(landed)) {
-            parts.kept(keyed.hash(), &entry, false);
+        rests.wait = rests.wait.max(outcome.retry_after.unwrap_or_default());
+        drop(rests);
+        if let Some(kept) = seat.leaves(|landed| parts.ended(landed)) {
+            parts.options.kept(&parts.cache, kept);
         }
         outcome
     };
@@ -85,4 +105,12 @@ pub(crate) fn refresh<P, K, T, S, L, V, Req>(
             outcome: ledger.total(&outcome),
         });
     });
+}
+
+// ===== impl Rests =====
+
+impl<T> Drop for Rests<T> {
+    fn drop(&mut self) {
+        self.entry.rest(self.wait);
+    }
 }

@@ -8,8 +8,8 @@ use std::{
 use buttress_core::{CacheStatus, Class, Completion, Ledger, Outcome, Report, Share};
 
 use crate::{
-    Cache, CacheEvent,
-    entry::Entry,
+    Cache,
+    cache::Kept,
     flight::{Flight, Found, Landed, Stage},
     parts::Parts,
     waiters::Place,
@@ -55,11 +55,18 @@ impl<T: Clone + Send + Sync + 'static> Seat<T> {
         }
     }
 
+    /// The error that the call came to, for the one who made it.
+    pub(crate) fn error<E: 'static>(&self) -> Option<E> {
+        let error = self.flight.as_ref()?.take_error()?;
+        // It is that of the layer that made the flight, and of no other that shares the cache.
+        error.downcast().ok().map(|error| *error)
+    }
+
     /// Leaves, saying how the reply ended, if it has. What is kept of it from now on.
     pub(crate) fn leaves(
         &mut self,
         ended: impl FnOnce(&Landed<T>) -> Option<(Outcome, Option<usize>)>,
-    ) -> Option<Arc<Entry<T>>> {
+    ) -> Option<Kept<T>> {
         let flight = self.flight.take()?;
         let left = self.cache.leave(&flight, self.place.take(), ended);
         // The last one pays for what the attempts had used.
@@ -134,10 +141,8 @@ where
                 .counters()
                 .saved(&ended.flatten().unwrap_or(*outcome));
         }
-        let key = seat.flight.as_ref().map(|flight| flight.keyed.hash());
-        let kept = seat.leaves(|landed| parts.ended(landed));
-        if let (Some(key), Some(entry)) = (key, kept) {
-            parts.kept(key, &entry, self.status == CacheStatus::Hit);
+        if let Some(kept) = seat.leaves(|landed| parts.ended(landed)) {
+            parts.options.kept(&parts.cache, kept);
         }
     }
 }
@@ -145,20 +150,6 @@ where
 // ===== impl Parts =====
 
 impl<P, K, L, V, T: Clone + Send + Sync + 'static> Parts<P, K, L, V, T> {
-    /// It is in memory from now on, and is to be in the second level, unless it is from there.
-    pub(crate) fn kept(&self, key: u128, entry: &Arc<Entry<T>>, from_there: bool) {
-        self.options.tell(|| CacheEvent::Stored {
-            bytes: entry.weight.into(),
-        });
-        if let Some(level) = self.cache.level()
-            && entry.outcome.class == Class::Success
-            && !from_there
-        {
-            let (options, cache) = (self.options.clone(), self.cache.clone());
-            level.put(key, entry, move || options.level_failed(&cache, "put"));
-        }
-    }
-
     /// How a reply ended, if it has, and what it weighs, if it can be kept.
     pub(crate) fn ended<Res>(&self, landed: &Landed<T>) -> Option<(Outcome, Option<usize>)>
     where

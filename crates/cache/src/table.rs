@@ -144,13 +144,11 @@ impl<T> Shard<T> {
 
     /// Its reply is over, or everybody has left: nobody joins it any more.
     pub(crate) fn close(&self, flights: &mut Flights<T>, flight: &Arc<Flight<T>>) {
-        let key = flight.keyed.hash();
         // After one that was invalidated there may be another.
-        if flights
-            .get(&key)
-            .is_some_and(|found| Arc::ptr_eq(found, flight))
+        if let hash_map::Entry::Occupied(found) = flights.entry(flight.keyed.hash())
+            && Arc::ptr_eq(found.get(), flight)
         {
-            flights.remove(&key);
+            found.remove();
         }
         self.landed.fetch_add(1, Ordering::Release);
     }

@@ -12,6 +12,13 @@ pub(crate) struct Waiters {
     first_taken: bool,
 }
 
+/// Those who are to be woken.
+#[derive(Default)]
+pub(crate) struct Asleep {
+    first: Option<Waker>,
+    others: Vec<Waker>,
+}
+
 /// Where one of them is registered.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Place {
@@ -33,6 +40,12 @@ impl Waiters {
         }
     }
 
+    /// Who has this place is not to be woken.
+    #[must_use]
+    pub(crate) fn sleeps(&mut self, place: Option<Place>) -> Option<Waker> {
+        self.at(place?).take()
+    }
+
     #[must_use]
     pub(crate) fn leave(&mut self, place: Option<Place>) -> Option<Waker> {
         let place = place?;
@@ -45,10 +58,13 @@ impl Waiters {
     }
 
     /// Those to wake now, where no lock is held.
-    pub(crate) fn take(&mut self) -> impl Iterator<Item = Waker> + use<> {
+    #[must_use]
+    pub(crate) fn take(&mut self) -> Asleep {
         let others = self.places.iter_mut().filter_map(Option::take);
-        let others: Vec<_> = others.collect();
-        self.first.take().into_iter().chain(others)
+        Asleep {
+            first: self.first.take(),
+            others: others.collect(),
+        }
     }
 
     fn at(&mut self, place: Place) -> &mut Option<Waker> {
@@ -67,5 +83,18 @@ impl Waiters {
             self.places.push(None);
             self.places.len() - 1
         }))
+    }
+}
+
+// ===== impl Asleep =====
+
+impl Asleep {
+    pub(crate) fn wake(self) {
+        if let Some(first) = self.first {
+            first.wake();
+        }
+        for other in self.others {
+            other.wake();
+        }
     }
 }

@@ -43,7 +43,7 @@ impl Service<u64> for Echo {
 // Alone in its file: other tests would allocate meanwhile.
 fn main() {
     a_hit_allocates_nothing_but_the_copy();
-    a_miss_allocates_at_most_three_times_on_top_of_mokas_own();
+    a_miss_allocates_at_most_twice_on_top_of_mokas_own_and_the_entry();
 }
 
 fn service() -> CacheService<Plain, Key, (u64, Outcome), Echo> {
@@ -82,7 +82,7 @@ fn a_hit_allocates_nothing_but_the_copy() {
     );
 }
 
-fn a_miss_allocates_at_most_three_times_on_top_of_mokas_own() {
+fn a_miss_allocates_at_most_twice_on_top_of_mokas_own_and_the_entry() {
     let cache = moka::sync::Cache::<u128, Arc<(u64, Outcome)>>::new(64 << 20);
     let theirs = |from: usize| {
         for n in from..from + CALLS {
@@ -103,9 +103,9 @@ fn a_miss_allocates_at_most_three_times_on_top_of_mokas_own() {
     let ours = counted(|| ours(CALLS));
     let more = (ours as f64 - theirs as f64) / CALLS as f64;
     println!(
-        "a miss: {} allocations, moka's own {}",
+        "a miss: {} allocations, moka and the entry {}",
         ours / CALLS,
         theirs / CALLS
     );
-    assert!(more <= 3.05, "found {more} more than moka's own");
+    assert!(more <= 2.05, "found {more} more than that");
 }

@@ -1,4 +1,5 @@
 mod bill;
+mod codec;
 mod reader;
 
 use std::{
@@ -14,7 +15,7 @@ use bytes::Bytes;
 use http::{Response, response::Parts};
 use http_body_util::BodyExt as _;
 
-use self::{bill::Bill, reader::Reader};
+use self::{bill::Bill, codec::Reply, reader::Reader};
 use crate::{Body, GrpcServer, Http, HttpServer, IdempotentHttp, Link, Tracked, tape::Tape};
 
 /// A response that several callers read: what [`Http`] makes of one by [`Share`].
@@ -96,7 +97,7 @@ where
 }
 
 /// What is noted beside each chunk.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Mark {
     progress: Option<Progress>,
     told: bool,
@@ -111,6 +112,92 @@ where
     /// How much of a body is recorded: 8 MiB. Chat streams take some 250 bytes a token, so that is
     /// a reply of 30 000 tokens.
     pub const MAX_BYTES: usize = 8 << 20;
+
+    /// The whole reply as bytes, for a store that others read as well: see
+    /// [`decode`](Shared::decode). `None` for what is not over, has not ended
+    /// [well](Class::Success), or is more than what was recorded of it.
+    ///
+    /// It holds the status, the headers, each frame of the body as it came, with whether it is
+    /// content and whether the reply has told its end by then, the trailers, and of the outcome the
+    /// usage, the cost and why the model stopped. It holds neither the version of HTTP, nor
+    /// [extensions](http::Extensions), which only this process understands, nor hints when to come
+    /// again, nor headers that are one connection's alone
+    /// ([RFC 9111, section 3.1](https://www.rfc-editor.org/rfc/rfc9111#section-3.1)), nor
+    /// `Set-Cookie`, which is one client's. Headers or trailers beyond 256 KiB or 4096 lines: `None`.
+    ///
+    /// The format carries a version, and may change with that of this crate: what another version
+    /// has written is not decoded. It carries no checksum.
+    #[must_use]
+    pub fn encode(&self) -> Option<Vec<u8>> {
+        let call = &self.call;
+        let outcome = call
+            .ended()
+            .filter(|outcome| outcome.class == Class::Success && call.reopens())?;
+        let (frames, sized) = call.tape.recorded()?;
+        let reply = Reply {
+            status: call.head.status,
+            headers: call.head.headers.clone(),
+            outcome,
+            frames,
+            sized,
+        };
+        reply.encode()
+    }
+
+    /// The reply that [`encode`](Shared::encode) made these bytes of. `None` if it cannot have:
+    /// whatever they are, nothing panics, and nothing larger is made of them than a recording may
+    /// be.
+    ///
+    /// It is over. A stream is read as a stream, frame by frame as it came. Whoever made the call
+    /// has paid for it: every reader reports the usage [unbilled](buttress_core::Usage::unbilled),
+    /// at no cost.
+    ///
+    /// ```
+    /// use buttress_core::{Class, Share};
+    /// use buttress_http::{Body, Http, Shared};
+    /// use bytes::Bytes;
+    /// use http::Response;
+    /// use http_body_util::{BodyExt, Full};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let response = Response::new(Body::<Full<Bytes>>::ready("hello"));
+    /// let shared = Http.share(response, &buttress_core::Outcome::SUCCESS);
+    /// assert!(shared.encode().is_none(), "nobody has read it yet");
+    /// Http.drain(&shared).await;
+    /// let bytes = shared.encode().unwrap();
+    ///
+    /// let there = Shared::<Full<Bytes>>::decode(&bytes).unwrap();
+    /// let body = Http.open(&there).into_body();
+    /// assert_eq!(body.collect().await.unwrap().to_bytes(), "hello");
+    /// assert_eq!(Http.ended(&there).unwrap().class, Class::Success);
+    /// assert!(Shared::<Full<Bytes>>::decode(&bytes[1..]).is_none());
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let reply = Reply::decode(bytes, Self::MAX_BYTES)?;
+        let (mut head, ()) = Response::new(()).into_parts();
+        (head.status, head.headers) = (reply.status, reply.headers);
+        let told = reply.frames.iter().any(|(_, mark)| mark.told);
+        let link = Link::default();
+        link.tell(&reply.outcome);
+        Some(Self {
+            call: Arc::new(Call {
+                head,
+                seen: Outcome::SUCCESS,
+                judged: Outcome::SUCCESS,
+                tape: Tape::of(reply.frames, reply.sized, Self::MAX_BYTES)?,
+                link,
+                begun: AtomicBool::new(true),
+                told: match told {
+                    true => OnceLock::from(reply.outcome),
+                    false => OnceLock::new(),
+                },
+                bill: Mutex::new(Bill::paid()),
+            }),
+        })
+    }
 
     fn new(response: Response<Body<B>>, judged: Outcome) -> Self {
         let (head, mut body) = response.into_parts();

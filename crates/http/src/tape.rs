@@ -14,6 +14,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+pub(crate) use self::{shelf::Content, state::most_frames};
 use self::{
     state::{Finished, Kept, Source, State},
     waiting::Waiting,
@@ -90,6 +91,34 @@ impl<S: Body, M> Tape<S, M> {
             finished: OnceLock::new(),
             waker: Waker::from(waiting.clone()),
             waiting,
+        }
+    }
+}
+
+impl<S, M: Copy> Tape<S, M> {
+    /// One that has ended, well, after these frames. None, if a recording would not have been whole.
+    /// `sized`: its length was known beforehand.
+    pub(crate) fn of(frames: Vec<(Content, M)>, sized: bool, cap: usize) -> Option<Self> {
+        let (waiting, finished) = (Arc::new(Waiting::default()), Finished::of(frames, sized));
+        finished.fits(cap).then(|| Self {
+            cap,
+            state: Mutex::new(State::new(Source::Ended, SizeHint::default(), true)),
+            finished: OnceLock::from(finished),
+            waker: Waker::from(waiting.clone()),
+            waiting,
+        })
+    }
+
+    /// All frames, if it is over and whole, and whether its length was known beforehand.
+    pub(crate) fn recorded(&self) -> Option<(Vec<(Content, M)>, bool)> {
+        match self.lock() {
+            Ok(state) if !state.whole || !state.is_over() => None,
+            // It broke off.
+            Ok(state) => Some((state.kept.iter().map(Kept::copy).collect(), false)),
+            Err(finished) => {
+                let frames = finished.frames.iter().map(Kept::copy);
+                Some((frames.collect(), finished.sized))
+            }
         }
     }
 }

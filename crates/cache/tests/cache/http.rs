@@ -78,8 +78,7 @@ where
 {
     let layer = CacheLayer::new(Http, by_path as fn(&Ask) -> Keyed).flavours(flavours);
     let (cache, upstream) = (layer.handle(), Upstream::default());
-    let tracked = TrackLayer::new(Lines).peek_bytes(0).layer(upstream.clone());
-    (layer.layer(tracked), cache, upstream)
+    (layer.layer(upstream.tracked()), cache, upstream)
 }
 
 pub(crate) fn status(reply: &Reply) -> CacheStatus {
@@ -147,6 +146,16 @@ pub(crate) fn feed(feed: &Feed, text: &'static str) {
 impl Upstream {
     pub(crate) fn calls(&self) -> usize {
         self.calls.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn tracked(
+        &self,
+    ) -> impl Service<Ask, Response = Reply, Error = BoxError, Future: Send>
+    + Clone
+    + Send
+    + 'static
+    + use<> {
+        TrackLayer::new(Lines).peek_bytes(0).layer(self.clone())
     }
 
     /// The stream of the call that came first of those that were not looked at.

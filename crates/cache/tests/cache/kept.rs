@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use buttress_cache::{CacheLayer, Directives, Freshness, Tag};
+use buttress_cache::{CacheLayer, Directives, Freshness, Tag, Terms};
 use buttress_core::{Finish, Outcome, Share};
 use tower::ServiceExt;
 
@@ -242,6 +242,32 @@ async fn c7_what_the_caller_asks_of_caches_is_heeded_if_you_say_so() {
         "5 (miss)"
     );
     assert_eq!(cache.statistics().not_cached, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_upstream_lets_caches_do_is_heeded_if_you_say_so() {
+    let ours = Freshness::new(secs(100)).stale_if_error(secs(100));
+    let terms = |said: &Said| Terms::parse([said.text.as_str()]);
+    // What it said, after how long, and whether that still serves, unheeded and heeded.
+    let cases = [
+        ("private", 99, [true, true]),
+        ("no-store", 0, [true, false]),
+        ("no-cache, must-revalidate", 0, [true, false]),
+        ("max-age=10", 9, [true, true]),
+        ("max-age=10", 10, [true, false]),
+    ];
+    for (words, after, serves) in cases {
+        let (plain, mut below) = over(layer().lifetime(ours));
+        get(&plain, &mut below, ask("hi"), words).await;
+        let (heeds, mut below) = over(layer().lifetime(ours).heed_reply(terms));
+        get(&heeds, &mut below, ask("hi"), words).await;
+        tokio::time::advance(secs(after)).await;
+        let hits = [
+            send(&plain, ask("hi")).poll().is_ready(),
+            send(&heeds, ask("hi")).poll().is_ready(),
+        ];
+        assert_eq!(hits, serves, "{words} after {after} s");
+    }
 }
 
 #[tokio::test(start_paused = true)]

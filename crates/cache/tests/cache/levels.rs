@@ -7,17 +7,17 @@ use std::{
 };
 
 use buttress_cache::{
-    Cache, CacheLayer, Freshness, Removal, SecondLevel, Store, StoreFuture, Stored, Tag,
+    Cache, CacheEvent, CacheLayer, Freshness, Removal, SecondLevel, Store, StoreFuture, Stored, Tag,
 };
 use buttress_core::Outcome;
 use tokio::{task::yield_now, time::Instant};
 use tower::{Layer, ServiceExt};
 
-use crate::{Kept, Own, ask, is_empty, key, over, pair, said, secs, send, told};
+use crate::{Kept, Own, ask, is_empty, key, log, over, pair, said, secs, send, told};
 
 /// Shared by several processes, as it were.
 #[derive(Clone, Default)]
-struct Remote(Arc<Mutex<State>>);
+pub(crate) struct Remote(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
@@ -27,7 +27,7 @@ struct State {
 }
 
 #[derive(Clone, Copy, Default, PartialEq)]
-enum Mode {
+pub(crate) enum Mode {
     #[default]
     Works,
     Fails,
@@ -35,7 +35,7 @@ enum Mode {
 }
 
 impl Remote {
-    fn mode(&self, mode: Mode) {
+    pub(crate) fn mode(&self, mode: Mode) {
         self.0.lock().unwrap().mode = mode;
     }
 
@@ -48,8 +48,19 @@ impl Remote {
         }
     }
 
-    fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.lock().unwrap().kept.len()
+    }
+
+    /// What is kept for the only key.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let state = self.0.lock().unwrap();
+        state.kept.values().next().unwrap().0.clone()
+    }
+
+    pub(crate) fn set(&self, key: u128, bytes: Vec<u8>) {
+        let entry = (bytes, Instant::now(), Vec::new());
+        self.0.lock().unwrap().kept.insert(key, entry);
     }
 }
 
@@ -93,7 +104,7 @@ impl Store for Remote {
 }
 
 /// The cache of one process.
-fn process(remote: &Remote) -> Cache<Kept> {
+pub(crate) fn process(remote: &(impl Store + Clone)) -> Cache<Kept> {
     let encode = |(said, _): &Kept| Some(said.text.clone().into_bytes());
     let decode = |bytes: &[u8]| {
         let text = String::from_utf8(bytes.to_vec()).ok()?;
@@ -103,7 +114,9 @@ fn process(remote: &Remote) -> Cache<Kept> {
     Cache::with_second_level(1 << 20, level)
 }
 
-fn layer(cache: &Cache<Kept>) -> CacheLayer<Own, fn(&crate::Ask) -> buttress_cache::Keyed, Kept> {
+pub(crate) fn layer(
+    cache: &Cache<Kept>,
+) -> CacheLayer<Own, fn(&crate::Ask) -> buttress_cache::Keyed, Kept> {
     CacheLayer::new(Own, key as fn(&crate::Ask) -> buttress_cache::Keyed).cache(cache)
 }
 
@@ -145,16 +158,7 @@ async fn c12_a_store_that_fails_hangs_or_is_corrupt_is_a_miss_within_its_time() 
     upstream.next_call().await.reply(said("hello"));
     call.await.unwrap();
     yield_now().await;
-    let good = remote
-        .0
-        .lock()
-        .unwrap()
-        .kept
-        .values()
-        .next()
-        .unwrap()
-        .0
-        .clone();
+    let good = remote.bytes();
     let key = key(&ask("hi")).hash();
     let corrupt = (0..good.len()).map(|at| {
         let mut bytes = good.clone();
@@ -165,13 +169,7 @@ async fn c12_a_store_that_fails_hangs_or_is_corrupt_is_a_miss_within_its_time() 
     let cases = corrupt.chain(short).map(|bytes| (Mode::Works, bytes));
     let broken = [(Mode::Fails, good.clone()), (Mode::Hangs, good.clone())];
     for (mode, bytes) in cases.chain(broken) {
-        let put = Instant::now();
-        remote
-            .0
-            .lock()
-            .unwrap()
-            .kept
-            .insert(key, (bytes, put, Vec::new()));
+        remote.set(key, bytes);
         remote.mode(mode);
         let cache = process(&remote);
         let (service, mut upstream) = over(layer(&cache));
@@ -277,4 +275,27 @@ async fn c11_what_is_invalidated_does_not_come_back_from_there_before_it_is_forg
     let gets = remote.0.lock().unwrap().gets;
     assert!(send(&service, ask("hi")).poll().is_pending());
     assert_eq!(remote.0.lock().unwrap().gets, gets + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_warmed_is_told_and_is_there_for_the_others_too() {
+    let (events, observer) = log();
+    let remote = Remote::default();
+    let warmed = layer(&process(&remote)).on_event(observer);
+    assert_eq!(warmed.warm([(key(&ask("hi")), said("hello"))]).await, 1);
+    let stored =
+        |event: &CacheEvent| matches!(event, CacheEvent::Stored { bytes, .. } if *bytes > 0);
+    assert_eq!(
+        events
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|event| stored(event))
+            .count(),
+        1
+    );
+    yield_now().await;
+    let (other, upstream) = over(layer(&process(&remote)));
+    assert_eq!(told(other.oneshot(ask("hi")).await), "hello (hit)");
+    assert_eq!(upstream.calls(), 0);
 }

@@ -6,9 +6,12 @@ mod flights;
 mod http;
 mod kept;
 mod levels;
+mod orders;
+mod processes;
 mod streams;
 mod threads;
 mod times;
+mod writes;
 
 use std::{
     sync::{Arc, Mutex},

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use buttress_core::{CacheStatus, Class, Money, Usage};
 use bytes::Bytes;
+use tower::Service;
 
 use crate::http::{feed, get, next, note, rest, stack, stack_of, status};
 
@@ -192,6 +193,37 @@ async fn c5_c7_a_reader_too_slow_for_the_cap_is_interrupted_and_holds_nobody_up(
     assert_eq!(upstream.calls(), 1);
     let late = late.await;
     assert_eq!((status(&late), upstream.calls()), (CacheStatus::Miss, 2));
+}
+
+#[tokio::test]
+async fn c5_a_follower_that_looks_late_reads_all_of_it_or_a_refusal_and_never_a_part() {
+    for (chunks, grows) in [(7, false), (9, true)] {
+        let (service, cache, upstream) = stack();
+        let mut leader = get(&service, "/1").await;
+        // They have their seats, and do not look.
+        let call = || service.clone().call(crate::http::request("/1"));
+        let (before, between, answered) = (call(), call(), get(&service, "/1").await);
+        let (feed_it, _) = upstream.take();
+        for _ in 0..chunks {
+            feed_it.send(Ok(Bytes::from(vec![b'x'; 1 << 20]))).unwrap();
+            assert!(next(leader.body_mut()).is_some());
+        }
+        let while_it_passes = before.await;
+        feed(&feed_it, "end");
+        drop(feed_it);
+        assert_eq!(rest(leader.body_mut()), ["end", "<end>"]);
+        drop(leader);
+        let answers = [while_it_passes.unwrap(), between.await.unwrap(), answered];
+        for mut reply in answers {
+            assert!(!http_body::Body::is_end_stream(reply.body()));
+            let read = rest(reply.body_mut());
+            match grows {
+                true => assert_eq!(read, ["<refused: unavailable>"]),
+                false => assert_eq!((read.len(), &*read[chunks + 1]), (chunks + 2, "<end>")),
+            }
+        }
+        assert_eq!((cache.flights(), upstream.calls()), (0, 1));
+    }
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use buttress_cache::{CacheEvent, CacheLayer, CacheStatus, Directives, Freshness, Keyed};
-use buttress_core::{Class, Outcome};
+use buttress_core::{Class, Outcome, Reason, Refused};
 use tokio::{task::yield_now, time::advance};
 use tower::ServiceExt;
 
@@ -80,26 +80,97 @@ async fn c9_one_refresh_at_a_time_and_its_reply_serves_from_then_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c9_a_refresh_that_fails_leaves_the_old_reply_and_the_next_who_asks_tries_again() {
-    let (service, mut upstream) = over(layer().lifetime(stale()));
+async fn c9_a_refresh_that_fails_leaves_the_old_reply_and_is_begun_again_after_a_pause() {
+    let layer = layer().lifetime(stale());
+    let cache = layer.handle();
+    let (service, mut upstream) = over(layer);
+    for prompt in ["hi", "other"] {
+        let mut first = send(&service, ask(prompt));
+        assert!(first.poll().is_pending());
+        upstream.next_call().await.reply(said("old"));
+        first.await.unwrap();
+    }
+    advance(secs(12)).await;
+    let stale = async |prompt| {
+        let reply = service.clone().oneshot(ask(prompt)).await;
+        assert_eq!(told(reply), "old (stale)");
+        yield_now().await;
+    };
+    for failure in ["down", "unavailable", "cancelled"] {
+        stale("hi").await;
+        let refresh = upstream.next_call().await;
+        match failure {
+            "down" => refresh.fail("down".into()),
+            _ => refresh.reply(said(failure)),
+        };
+        yield_now().await;
+        for _ in 0..9 {
+            stale("hi").await;
+            advance(Duration::from_millis(111)).await;
+        }
+        assert_eq!(upstream.in_flight(), 0, "not within a second");
+        // It is the pause of this key alone.
+        let before = cache.statistics().refreshes;
+        stale("other").await;
+        assert_eq!(cache.statistics().refreshes, before + 1);
+        upstream.next_call().await.fail("down".into());
+        yield_now().await;
+        advance(Duration::from_millis(1)).await;
+    }
+    stale("hi").await;
+    upstream.next_call().await.reply(said("new"));
+    yield_now().await;
+    assert_eq!(told(service.clone().oneshot(ask("hi")).await), "new (hit)");
+}
+
+#[tokio::test(start_paused = true)]
+async fn c9_the_pause_after_a_refresh_is_the_upstreams_if_that_is_longer_and_can_be_set() {
+    for (pause, asked, waits) in [(1, 5, 5), (3, 2, 3), (0, 0, 0)] {
+        let freshness = Freshness::new(secs(10)).stale_while_revalidate(secs(100));
+        let layer = layer().lifetime(freshness).refresh_pause(secs(pause));
+        let (service, mut upstream) = over(layer);
+        let mut first = send(&service, ask("hi"));
+        assert!(first.poll().is_pending());
+        upstream.next_call().await.reply(said("old"));
+        first.await.unwrap();
+        advance(secs(10)).await;
+        for _ in 0..3 {
+            service.clone().oneshot(ask("hi")).await.unwrap();
+            let refused = Refused::new(Reason::Limited).with_retry_after(secs(asked));
+            upstream.next_call().await.fail(refused.into());
+            yield_now().await;
+            if waits > 0 {
+                advance(secs(waits) - Duration::from_nanos(1)).await;
+                service.clone().oneshot(ask("hi")).await.unwrap();
+                yield_now().await;
+                assert_eq!(upstream.in_flight(), 0, "{pause} s, asked for {asked} s");
+                advance(Duration::from_nanos(1)).await;
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn c9_a_refresh_whose_reply_is_not_kept_is_not_begun_again_at_once_either() {
+    let lifetime = |said: &crate::Said, _: &Outcome| match said.text.as_str() {
+        "not for keeping" => Freshness::NONE,
+        _ => stale(),
+    };
+    let (service, mut upstream) = over(layer().lifetime(lifetime));
     let mut first = send(&service, ask("hi"));
     assert!(first.poll().is_pending());
     upstream.next_call().await.reply(said("old"));
     first.await.unwrap();
     advance(secs(12)).await;
-    for failure in ["down", "unavailable"] {
-        assert_eq!(
-            told(service.clone().oneshot(ask("hi")).await),
-            "old (stale)"
-        );
-        let refresh = upstream.next_call().await;
-        match failure {
-            "down" => refresh.fail("down".into()),
-            _ => refresh.reply(said("unavailable")),
-        };
-        yield_now().await;
-    }
-    assert_eq!(told(service.oneshot(ask("hi")).await), "old (stale)");
+    service.clone().oneshot(ask("hi")).await.unwrap();
+    upstream.next_call().await.reply(said("not for keeping"));
+    yield_now().await;
+    assert_eq!(
+        told(service.clone().oneshot(ask("hi")).await),
+        "old (stale)"
+    );
+    yield_now().await;
+    assert_eq!(upstream.calls(), 2);
 }
 
 #[tokio::test(start_paused = true)]

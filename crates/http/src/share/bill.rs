@@ -19,6 +19,14 @@ impl Bill {
         }
     }
 
+    /// Of a call that somebody else had made.
+    pub(super) const fn paid() -> Self {
+        Self {
+            readers: 0,
+            paid: None,
+        }
+    }
+
     /// Whether all of it is.
     pub(super) const fn is_paid(&self) -> bool {
         self.paid.is_none()

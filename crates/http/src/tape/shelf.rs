@@ -6,7 +6,7 @@ use http_body::Frame;
 
 /// One frame.
 #[derive(Clone)]
-pub(super) enum Content {
+pub(crate) enum Content {
     Data(Bytes),
     Trailers(Box<HeaderMap>),
 }
@@ -20,7 +20,7 @@ pub(super) struct Shelf {
 // ===== impl Content =====
 
 impl Content {
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Data(data) => data.len(),
             Self::Trailers(_) => 0,

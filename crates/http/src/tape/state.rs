@@ -185,16 +185,52 @@ impl<S, M> State<S, M> {
         }
     }
 
-    /// Frames are bounded too, so that a drip of single bytes takes twice the cap and not fifty
-    /// times.
     fn fits(&self, cap: usize) -> bool {
-        self.weight <= cap && self.kept.len() <= cap / size_of::<Kept<M>>() + 1024
+        fits::<M>(self.weight, self.kept.len(), cap)
+    }
+}
+
+/// Frames are bounded too, so that a drip of single bytes takes twice the cap and not fifty times.
+const fn fits<M>(weight: usize, frames: usize, cap: usize) -> bool {
+    weight <= cap && frames <= most_frames::<M>(cap)
+}
+
+/// How many frames are kept at most under this cap.
+pub(crate) const fn most_frames<M>(cap: usize) -> usize {
+    cap / size_of::<Kept<M>>() + 1024
+}
+
+// ===== impl Kept =====
+
+impl<M: Copy> Kept<M> {
+    pub(super) fn copy(&self) -> (Content, M) {
+        (self.content.clone(), self.mark)
     }
 }
 
 // ===== impl Finished =====
 
 impl<M: Copy> Finished<M> {
+    pub(super) fn of(frames: Vec<(Content, M)>, sized: bool) -> Self {
+        Self {
+            sized,
+            bytes: frames.iter().map(|(one, _)| one.bytes() as u64).sum(),
+            weight: frames.iter().map(|(one, _)| one.weight()).sum(),
+            frames: frames
+                .into_iter()
+                .map(|(content, mark)| Kept {
+                    content,
+                    mark,
+                    readers: 0,
+                })
+                .collect(),
+        }
+    }
+
+    pub(super) const fn fits(&self, cap: usize) -> bool {
+        fits::<M>(self.weight, self.frames.len(), cap)
+    }
+
     pub(super) fn read(&self, place: &mut Place) -> Option<(Frame<Bytes>, M)> {
         let next = *place.next.get_or_insert(0);
         let kept = self.frames.get(next);

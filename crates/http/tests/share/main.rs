@@ -1,5 +1,6 @@
 //! What a response promises that several callers read.
 
+mod codec;
 mod model;
 #[path = "../pipe/mod.rs"]
 mod pipe;
