@@ -95,6 +95,13 @@ pub trait Describe<Req, Res> {
 
     /// The model that answered, where the response says so by the time that it begins. Asked once,
     /// when there is a response. `None` by default.
+    ///
+    /// Over HTTP the name is in the body. `WithModel` of `buttress-llm`, around the judge of a
+    /// `TrackLayer`, puts it into the extensions of the response, where both places find it:
+    ///
+    /// ```text
+    /// response.extensions().get::<ResponseModel>().map(ResponseModel::as_str)
+    /// ```
     fn response_model<'a>(&'a self, response: &'a Res) -> Option<&'a str> {
         let _ = response;
         None
