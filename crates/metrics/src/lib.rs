@@ -190,6 +190,7 @@
 //! [README](https://docs.rs/crate/buttress-metrics).
 
 mod call;
+mod circuits;
 mod future;
 mod handles;
 mod labels;

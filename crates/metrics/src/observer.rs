@@ -2,17 +2,17 @@ use std::{
     collections::HashMap,
     fmt,
     hash::{BuildHasher, Hash, Hasher},
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::Duration,
 };
 
 use buttress_core::{Event, Fact};
 use hashbrown::{DefaultHashBuilder, HashTable};
-use metrics::{Counter, Gauge, Histogram, Label};
+use metrics::{Counter, Histogram, Label};
 
 use crate::{
+    circuits::{self, Circuits},
     handles,
-    names::BREAKER_STATE,
     rules::{self, CHANGED, Rule},
     table::{OTHER, is_name},
 };
@@ -62,11 +62,8 @@ pub struct Observer {
 struct Seen {
     hasher: DefaultHashBuilder,
     found: RwLock<Found>,
-    // The last change of each, by endpoint and name.
-    circuits: Mutex<HashMap<Circuit, u64>>,
+    circuits: Mutex<Circuits>,
 }
-
-type Circuit = (Arc<str>, Arc<str>);
 
 #[derive(Default)]
 struct Found {
@@ -104,6 +101,24 @@ impl Observer {
             endpoint: Some(name.into()),
             seen: Arc::clone(&self.seen),
         }
+    }
+
+    /// There is a circuit of this name: where it stands is shown from now on, as closed until an event
+    /// tells of a change. Without this there is no series of it before it has changed for the first
+    /// time, and nobody can tell a circuit that is closed from one that is gone.
+    ///
+    /// Where another recorder is installed later, that one learns of all circuits with the next event of
+    /// any layer.
+    ///
+    /// ```
+    /// use buttress_metrics::Observer;
+    ///
+    /// let observer = Observer::new().endpoint("east");
+    /// observer.circuit("east"); // buttress.breaker.state{endpoint="east", circuit="east"} 0
+    /// // Policy::default().name("east").on_event(move |event| observer.see(event))
+    /// ```
+    pub fn circuit(&self, name: &str) {
+        self.circuits().exists((self.endpoint.clone(), name.into()));
     }
 
     /// Something happened in a layer.
@@ -148,6 +163,7 @@ impl Observer {
                 recorder,
                 ..Found::default()
             };
+            self.circuits().shown_to(recorder);
         }
         let mut labels = Vec::new();
         self.labels(rule, facts, &mut |name, value| {
@@ -167,50 +183,24 @@ impl Observer {
             .insert_unique(hash, series, |series| series.hash);
     }
 
-    /// The state of a circuit. The events of two threads may come in another order.
+    /// The state of a circuit.
     fn changed(&self, facts: &Facts<'_>) {
         let (mut circuit, mut generation, mut state) = (None, 0, None);
         facts(&mut |name, fact| match (name, fact) {
             ("circuit", Fact::Name(name)) => circuit = Some(Arc::from(name)),
-            ("to", Fact::Name(to)) => state = state_of(to),
+            ("to", Fact::Name(to)) => state = circuits::state_of(to),
             ("generation", Fact::Count(count)) => generation = count,
             _ => {}
         });
-        let (Some(circuit), Some(state)) = (circuit, state) else {
-            return;
-        };
-        let labels = {
-            let mut found = self
-                .seen
-                .found
-                .write()
-                .unwrap_or_else(PoisonError::into_inner);
-            let mut label = |name, value: Option<&Arc<str>>| {
-                let value = value.filter(|value| !value.is_empty())?;
-                Some(Label::new(name, found.name(name, value)))
-            };
-            let both = [
-                label("endpoint", self.endpoint.as_ref()),
-                label("circuit", Some(&circuit)),
-            ];
-            both.into_iter().flatten().collect::<Vec<_>>()
-        };
-        // One gauge cannot stand for many circuits.
-        if labels.iter().any(|label| label.value() == OTHER) {
-            return;
+        if let (Some(circuit), Some(state)) = (circuit, state) {
+            let place = (self.endpoint.clone(), circuit);
+            self.circuits().changed(place, state, generation);
         }
-        let endpoint = self.endpoint.clone().unwrap_or_else(|| "".into());
-        let mut circuits = self
-            .seen
-            .circuits
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let last = circuits.entry((endpoint, circuit)).or_default();
-        if generation >= *last {
-            *last = generation;
-            let gauge: Gauge = handles::gauge(BREAKER_STATE, labels);
-            gauge.set(state);
-        }
+    }
+
+    fn circuits(&self) -> MutexGuard<'_, Circuits> {
+        let circuits = self.seen.circuits.lock();
+        circuits.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The labels of an event, in a fixed order.
@@ -273,20 +263,6 @@ fn time(facts: &Facts<'_>, wanted: &str) -> Option<Duration> {
         }
     });
     found
-}
-
-/// The number that shows a state: a breaker's own names for them.
-fn state_of(name: &str) -> Option<f64> {
-    let states = [
-        "closed",
-        "half-open",
-        "open",
-        "forced open",
-        "forced closed",
-        "observe only",
-    ];
-    let number = states.iter().position(|state| *state == name)?;
-    Some(number as f64)
 }
 
 // ===== impl Rule =====

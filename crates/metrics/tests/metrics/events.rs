@@ -122,6 +122,51 @@ async fn the_state_of_a_circuit_and_its_changes_are_seen() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_circuit_is_there_before_it_changes_and_stays_where_it_stands() {
+    let observer = Observer::new();
+    let east = observer.endpoint("east");
+    for first in [true, false] {
+        // With the second recorder, it is not told of again.
+        let prometheus = Prometheus::install();
+        let state = |circuit| prometheus.each("buttress_breaker_state", &[("circuit", circuit)]);
+        if first {
+            east.circuit("one");
+            observer.circuit("other");
+            assert_eq!((state("one"), state("other")), (vec![0.0], vec![0.0]));
+            let labels = [("circuit", "one"), ("endpoint", "east")];
+            assert_eq!(prometheus.each("buttress_breaker_state", &labels), [0.0]);
+            let help = "# HELP buttress_breaker_state State of a circuit";
+            assert!(prometheus.text().contains(help), "{}", prometheus.text());
+            east.see(&Changed("open", 1));
+            east.circuit("one");
+        } else {
+            observer.see(&Strange {
+                name: "retry.again",
+                endpoint: String::new(),
+            });
+        }
+        assert_eq!((state("one"), state("other")), (vec![2.0], vec![0.0]));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn m2_circuits_are_bounded_and_none_stands_for_another() {
+    let prometheus = Prometheus::install();
+    let observer = Observer::new();
+    let state = || prometheus.each("buttress_breaker_state", &[]);
+    observer.circuit("a\nb");
+    assert!(state().is_empty());
+    for n in 0..5000 {
+        let endpoint = observer.endpoint(&(n / 50).to_string());
+        endpoint.circuit(&(n % 50).to_string());
+    }
+    assert_eq!(state(), [0.0; 1024]);
+    // One beyond: it changes, and no gauge does.
+    observer.endpoint("99").see(&Changed("open", 1));
+    assert_eq!(state(), [0.0; 1024]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_change_that_is_told_late_does_not_bring_an_old_state_back() {
     let prometheus = Prometheus::install();
     let observer = Observer::new();
