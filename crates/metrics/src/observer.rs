@@ -25,7 +25,9 @@ use crate::{
 /// `buttress.events`.
 ///
 /// The names in an event (a circuit, an endpoint) become labels, [so
-/// many](Observer::MAX_NAMES) different ones for each label at most, and `other` beyond.
+/// many](Observer::MAX_NAMES) different ones for each label at most, and `other` beyond. Nor are there
+/// more than [so many](Observer::MAX_SETS) label sets of them in all: an event that would make another
+/// is counted with `other` in the place of all it says. Of circuits, 1024 are shown.
 ///
 /// Clones count together.
 ///
@@ -72,6 +74,9 @@ struct Found {
     names: HashMap<&'static str, Vec<Arc<str>>>,
 }
 
+/// Labels as they are shown.
+type Shown = [(&'static str, Arc<str>)];
+
 /// The handles of events with the same labels.
 struct Series {
     hash: u64,
@@ -86,6 +91,10 @@ struct Series {
 impl Observer {
     /// How many different names each label takes.
     pub const MAX_NAMES: usize = 128;
+
+    /// How many different label sets there are at most, of all metrics together, but for those in which
+    /// all is `other`.
+    pub const MAX_SETS: usize = 1024;
 
     /// An observer of layers that belong to no endpoint, or name it themselves.
     #[must_use]
@@ -169,11 +178,14 @@ impl Observer {
         self.labels(rule, facts, &mut |name, value| {
             labels.push((name, found.name(name, value)));
         });
-        let hash = self.hash_of(rule, &labels);
-        let known = found.series.find(hash, |series| {
-            series.name == rule.name() && series.labels == labels
-        });
-        if let Some(series) = known {
+        let mut hash = self.hash_of(rule, &labels);
+        if found.series.len() >= Self::MAX_SETS && found.known(hash, rule, &labels).is_none() {
+            for (_, value) in &mut labels {
+                *value = OTHER.into();
+            }
+            hash = self.hash_of(rule, &labels);
+        }
+        if let Some(series) = found.known(hash, rule, &labels) {
             return series.happened(time);
         }
         let series = Series::new(rule, hash, labels);
@@ -240,7 +252,7 @@ impl Observer {
         hasher.finish()
     }
 
-    fn hash_of(&self, rule: &Rule, labels: &[(&'static str, Arc<str>)]) -> u64 {
+    fn hash_of(&self, rule: &Rule, labels: &Shown) -> u64 {
         let mut hasher = self.seen.hasher.build_hasher();
         rule.name().hash(&mut hasher);
         for (name, value) in labels {
@@ -295,6 +307,13 @@ impl Found {
                     next.is_some_and(|(known, as_known)| *known == name && **as_known == *value);
             });
             same && rest.next().is_none()
+        })
+    }
+
+    /// The series of labels that are within their bounds.
+    fn known(&self, hash: u64, rule: &Rule, labels: &Shown) -> Option<&Series> {
+        self.series.find(hash, |series| {
+            series.name == rule.name() && *series.labels == *labels
         })
     }
 
