@@ -109,6 +109,9 @@ pub trait Describe<Req, Res> {
 
     /// By what name the logs know the call. Asked once for each call, if a span or an
     /// [`on_call`](crate::MetricsLayer::on_call) wants to know. `None` by default.
+    ///
+    /// Callers choose such names: 128 characters of it are kept, and whatever is no visible ASCII
+    /// character is `?`, in spans and in records.
     fn request_id(&self, request: &Req) -> Option<String> {
         let _ = request;
         None
