@@ -121,12 +121,18 @@ async fn s1_a_model_that_nobody_knows_here_is_other_and_a_snapshot_is_its_model(
 
 #[tokio::test]
 async fn the_circuit_of_an_endpoint_is_shown_before_it_ever_changes() {
-    let provider = Provider::openai().reply(Reply::text("Hi")).start().await.unwrap();
+    let provider = Provider::openai()
+        .reply(Reply::text("Hi"))
+        .start()
+        .await
+        .unwrap();
     let labels = [("endpoint", "up"), ("circuit", "up")];
     for (more, circuits) in [("", 1), ("[breaker]\nenabled = false\n", 0)] {
         let gateway = Gateway::start(&config("openai", &provider.base_url(), more));
         let page = page(&gateway).await;
-        let states = page.lines().filter(|line| line.starts_with("buttress_breaker_state{"));
+        let states = page
+            .lines()
+            .filter(|line| line.starts_with("buttress_breaker_state{"));
         assert_eq!(states.count(), circuits, "{page}");
         assert_eq!(metric(&page, "buttress_breaker_state", &labels), 0.0);
     }
