@@ -17,7 +17,7 @@ PROGRAMS = {
     ("piecemeal", "metrics"): "model=large class=unavailable",
     ("degrade", "degrade"): "Who built it? I don't know",
     ("example-reqwest", "example-reqwest"): "data: [DONE]",
-    ("example-tonic", "example-tonic"): "Hello, Grace!",
+    ("example-tonic", "example-tonic"): 'requests_total{gen_ai_operation_name="greet",class="success"} 3',
 }
 
 

@@ -1,6 +1,6 @@
 use buttress_core::{Class, Finish, Money, Outcome, Progress, Usage};
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, response::Parts};
+use http::{Extensions, HeaderMap, StatusCode, response::Parts};
 
 use crate::hints;
 
@@ -108,6 +108,13 @@ pub trait Meter: Send {
     /// Why the model stopped, where that was told. None by default.
     fn finish(&self) -> Option<Finish> {
         None
+    }
+
+    /// The response is about to be handed out after it was held back: what its body has said by now
+    /// that is no part of an [`Outcome`], and that somebody outside wants to know, can be put into the
+    /// extensions of its head. Asked once, and not where nothing is held back. Does nothing by default.
+    fn learned(&self, head: &mut Extensions) {
+        let _ = head;
     }
 }
 

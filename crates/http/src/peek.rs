@@ -126,8 +126,10 @@ where
     /// The response, as far as it is known by now.
     pub(crate) fn release(mut self: Pin<Box<Self>>) -> Option<Response<Body<B>>> {
         let mut this = self.as_mut().project();
-        let (head, mut tail) = this.response.take()?;
+        let (mut head, mut tail) = this.response.take()?;
         this.timer.set(None);
+        // Before the end, which the meter does not outlive.
+        tail.learned(&mut head.extensions);
         match &*this.rest {
             Rest::Live { .. } => tail.peeked(),
             Rest::Ended { trailers } => {

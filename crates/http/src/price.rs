@@ -1,6 +1,6 @@
 use buttress_core::{Finish, Money, Outcome, Progress, Usage};
 use bytes::Bytes;
-use http::{HeaderMap, Request};
+use http::{Extensions, HeaderMap, Request};
 
 use crate::Meter;
 
@@ -83,6 +83,10 @@ impl Meter for PricedMeter {
 
     fn finish(&self) -> Option<Finish> {
         self.meter.finish()
+    }
+
+    fn learned(&self, head: &mut Extensions) {
+        self.meter.learned(head);
     }
 }
 

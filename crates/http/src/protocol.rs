@@ -221,7 +221,14 @@ macro_rules! over_http {
             }
 
             fn set_info(&self, request: &mut Request<B>, info: CallInfo) {
-                request.extensions_mut().insert(info);
+                let extensions = request.extensions_mut();
+                match extensions.get_mut() {
+                    // In its place, which is there already.
+                    Some(known) => *known = info,
+                    None => {
+                        extensions.insert(info);
+                    }
+                }
             }
 
             fn set_common(&self, request: &mut Request<B>, info: CallInfo) {

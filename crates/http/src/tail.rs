@@ -8,7 +8,7 @@ use buttress_core::{
     Class, Completion, Finish, Money, Outcome, Progress, Refused, Report, Sent, Usage,
 };
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{Extensions, HeaderMap};
 use http_body::Frame;
 
 use crate::{Link, Meter, duties::Duties};
@@ -139,6 +139,13 @@ impl Tail {
     pub(crate) fn trailers(&mut self, trailers: &HeaderMap) {
         if let Told::Meter(meter) = &mut self.told {
             meter.trailers(trailers);
+        }
+    }
+
+    /// What the meter has to say to those who see the head.
+    pub(crate) fn learned(&self, head: &mut Extensions) {
+        if let Told::Meter(meter) = &self.told {
+            meter.learned(head);
         }
     }
 

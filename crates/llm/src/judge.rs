@@ -7,7 +7,8 @@ use http::{
 };
 
 use crate::{
-    Anthropic, Dialect, Gemini, OpenAi,
+    Anthropic, Dialect, Gemini, OpenAi, WithModel,
+    answering::Answering,
     anthropic::AnthropicReader,
     gemini::GeminiReader,
     meter::{StreamMeter, TextMeter},
@@ -58,7 +59,7 @@ impl Judge for Dialect {
     }
 
     fn meter(&self, parts: &Parts) -> Option<Box<dyn Meter>> {
-        meter(*self, parts, false)
+        meter(*self, parts, false, Answering::Unasked)
     }
 }
 
@@ -70,7 +71,28 @@ impl Judge for AnyPath {
     }
 
     fn meter(&self, parts: &Parts) -> Option<Box<dyn Meter>> {
-        meter(self.0, parts, true)
+        meter(self.0, parts, true, Answering::Unasked)
+    }
+}
+
+impl Judge for WithModel<Dialect> {
+    fn head(&self, parts: &Parts) -> Outcome {
+        self.0.head(parts)
+    }
+
+    fn meter(&self, parts: &Parts) -> Option<Box<dyn Meter>> {
+        meter(self.0, parts, false, Answering::Asked)
+    }
+}
+
+impl Judge for WithModel<AnyPath> {
+    fn head(&self, parts: &Parts) -> Outcome {
+        self.0.head(parts)
+    }
+
+    fn meter(&self, parts: &Parts) -> Option<Box<dyn Meter>> {
+        let AnyPath(dialect) = self.0;
+        meter(dialect, parts, true, Answering::Asked)
     }
 }
 
@@ -83,6 +105,16 @@ macro_rules! judge_as {
 
             fn meter(&self, parts: &Parts) -> Option<Box<dyn Meter>> {
                 Dialect::$judge.meter(parts)
+            }
+        }
+
+        impl Judge for WithModel<$judge> {
+            fn head(&self, parts: &Parts) -> Outcome {
+                Dialect::$judge.head(parts)
+            }
+
+            fn meter(&self, parts: &Parts) -> Option<Box<dyn Meter>> {
+                WithModel(Dialect::$judge).meter(parts)
             }
         }
     )*};
@@ -98,11 +130,16 @@ fn head(parts: &Parts, expected: impl Fn(Format) -> bool) -> Outcome {
     outcome
 }
 
-fn meter(dialect: Dialect, parts: &Parts, lenient: bool) -> Option<Box<dyn Meter>> {
+fn meter(
+    dialect: Dialect,
+    parts: &Parts,
+    lenient: bool,
+    model: Answering,
+) -> Option<Box<dyn Meter>> {
     match dialect {
-        Dialect::OpenAi => meter_with(dialect, OpenAiReader::default(), parts, lenient),
-        Dialect::Anthropic => meter_with(dialect, AnthropicReader::default(), parts, lenient),
-        Dialect::Gemini => meter_with(dialect, GeminiReader::default(), parts, lenient),
+        Dialect::OpenAi => meter_with(dialect, OpenAiReader::new(model), parts, lenient),
+        Dialect::Anthropic => meter_with(dialect, AnthropicReader::new(model), parts, lenient),
+        Dialect::Gemini => meter_with(dialect, GeminiReader::new(model), parts, lenient),
     }
 }
 

@@ -9,7 +9,7 @@
 //! - [`OpenAi`], [`Anthropic`], [`Gemini`], or a [`Dialect`] chosen at run time: the judges of
 //!   replies for [`TrackLayer`](buttress_http::TrackLayer). Class, usage, first content, in-band
 //!   errors and terminator, from plain replies and from streams. [`AnyPath`] for embeddings, audio
-//!   and the rest.
+//!   and the rest; [`WithModel`] for whoever wants to know which model answered.
 //! - [`request::Peek`]: model, stream and bounds of a request in one pass, and edits in place.
 //! - [`convert`]: a request, its reply and its stream of one dialect as those of another, with a table
 //!   of what becomes of every field.
@@ -120,6 +120,7 @@
 //! | a plain reply that is kept to be read, if it comes in parts | 4 MiB | judged by its status and its end, usage unknown |
 //! | an error body, or an error inside a reply | 64 KiB | judged by its status; inside a reply, unavailable |
 //! | a plain reply that is not content yet, since it may be an error | 64 KiB | what passes is content |
+//! | the name of a [`ResponseModel`] | 128 bytes | not known |
 //! | JSON | 128 levels | malformed |
 //! | an unfinished event that [`openai::UsageFilter`] holds back | 64 KiB | passes |
 //! | a message in an [`ErrorBody`] | 2 KiB, other texts 128 bytes | cut |
@@ -135,6 +136,7 @@
 //! | a file of [prices](price#bounds) | 64 MiB, 100 000 models | an error |
 //! | a limit header | 64 bytes; a count of 10¹⁵, a reset 32 days away | that dimension is absent |
 
+mod answering;
 pub mod anthropic;
 pub mod convert;
 mod credentials;
@@ -157,6 +159,7 @@ mod secret;
 mod shape;
 
 pub use self::{
+    answering::{ResponseModel, WithModel},
     anthropic::Anthropic,
     credentials::{strip_credentials, strip_query_credentials},
     dialect::{Dialect, UnknownDialect},

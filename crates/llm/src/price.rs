@@ -100,6 +100,7 @@ use std::{
 
 use buttress_core::{Money, Usage};
 
+pub(crate) use self::names::without_date;
 pub use self::{
     error::{Fault, PriceError},
     litellm::{Loaded, Passed},

@@ -1,9 +1,12 @@
 //! What every dialect's reader of replies has in common.
 
+use std::ops::Range;
+
 use buttress_core::{Finish, Outcome, Usage};
 
 use crate::{
     ErrorBody,
+    answering::Answering,
     json::{Bad, Cursor, Kind},
     shape::{Counts, Lexemes, Role},
 };
@@ -24,6 +27,9 @@ pub(crate) trait Reader: Send {
 
     /// The tokens learned so far.
     fn usage(&self) -> Option<Usage>;
+
+    /// The model that answers.
+    fn model(&self) -> &Answering;
 
     /// Why the model stopped: of several choices the gravest of what was told so far.
     fn finish(&self) -> Option<Finish>;
@@ -106,6 +112,15 @@ impl Said {
 #[inline]
 pub(crate) fn skip(json: &mut Cursor<'_>, lexemes: &mut Lexemes) -> bool {
     json.skip_telling(|span, kind| lexemes.add(span, kind, Role::Nothing))
+}
+
+/// A string that matters once, and to the shape of a text not at all. What of the text is between its
+/// quotes.
+#[inline]
+pub(crate) fn noted(json: &mut Cursor<'_>, lexemes: &mut Lexemes) -> Range<usize> {
+    let span = json.string();
+    lexemes.add(span.clone(), Kind::String, Role::Nothing);
+    span
 }
 
 /// A number that is this one of the counts.

@@ -15,12 +15,12 @@ use std::{
 use buttress_core::Usage;
 use buttress_http::{ByStatus, TrackLayer};
 use buttress_llm::{
-    CredentialsLayer, Dialect, Keys, Secret, estimate::Estimate, key::ChatKeys,
-    openai::UsageFilter, price::Prices, request::Peek,
+    CredentialsLayer, Dialect, Keys, ResponseModel, Secret, WithModel, estimate::Estimate,
+    key::ChatKeys, openai::UsageFilter, price::Prices, request::Peek,
 };
 use bytes::{Bytes, BytesMut};
 use common::{meter, stream_head};
-use http::{Request, Response};
+use http::{Extensions, Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::Full;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
@@ -83,6 +83,27 @@ impl Body for Frames {
 fn main() {
     a_chunk_costs_no_allocation();
     a_price_costs_no_allocation_and_a_key_one();
+    the_model_that_answered_costs_a_copy_of_its_name_to_those_who_ask();
+}
+
+fn the_model_that_answered_costs_a_copy_of_its_name_to_those_who_ask() {
+    let event = Bytes::from_static(b"data: {\"model\":\"m\",\"choices\":[]}\n\n");
+    let (mut unasked, mut asked) = (
+        meter(&Dialect::OpenAi, &stream_head()),
+        meter(&WithModel(Dialect::OpenAi), &stream_head()),
+    );
+    let without = allocations(|| unasked.chunk(&event));
+    assert_eq!(allocations(|| asked.chunk(&event)), without + 1);
+    // Once, though each event names it.
+    assert_eq!(
+        allocations(|| asked.chunk(&event)),
+        allocations(|| unasked.chunk(&event))
+    );
+    let mut head = Extensions::new();
+    assert_eq!(allocations(|| unasked.learned(&mut head)), 0);
+    assert!(head.is_empty());
+    asked.learned(&mut head);
+    assert!(head.get::<ResponseModel>().is_some());
 }
 
 fn a_price_costs_no_allocation_and_a_key_one() {

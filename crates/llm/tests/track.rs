@@ -11,7 +11,7 @@ use std::{
 
 use buttress_core::{Class, Completion, Finish, Money, Outcome, Report, Usage};
 use buttress_http::{Body, Judge, Tariff, TrackLayer, Tracked};
-use buttress_llm::{Anthropic, Dialect, Gemini, OpenAi};
+use buttress_llm::{Anthropic, AnyPath, Dialect, Gemini, OpenAi, ResponseModel, WithModel};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Frame;
@@ -344,4 +344,152 @@ async fn what_tokens_cost_is_in_the_end_of_a_reply_and_unknown_where_nobody_says
     assert_eq!(told(None, reply).await, None);
     // Who does not say what was used may have used anything.
     assert_eq!(told(Some(2), r#"{"choices":[]}"#).await, None);
+}
+
+const JSON: &str = "application/json";
+
+/// The model that answered, as the head tells it.
+async fn model<J: Judge + Clone>(
+    judge: J,
+    content_type: &'static str,
+    chunks: &[&'static str],
+) -> Option<String> {
+    let response = response(judge, 200, content_type, chunks, End::Silence).await;
+    let model = response.extensions().get::<ResponseModel>();
+    model.map(|model| model.as_str().to_owned())
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_for_the_model_that_answered_has_it_with_the_response() {
+    const OPENAI: &str = r#"{"id":"c","model":"m-2025-01-02","choices":[{"index":0,"message":{"content":"Hi"},"finish_reason":"stop"}]}"#;
+    const ANTHROPIC: &str =
+        r#"{"type":"message","model":"m-2025-01-02","content":[{"type":"text","text":"Hi"}]}"#;
+    const GEMINI: &str = r#"{"candidates":[{"content":{"parts":[{"text":"Hi"}]},"finishReason":"STOP"}],"modelVersion":"m-2025-01-02"}"#;
+    let streams = [
+        (
+            Dialect::OpenAi,
+            OPENAI,
+            &[
+                "data: {\"model\":\"m-2025-01-02\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\"}}]}\n\n",
+                HELLO,
+            ][..],
+        ),
+        (
+            Dialect::Anthropic,
+            ANTHROPIC,
+            &[
+                "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"1\",\"model\":\"m-2025-01-02\",\"content\":[]}}\n\n",
+                "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"Hi\"}}\n\n",
+            ],
+        ),
+        (
+            Dialect::Gemini,
+            GEMINI,
+            &[
+                "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"Hi\"}]}}],\"modelVersion\":\"m-2025",
+                "-01-02\"}\n\n",
+            ],
+        ),
+    ];
+    let expected = Some("m-2025-01-02".to_owned());
+    for (dialect, whole, stream) in streams {
+        let (left, right) = whole.split_at(30);
+        for (content_type, chunks) in [
+            (JSON, &[whole][..]),
+            (JSON, &[left, right]),
+            (EVENTS, stream),
+        ] {
+            let found = model(WithModel(dialect), content_type, chunks).await;
+            assert_eq!(found, expected, "{dialect} {chunks:?}");
+            let found = model(WithModel(AnyPath(dialect)), content_type, chunks).await;
+            // Whatever event comes first on another path may be all that comes.
+            assert!(
+                found == expected || content_type == EVENTS,
+                "{dialect} {chunks:?}"
+            );
+            assert_eq!(
+                model(dialect, content_type, chunks).await,
+                None,
+                "{dialect}"
+            );
+        }
+    }
+    assert_eq!(model(WithModel(OpenAi), JSON, &[OPENAI]).await, expected);
+    assert_eq!(
+        model(WithModel(Anthropic), JSON, &[ANTHROPIC]).await,
+        expected
+    );
+    assert_eq!(model(WithModel(Gemini), JSON, &[GEMINI]).await, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_model_that_is_told_after_the_head_was_shown_is_not_known() {
+    let part = format!(
+        r#"{{"candidates":[{{"content":{{"parts":[{{"text":"{}"}}]}},"finishReason":"STOP"}}],"#,
+        "x".repeat(70_000)
+    );
+    let part: &'static str = part.leak();
+    let name = r#""modelVersion":"m"}"#;
+    assert_eq!(model(WithModel(Gemini), JSON, &[part, name]).await, None);
+    let whole: &'static str = format!("{part}{name}").leak();
+    let found = model(WithModel(Gemini), JSON, &[whole]).await;
+    assert_eq!(
+        found.as_deref(),
+        Some("m"),
+        "one chunk is read whatever its length"
+    );
+
+    let client = service_fn(move |_: Request<()>| {
+        let response = Response::builder().header("content-type", JSON);
+        let body = Script(VecDeque::from([name]), End::Clean);
+        async { Ok::<_, Infallible>(response.body(body).unwrap()) }
+    });
+    let track = TrackLayer::new(WithModel(Gemini)).peek_bytes(0);
+    let response = track.layer(client).oneshot(Request::new(())).await.unwrap();
+    assert!(response.extensions().get::<ResponseModel>().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn s4_s5_a_model_is_a_short_name_in_one_line_or_not_known() {
+    let long = "m".repeat(ResponseModel::MAX);
+    let mut rows = vec![
+        (r#""m""#.to_owned(), Some("m")),
+        (r#""a\/b-\u00e9""#.to_owned(), Some("a/b-é")),
+        (format!("{long:?}"), Some(&*long)),
+    ];
+    for unfit in [
+        r#""""#,
+        r#""a\nb""#,
+        r#""\u0000""#,
+        r#""\ud800""#,
+        r#""\x""#,
+        "null",
+        "7",
+        "{}",
+    ] {
+        rows.push((unfit.to_owned(), None));
+    }
+    rows.push((format!("\"{long}m\""), None));
+    for (written, expected) in rows {
+        let body: &'static str = format!(r#"{{"model":{written},"choices":[]}}"#).leak();
+        let found = model(WithModel(OpenAi), JSON, &[body]).await;
+        assert_eq!(found.as_deref(), expected, "{written}");
+    }
+    // One that names none, and then others: the first counts.
+    let event = |name: &str| -> &'static str {
+        let event = format!("data: {{\"model\":\"{name}\",\"choices\":[]}}\n\n");
+        event.leak()
+    };
+    let chunks = [event(""), event("first"), event("other"), HELLO];
+    let found = model(WithModel(OpenAi), EVENTS, &chunks).await;
+    assert_eq!(found.as_deref(), Some("first"));
+    // Of an error it is nobody's.
+    let failed = response(
+        WithModel(OpenAi),
+        400,
+        JSON,
+        &[r#"{"model":"m","error":{}}"#],
+        End::Clean,
+    );
+    assert!(failed.await.extensions().get::<ResponseModel>().is_none());
 }

@@ -141,7 +141,7 @@ impl Call {
         match cost {
             Some(cost) => self.series().cost(cost),
             // Whoever never learns of tokens or costs is not told that they are unknown.
-            None if (price.is_some() || outcome.usage.is_some() || self.series().has_cost())
+            None if (price.is_some() || outcome.usage.is_some() || self.set.has_cost())
                 && !outcome.unused()
                 && outcome.usage.is_none_or(|usage| usage.billed) =>
             {

@@ -95,6 +95,13 @@ pub trait Describe<Req, Res> {
 
     /// The model that answered, where the response says so by the time that it begins. Asked once,
     /// when there is a response. `None` by default.
+    ///
+    /// Over HTTP the name is in the body. `WithModel` of `buttress-llm`, around the judge of a
+    /// `TrackLayer`, puts it into the extensions of the response, where both places find it:
+    ///
+    /// ```text
+    /// response.extensions().get::<ResponseModel>().map(ResponseModel::as_str)
+    /// ```
     fn response_model<'a>(&'a self, response: &'a Res) -> Option<&'a str> {
         let _ = response;
         None
@@ -102,6 +109,9 @@ pub trait Describe<Req, Res> {
 
     /// By what name the logs know the call. Asked once for each call, if a span or an
     /// [`on_call`](crate::MetricsLayer::on_call) wants to know. `None` by default.
+    ///
+    /// Callers choose such names: 128 characters of it are kept, and whatever is no visible ASCII
+    /// character is `?`, in spans and in records.
     fn request_id(&self, request: &Req) -> Option<String> {
         let _ = request;
         None

@@ -147,8 +147,10 @@
 //! # Bounds
 //!
 //! A label that a request can influence has so many values and no more: models 100, or those that are
-//! [listed](MetricsLayer::models), other names 64, label sets 1024 for each layer. What is beyond is
-//! `other`. A name that is empty, longer than 128 bytes or not printable is `other`, too.
+//! [listed](MetricsLayer::models), other names 64, label sets 1024 for each layer; events have
+//! [bounds](Observer::MAX_SETS) of their own. What is beyond is `other`. A name that is empty, longer
+//! than 128 bytes or not printable is `other`, too. The [id](Describe::request_id) of a request in spans
+//! and logs has 128 characters, all of them visible ASCII.
 //!
 //! # Text
 //!
@@ -185,11 +187,14 @@
 //!
 //! Handles are asked for once for each label set, and again if another recorder is installed. Then a
 //! call allocates nothing, reads the clock twice, and holds a lock of its own only for reading. Over
-//! a tracked body there is one allocation for the duty to report its end; in the outer place, over a
-//! protocol that carries it, one more for the ledger. Figures are in the
+//! a tracked body there is one allocation for the duty to report its end. In the outer place, over a
+//! protocol that carries it, there is one more for the ledger: attempts write into it that may outlive
+//! the call, so it can be no part of that duty. And `http::Extensions` that hold nothing yet take three
+//! to carry it: put a `CallInfo` into requests that have one, and there are none. Figures are in the
 //! [README](https://docs.rs/crate/buttress-metrics).
 
 mod call;
+mod circuits;
 mod future;
 mod handles;
 mod labels;

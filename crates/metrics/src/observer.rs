@@ -2,17 +2,17 @@ use std::{
     collections::HashMap,
     fmt,
     hash::{BuildHasher, Hash, Hasher},
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::Duration,
 };
 
 use buttress_core::{Event, Fact};
 use hashbrown::{DefaultHashBuilder, HashTable};
-use metrics::{Counter, Gauge, Histogram, Label};
+use metrics::{Counter, Histogram, Label};
 
 use crate::{
+    circuits::{self, Circuits},
     handles,
-    names::BREAKER_STATE,
     rules::{self, CHANGED, Rule},
     table::{OTHER, is_name},
 };
@@ -25,7 +25,9 @@ use crate::{
 /// `buttress.events`.
 ///
 /// The names in an event (a circuit, an endpoint) become labels, [so
-/// many](Observer::MAX_NAMES) different ones for each label at most, and `other` beyond.
+/// many](Observer::MAX_NAMES) different ones for each label at most, and `other` beyond. Nor are there
+/// more than [so many](Observer::MAX_SETS) label sets of them in all: an event that would make another
+/// is counted with `other` in the place of all it says. Of circuits, 1024 are shown.
 ///
 /// Clones count together.
 ///
@@ -62,11 +64,8 @@ pub struct Observer {
 struct Seen {
     hasher: DefaultHashBuilder,
     found: RwLock<Found>,
-    // The last change of each, by endpoint and name.
-    circuits: Mutex<HashMap<Circuit, u64>>,
+    circuits: Mutex<Circuits>,
 }
-
-type Circuit = (Arc<str>, Arc<str>);
 
 #[derive(Default)]
 struct Found {
@@ -74,6 +73,9 @@ struct Found {
     series: HashTable<Series>,
     names: HashMap<&'static str, Vec<Arc<str>>>,
 }
+
+/// Labels as they are shown.
+type Shown = [(&'static str, Arc<str>)];
 
 /// The handles of events with the same labels.
 struct Series {
@@ -90,6 +92,10 @@ impl Observer {
     /// How many different names each label takes.
     pub const MAX_NAMES: usize = 128;
 
+    /// How many different label sets there are at most, of all metrics together, but for those in which
+    /// all is `other`.
+    pub const MAX_SETS: usize = 1024;
+
     /// An observer of layers that belong to no endpoint, or name it themselves.
     #[must_use]
     pub fn new() -> Self {
@@ -104,6 +110,24 @@ impl Observer {
             endpoint: Some(name.into()),
             seen: Arc::clone(&self.seen),
         }
+    }
+
+    /// There is a circuit of this name: where it stands is shown from now on, as closed until an event
+    /// tells of a change. Without this there is no series of it before it has changed for the first
+    /// time, and nobody can tell a circuit that is closed from one that is gone.
+    ///
+    /// Where another recorder is installed later, that one learns of all circuits with the next event of
+    /// any layer.
+    ///
+    /// ```
+    /// use buttress_metrics::Observer;
+    ///
+    /// let observer = Observer::new().endpoint("east");
+    /// observer.circuit("east"); // buttress.breaker.state{endpoint="east", circuit="east"} 0
+    /// // Policy::default().name("east").on_event(move |event| observer.see(event))
+    /// ```
+    pub fn circuit(&self, name: &str) {
+        self.circuits().exists((self.endpoint.clone(), name.into()));
     }
 
     /// Something happened in a layer.
@@ -148,16 +172,20 @@ impl Observer {
                 recorder,
                 ..Found::default()
             };
+            self.circuits().shown_to(recorder);
         }
         let mut labels = Vec::new();
         self.labels(rule, facts, &mut |name, value| {
             labels.push((name, found.name(name, value)));
         });
-        let hash = self.hash_of(rule, &labels);
-        let known = found.series.find(hash, |series| {
-            series.name == rule.name() && series.labels == labels
-        });
-        if let Some(series) = known {
+        let mut hash = self.hash_of(rule, &labels);
+        if found.series.len() >= Self::MAX_SETS && found.known(hash, rule, &labels).is_none() {
+            for (_, value) in &mut labels {
+                *value = OTHER.into();
+            }
+            hash = self.hash_of(rule, &labels);
+        }
+        if let Some(series) = found.known(hash, rule, &labels) {
             return series.happened(time);
         }
         let series = Series::new(rule, hash, labels);
@@ -167,50 +195,24 @@ impl Observer {
             .insert_unique(hash, series, |series| series.hash);
     }
 
-    /// The state of a circuit. The events of two threads may come in another order.
+    /// The state of a circuit.
     fn changed(&self, facts: &Facts<'_>) {
         let (mut circuit, mut generation, mut state) = (None, 0, None);
         facts(&mut |name, fact| match (name, fact) {
             ("circuit", Fact::Name(name)) => circuit = Some(Arc::from(name)),
-            ("to", Fact::Name(to)) => state = state_of(to),
+            ("to", Fact::Name(to)) => state = circuits::state_of(to),
             ("generation", Fact::Count(count)) => generation = count,
             _ => {}
         });
-        let (Some(circuit), Some(state)) = (circuit, state) else {
-            return;
-        };
-        let labels = {
-            let mut found = self
-                .seen
-                .found
-                .write()
-                .unwrap_or_else(PoisonError::into_inner);
-            let mut label = |name, value: Option<&Arc<str>>| {
-                let value = value.filter(|value| !value.is_empty())?;
-                Some(Label::new(name, found.name(name, value)))
-            };
-            let both = [
-                label("endpoint", self.endpoint.as_ref()),
-                label("circuit", Some(&circuit)),
-            ];
-            both.into_iter().flatten().collect::<Vec<_>>()
-        };
-        // One gauge cannot stand for many circuits.
-        if labels.iter().any(|label| label.value() == OTHER) {
-            return;
+        if let (Some(circuit), Some(state)) = (circuit, state) {
+            let place = (self.endpoint.clone(), circuit);
+            self.circuits().changed(place, state, generation);
         }
-        let endpoint = self.endpoint.clone().unwrap_or_else(|| "".into());
-        let mut circuits = self
-            .seen
-            .circuits
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let last = circuits.entry((endpoint, circuit)).or_default();
-        if generation >= *last {
-            *last = generation;
-            let gauge: Gauge = handles::gauge(BREAKER_STATE, labels);
-            gauge.set(state);
-        }
+    }
+
+    fn circuits(&self) -> MutexGuard<'_, Circuits> {
+        let circuits = self.seen.circuits.lock();
+        circuits.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The labels of an event, in a fixed order.
@@ -250,7 +252,7 @@ impl Observer {
         hasher.finish()
     }
 
-    fn hash_of(&self, rule: &Rule, labels: &[(&'static str, Arc<str>)]) -> u64 {
+    fn hash_of(&self, rule: &Rule, labels: &Shown) -> u64 {
         let mut hasher = self.seen.hasher.build_hasher();
         rule.name().hash(&mut hasher);
         for (name, value) in labels {
@@ -273,20 +275,6 @@ fn time(facts: &Facts<'_>, wanted: &str) -> Option<Duration> {
         }
     });
     found
-}
-
-/// The number that shows a state: a breaker's own names for them.
-fn state_of(name: &str) -> Option<f64> {
-    let states = [
-        "closed",
-        "half-open",
-        "open",
-        "forced open",
-        "forced closed",
-        "observe only",
-    ];
-    let number = states.iter().position(|state| *state == name)?;
-    Some(number as f64)
 }
 
 // ===== impl Rule =====
@@ -319,6 +307,13 @@ impl Found {
                     next.is_some_and(|(known, as_known)| *known == name && **as_known == *value);
             });
             same && rest.next().is_none()
+        })
+    }
+
+    /// The series of labels that are within their bounds.
+    fn known(&self, hash: u64, rule: &Rule, labels: &Shown) -> Option<&Series> {
+        self.series.find(hash, |series| {
+            series.name == rule.name() && *series.labels == *labels
         })
     }
 

@@ -27,7 +27,8 @@ use crate::{Labels, Place};
 pub struct CallRecord<'a> {
     /// Where it was seen.
     pub place: Place,
-    /// By what name the logs know it.
+    /// By what name the logs know it: [at most](crate::Describe::request_id) 128 visible ASCII
+    /// characters.
     pub request_id: Option<&'a str>,
     /// Whose it was, with the models as they were named; but where it was said which
     /// [`models`](crate::MetricsLayer::models) there are, others are `other` here too.
@@ -62,6 +63,18 @@ pub fn log(call: &CallRecord<'_>) {
 
 /// A name that somebody else gave: on one line, whatever is in it, and not for ever.
 struct Name<'a>(&'a str);
+
+/// How many characters of a name are shown.
+const MOST: usize = 128;
+
+/// A name for the logs that whoever calls may have chosen, within its bound.
+pub(crate) fn bounded_id(id: String) -> String {
+    if id.len() <= MOST && id.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return id;
+    }
+    let visible = |c: char| if c.is_ascii_graphic() { c } else { '?' };
+    id.chars().take(MOST).map(visible).collect()
+}
 
 // ===== impl CallRecord =====
 
@@ -124,7 +137,6 @@ impl fmt::Display for CallRecord<'_> {
 
 impl fmt::Display for Name<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const MOST: usize = 128;
         for c in self.0.chars().take(MOST) {
             match c.is_control() || c.is_whitespace() {
                 true => write!(f, "{}", c.escape_default())?,
@@ -132,5 +144,25 @@ impl fmt::Display for Name<'_> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bounded_id;
+
+    #[test]
+    fn an_id_is_as_it_was_given_or_cut_and_made_visible() {
+        for (given, kept) in [
+            ("req_7f3a", "req_7f3a".to_owned()),
+            ("", String::new()),
+            ("a b\r\nc\u{1b}[31m", "a?b??c?[31m".to_owned()),
+            ("é\u{1f426}x", "??x".to_owned()),
+            (&"x".repeat(128), "x".repeat(128)),
+            (&"x".repeat(129), "x".repeat(128)),
+            (&"é".repeat(1 << 20), "?".repeat(128)),
+        ] {
+            assert_eq!(bounded_id(given.to_owned()), kept);
+        }
     }
 }

@@ -10,7 +10,12 @@ use tower_service::Service;
 use tracing::Span;
 
 use crate::{
-    Describe, ResponseFuture, call::Call, call::Extra, settings::Settings, span, table::Table,
+    Describe, ResponseFuture,
+    call::{Call, Extra},
+    record::bounded_id,
+    settings::Settings,
+    span,
+    table::Table,
 };
 
 /// The service that [`MetricsLayer`](crate::MetricsLayer) makes. It is ready when the inner service
@@ -112,7 +117,7 @@ impl<P, D, S> MetricsService<P, D, S> {
         P: Carry<Req>,
         D: Describe<Req, S::Response>,
     {
-        let request_id = self.describe.request_id(request);
+        let request_id = self.describe.request_id(request).map(bounded_id);
         let attempt = self.protocol.info(request).attempt;
         if !span.is_disabled() {
             span::tells(&span, request_id.as_deref());

@@ -42,7 +42,7 @@ pub(crate) struct Set {
     in_flight: OnceLock<Gauge>,
     series: Arc<Series>,
     // By the model that answered.
-    responses: RwLock<Vec<(Arc<str>, Arc<Series>)>>,
+    responses: RwLock<Responses>,
     total: Arc<AtomicUsize>,
 }
 
@@ -60,6 +60,8 @@ struct Sets {
 }
 
 type Known = HashSet<Arc<str>>;
+
+type Responses = Vec<(Arc<str>, Arc<Series>)>;
 
 /// [`Labels`] that are kept.
 #[derive(Clone, Debug, Default)]
@@ -243,6 +245,12 @@ fn learn(known: &mut Known, most: usize, name: Option<&str>) {
     }
 }
 
+fn series_of<'a>(known: &'a Responses, model: &str) -> Option<&'a Arc<Series>> {
+    let mut each = known.iter();
+    each.find(|(name, _)| **name == *model)
+        .map(|(_, series)| series)
+}
+
 // ===== impl Set =====
 
 impl Set {
@@ -289,38 +297,51 @@ impl Set {
         self.full.borrowed()
     }
 
+    /// Whether a cost was known before, whichever model answered: of a call that nobody answered,
+    /// none is.
+    pub(crate) fn has_cost(&self) -> bool {
+        let answered = || {
+            let responses = &self.responses;
+            let known = responses.read().unwrap_or_else(PoisonError::into_inner);
+            known.iter().any(|(_, series)| series.has_cost())
+        };
+        self.series.has_cost() || answered()
+    }
+
     /// The series of calls that this model answered.
     pub(crate) fn answered_by(&self, model: &str) -> Arc<Series> {
         {
-            let known = self
-                .responses
-                .read()
-                .unwrap_or_else(PoisonError::into_inner);
-            if let Some((_, series)) = known.iter().find(|(name, _)| **name == *model) {
+            let responses = &self.responses;
+            let known = responses.read().unwrap_or_else(PoisonError::into_inner);
+            let found = series_of(&known, model)
+                .or_else(|| series_of(&known, self.bounded_response(&known, model)));
+            if let Some(series) = found {
                 return Arc::clone(series);
             }
         }
         self.learn_response(model)
     }
 
-    #[cold]
-    fn learn_response(&self, model: &str) -> Arc<Series> {
-        let mut known = self
-            .responses
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        let settings = &self.settings;
-        let most = settings.max_models.get();
-        let is_listed = match &settings.models {
+    /// The name as it is labelled, if there is nothing to be learned.
+    fn bounded_response<'a>(&self, known: &Responses, model: &'a str) -> &'a str {
+        let is_listed = match &self.settings.models {
             Some(models) => listed(models, model) == model,
-            None => known.len() < most,
+            None => known.len() < self.settings.max_models.get(),
         };
         let has_room = self.total.load(Ordering::Relaxed) < MAX_SETS;
-        let model = match is_listed && has_room && is_name(model) {
+        match is_listed && has_room && is_name(model) {
             true => model,
             false => OTHER,
-        };
-        if let Some((_, series)) = known.iter().find(|(name, _)| **name == *model) {
+        }
+    }
+
+    #[cold]
+    fn learn_response(&self, model: &str) -> Arc<Series> {
+        let responses = &self.responses;
+        let mut known = responses.write().unwrap_or_else(PoisonError::into_inner);
+        let settings = &self.settings;
+        let model = self.bounded_response(&known, model);
+        if let Some(series) = series_of(&known, model) {
             return Arc::clone(series);
         }
         self.total.fetch_add(1, Ordering::Relaxed);

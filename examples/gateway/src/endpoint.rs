@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use buttress_circuit_breaker::CircuitBreaker;
 use buttress_http::{Http, IdempotentHttp, TrackLayer, client::ResponseBody};
 use buttress_llm::{
-    AnyPath, Dialect,
+    AnyPath, Dialect, WithModel,
     convert::{Conversion, ConvertError, Converted},
 };
 use buttress_rate_limit::Limiter;
@@ -48,7 +48,7 @@ pub(crate) struct Endpoint {
 }
 
 /// For replies of a model.
-pub(crate) type Chat = Stack<Dialect, Judged>;
+pub(crate) type Chat = Stack<WithModel<Dialect>, Judged>;
 
 /// For any other call.
 pub(crate) type Other = Timeout<Http, Stack<AnyPath, IdempotentHttp>>;
@@ -110,7 +110,11 @@ impl Endpoint {
         });
         Self {
             targets: Targets::new(dialect, &base_url),
-            chat: parts.stack(judged(), chat(&timeouts), TrackLayer::new(dialect)),
+            chat: parts.stack(
+                judged(),
+                chat(&timeouts),
+                TrackLayer::new(WithModel(dialect)),
+            ),
             // What it does to ask twice, nobody knows; nor what the content of a reply is, so that
             // none of it is waited for.
             other: total.layer(parts.stack(

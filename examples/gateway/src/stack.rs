@@ -160,6 +160,8 @@ impl Observer {
                 observer.events.see(event);
                 observer.journal.note(&observer.endpoint, event);
             });
+        // Those who watch it know that it is there before it changes.
+        self.events.circuit(&self.endpoint);
         CircuitBreaker::new(policy)
     }
 

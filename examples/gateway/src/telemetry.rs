@@ -8,7 +8,7 @@ use std::{
 
 use buttress_core::Usage;
 use buttress_http::{Http, Price, Tariff};
-use buttress_llm::price::Prices;
+use buttress_llm::{ResponseModel, price::Prices};
 use buttress_metrics::{Describe, Labels, METRICS, MetricsLayer, Observer, Traceparent};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request};
@@ -27,16 +27,18 @@ pub(crate) struct Telemetry {
     /// What callers ask for.
     pub(crate) requests: Requests,
     prices: Arc<Prices>,
-    // Those that have labels of their own.
-    models: Arc<[Arc<str>]>,
+    described: Described,
 }
 
 /// Outermost of a call.
 pub(crate) type Requests = MetricsLayer<Http, Described>;
 
-/// Reads from a request whose call it is: it carries what was asked.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Described;
+/// Reads from a request whose call it is, and from the reply who answered.
+#[derive(Clone, Debug)]
+pub(crate) struct Described {
+    // Those that have labels of their own, in order.
+    models: Arc<[Arc<str>]>,
+}
 
 /// What the calls of one endpoint cost.
 #[derive(Clone, Debug)]
@@ -56,23 +58,21 @@ impl Telemetry {
     pub(crate) fn new(prices: Prices, named: impl IntoIterator<Item = Arc<str>>) -> Self {
         let mut models: BTreeSet<_> = named.into_iter().collect();
         models.extend(prices.iter().map(|(_, model, _)| Arc::from(model)));
-        let models: Arc<[Arc<str>]> = models.into_iter().collect();
+        let described = Described {
+            models: models.into_iter().collect(),
+        };
         Self {
             scrape: recorder(),
             events: Observer::new(),
-            requests: MetricsLayer::request(Http)
-                .describe_with(Described)
-                .models(models.iter().cloned()),
+            requests: described.of(MetricsLayer::request(Http)),
             prices: Arc::new(prices),
-            models,
+            described,
         }
     }
 
     /// Measures the attempts at an endpoint, around each.
     pub(crate) fn attempts<P>(&self, protocol: P) -> MetricsLayer<P, Described> {
-        MetricsLayer::attempt(protocol)
-            .describe_with(Described)
-            .models(self.models.iter().cloned())
+        self.described.of(MetricsLayer::attempt(protocol))
     }
 
     /// What the calls of an endpoint cost, if it is said whose price list holds there.
@@ -120,6 +120,19 @@ fn recorder() -> PrometheusHandle {
 
 // ===== impl Described =====
 
+impl Described {
+    fn of<P>(&self, layer: MetricsLayer<P>) -> MetricsLayer<P, Self> {
+        layer
+            .describe_with(self.clone())
+            .models(self.models.iter().cloned())
+    }
+
+    fn knows(&self, model: &str) -> bool {
+        let found = self.models.binary_search_by(|known| (**known).cmp(model));
+        found.is_ok()
+    }
+}
+
 impl Describe<Request<Full<Bytes>>, Reply> for Described {
     fn labels<'a>(&'a self, request: &'a Request<Full<Bytes>>) -> Labels<'a> {
         let Some(Asked(asked)) = request.extensions().get() else {
@@ -133,6 +146,16 @@ impl Describe<Request<Full<Bytes>>, Reply> for Described {
         match asked.model() {
             Some(model) => labels.model(model),
             None => labels,
+        }
+    }
+
+    /// What its provider calls it, or that without its date, whichever is known here.
+    fn response_model<'a>(&'a self, reply: &'a Reply) -> Option<&'a str> {
+        let model: &ResponseModel = reply.extensions().get()?;
+        let undated = || model.undated().filter(|name| self.knows(name));
+        match self.knows(model.as_str()) {
+            true => Some(model.as_str()),
+            false => undated().or(Some(model.as_str())),
         }
     }
 

@@ -394,6 +394,17 @@ async fn m1_m3_m4_ten_thousand_calls_are_told_as_the_providers_saw_them() {
     assert_eq!(class("interrupted"), cut.load(Relaxed));
     let others = ["success", "cancelled", "interrupted"].map(class);
     assert_eq!(CALLS - others.iter().sum::<u64>(), failed.load(Relaxed));
+    // Whoever was answered knows by which model, and who was not has none.
+    let answered = |class: &str| -> u64 {
+        let by = ["m-open", "m-anthropic", "m-both"].map(|model| {
+            let labels = [("class", class), ("gen_ai_response_model", model)];
+            count("buttress_requests_total", &labels)
+        });
+        by.iter().sum()
+    };
+    assert_eq!(answered("success"), class("success"));
+    assert_eq!(answered("interrupted"), class("interrupted"));
+    assert_eq!(answered("invalid"), 0);
 
     // Attempts, as the providers saw them come.
     let mut whole = Billed::default();

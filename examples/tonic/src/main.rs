@@ -1,4 +1,4 @@
-//! A gRPC service that admits three calls a second, and a client that retries.
+//! A gRPC service that admits three calls a second, and a client that retries and counts.
 
 mod greeter;
 
@@ -10,10 +10,12 @@ use std::{
 
 use buttress_circuit_breaker::CircuitBreakerLayer;
 use buttress_http::{BoxErrorLayer, Grpc, GrpcServer, Http, ReplayBody, ReplayLayer, TrackLayer};
+use buttress_metrics::MetricsLayer;
 use buttress_rate_limit::{Quota, Quotas, RateLimitLayer};
 use buttress_retry::{RetryEvent, RetryLayer};
 use greeter::{GreeterClient, GreeterServer, Greeting, Name};
 use http::Request;
+use metrics_exporter_prometheus::PrometheusBuilder;
 use tonic::{
     Response, Status,
     body::Body,
@@ -25,16 +27,24 @@ static CALLS: AtomicU32 = AtomicU32::new(0);
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
+    let recorder = PrometheusBuilder::new()
+        .with_recommended_naming(true)
+        .build_recorder();
+    let scrape = recorder.handle();
+    metrics::set_global_recorder(recorder)?;
+
     let incoming = TcpIncoming::bind("127.0.0.1:0".parse()?)?;
     let address = incoming.local_addr()?;
     tokio::spawn(serve(incoming));
 
     let channel = Endpoint::from_shared(format!("http://{address}"))?.connect_lazy();
     let stack = ServiceBuilder::new()
+        .layer(MetricsLayer::request(Http).operation("greet"))
         // What a retry may have to send again is kept.
         .layer(ReplayLayer::new())
         .layer(RetryLayer::new(Http).on_event(say))
         .layer(CircuitBreakerLayer::new(Http))
+        .layer(MetricsLayer::attempt(Http).operation("greet"))
         // The status in the trailers is what became of a call.
         .layer(TrackLayer::new(Grpc))
         .layer(BoxErrorLayer)
@@ -43,6 +53,10 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let mut client = GreeterClient::new(stack);
     for name in ["Ada", "Charles", "Grace"] {
         println!("{}", client.greet(name).await?);
+    }
+    let counted = scrape.render();
+    for line in counted.lines().filter(|line| line.contains("_total{")) {
+        println!("{line}");
     }
     Ok(())
 }

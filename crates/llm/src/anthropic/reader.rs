@@ -1,9 +1,12 @@
+use std::ops::Range;
+
 use buttress_core::{Finish, Outcome, Usage};
 
 use crate::{
     Dialect,
+    answering::Answering,
     json::{Bad, Cursor, Kind, Strings},
-    reader::{Reader, Repeatable, Said, count, outcome_of, skip},
+    reader::{Reader, Repeatable, Said, count, noted, outcome_of, skip},
     shape::{Counts, Lexemes, Role},
 };
 
@@ -16,6 +19,7 @@ pub(crate) struct AnthropicReader {
     /// The counts are those of the whole message.
     last: bool,
     finish: Option<Finish>,
+    model: Answering,
 }
 
 /// Tokens as Anthropic counts them. `None`: not told.
@@ -39,6 +43,8 @@ struct Event {
     counts: Told,
     finish: Option<Finish>,
     error: bool,
+    /// Where the name of the model stands.
+    model: Option<Range<usize>>,
 }
 
 /// The types of events that matter, and that of a whole message.
@@ -54,12 +60,22 @@ enum What {
 
 // ===== impl AnthropicReader =====
 
+impl AnthropicReader {
+    pub(crate) fn new(model: Answering) -> Self {
+        Self {
+            model,
+            ..Self::default()
+        }
+    }
+}
+
 impl Reader for AnthropicReader {
     fn read(&mut self, text: &[u8], lexemes: &mut Lexemes) -> Result<Said, Bad> {
         if self.stopped {
             return Ok(Said::NOTHING);
         }
         let event = Event::read(text, lexemes)?;
+        self.model.told(text, event.model.as_ref());
         if event.error || event.kind == Some(What::Error) {
             self.error
                 .get_or_insert(outcome_of(Dialect::Anthropic, text));
@@ -111,6 +127,10 @@ impl Reader for AnthropicReader {
         Some(if self.last { usage } else { usage.estimated() })
     }
 
+    fn model(&self) -> &Answering {
+        &self.model
+    }
+
     fn finish(&self) -> Option<Finish> {
         self.finish
     }
@@ -131,6 +151,7 @@ impl Event {
                 (b"usage", Kind::Object) => event.counts.read(json),
                 (b"error", _) => event.error |= skip(json, lexemes),
                 // Of a whole message.
+                (b"model", Kind::String) => event.model = Some(noted(json, lexemes)),
                 (b"stop_reason", Kind::String) => {
                     event.finish = Some(finish_of(json.word()));
                 }
@@ -174,6 +195,7 @@ impl Event {
         while let Some(name) = json.member(&mut items) {
             match (name, json.kind()) {
                 (b"usage", Kind::Object) => self.counts.read(json),
+                (b"model", Kind::String) => self.model = Some(json.string()),
                 _ => json.skip(),
             }
         }

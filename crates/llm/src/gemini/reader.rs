@@ -1,10 +1,13 @@
+use std::ops::Range;
+
 use buttress_core::{Class, Finish, Outcome, Usage};
 
 use crate::{
     Dialect,
+    answering::Answering,
     gemini::is_filter,
     json::{Bad, Cursor, Kind, Strings},
-    reader::{Choices, Reader, Repeatable, Said, count, counted, outcome_of, skip},
+    reader::{Choices, Reader, Repeatable, Said, count, counted, noted, outcome_of, skip},
     shape::{Counts, Lexemes, Role},
 };
 
@@ -15,6 +18,7 @@ pub(crate) struct GeminiReader {
     error: Option<Outcome>,
     /// The last that were told.
     counts: Option<Counts>,
+    model: Answering,
 }
 
 /// What one chunk says.
@@ -31,6 +35,8 @@ struct Chunk {
     error: bool,
     /// The prompt was refused.
     blocked: bool,
+    /// Where the name of the model stands.
+    model: Option<Range<usize>>,
 }
 
 // Which of the counts is which.
@@ -47,6 +53,7 @@ const TOTAL: u8 = 6;
 impl Reader for GeminiReader {
     fn read(&mut self, text: &[u8], lexemes: &mut Lexemes) -> Result<Said, Bad> {
         let chunk = Chunk::read(text, lexemes)?;
+        self.model.told(text, chunk.model.as_ref());
         self.candidates.add(chunk.candidates);
         self.told(&chunk.counts);
         if chunk.error {
@@ -88,12 +95,23 @@ impl Reader for GeminiReader {
         Some(if last { usage } else { usage.estimated() })
     }
 
+    fn model(&self) -> &Answering {
+        &self.model
+    }
+
     fn finish(&self) -> Option<Finish> {
         self.candidates.finish()
     }
 }
 
 impl GeminiReader {
+    pub(crate) fn new(model: Answering) -> Self {
+        Self {
+            model,
+            ..Self::default()
+        }
+    }
+
     fn told(&mut self, counts: &Counts) {
         if counts.any_but(INDEX) {
             self.counts = Some(*counts);
@@ -118,6 +136,7 @@ impl Chunk {
                 }
                 (b"usageMetadata", Kind::Object) => chunk.usage(json, lexemes),
                 (b"promptFeedback", Kind::Object) => chunk.feedback(json),
+                (b"modelVersion", Kind::String) => chunk.model = Some(noted(json, lexemes)),
                 (b"error", _) => chunk.error |= skip(json, lexemes),
                 _ => {
                     skip(json, lexemes);

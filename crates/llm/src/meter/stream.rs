@@ -6,6 +6,7 @@ use buttress_http::{
     sse::{Decoder, EventRef},
 };
 use bytes::Bytes;
+use http::Extensions;
 
 use super::Tail;
 use crate::{reader::Reader, shape::Shapes};
@@ -104,6 +105,10 @@ impl<R: Reader> Meter for StreamMeter<R> {
 
     fn finish(&self) -> Option<Finish> {
         self.reader.finish()
+    }
+
+    fn learned(&self, head: &mut Extensions) {
+        self.reader.model().show(head);
     }
 }
 

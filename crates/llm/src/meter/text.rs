@@ -3,7 +3,7 @@ use std::fmt;
 use buttress_core::{Class, Finish, Outcome, Progress, Usage};
 use buttress_http::Meter;
 use bytes::Bytes;
-use http::StatusCode;
+use http::{Extensions, StatusCode};
 
 use super::extent::{Extent, Found, Place};
 use crate::{Dialect, ErrorBody, error, reader::Reader, shape::Lexemes};
@@ -155,6 +155,10 @@ impl<R: Reader> Meter for TextMeter<R> {
 
     fn finish(&self) -> Option<Finish> {
         self.reader.finish()
+    }
+
+    fn learned(&self, head: &mut Extensions) {
+        self.reader.model().show(head);
     }
 }
 

@@ -1,9 +1,12 @@
+use std::ops::Range;
+
 use buttress_core::{Finish, Outcome, Usage};
 
 use crate::{
     Dialect,
+    answering::Answering,
     json::{Bad, Cursor, Kind},
-    reader::{Choices, Reader, Repeatable, Said, count, counted, counts, outcome_of, skip},
+    reader::{Choices, Reader, Repeatable, Said, count, counted, counts, noted, outcome_of, skip},
     shape::{Counts, Lexemes, Role},
 };
 
@@ -14,6 +17,7 @@ pub(crate) struct OpenAiReader {
     done: bool,
     error: Option<Outcome>,
     usage: Option<Usage>,
+    model: Answering,
 }
 
 /// What one chunk says.
@@ -30,12 +34,23 @@ pub(super) struct Chunk {
     besides: bool,
     usage: Option<Usage>,
     error: bool,
+    /// Where the name of the model stands.
+    model: Option<Range<usize>>,
 }
 
 /// Which of the counts is the index of the first choice.
 const INDEX: u8 = 0;
 
 // ===== impl OpenAiReader =====
+
+impl OpenAiReader {
+    pub(crate) fn new(model: Answering) -> Self {
+        Self {
+            model,
+            ..Self::default()
+        }
+    }
+}
 
 impl Reader for OpenAiReader {
     fn read(&mut self, text: &[u8], lexemes: &mut Lexemes) -> Result<Said, Bad> {
@@ -47,6 +62,7 @@ impl Reader for OpenAiReader {
             return Ok(Said::NOTHING);
         }
         let chunk = Chunk::read(text, lexemes)?;
+        self.model.told(text, chunk.model.as_ref());
         self.choices.add(chunk.choices);
         if chunk.error {
             self.error.get_or_insert(outcome_of(Dialect::OpenAi, text));
@@ -77,6 +93,10 @@ impl Reader for OpenAiReader {
 
     fn usage(&self) -> Option<Usage> {
         self.usage
+    }
+
+    fn model(&self) -> &Answering {
+        &self.model
     }
 
     fn finish(&self) -> Option<Finish> {
@@ -113,6 +133,7 @@ impl Chunk {
                 (b"object" | b"type", Kind::String) => {
                     chunk.error |= text[json.string()] == *b"error";
                 }
+                (b"model", Kind::String) => chunk.model = Some(noted(json, lexemes)),
                 (b"obfuscation", Kind::String) => {
                     lexemes.add(json.string(), Kind::String, Role::Noise);
                 }

@@ -27,7 +27,7 @@ pub(super) fn candidates(model: &str) -> impl Iterator<Item = &str> {
 }
 
 /// A name without its date or version, if it has one.
-fn without_date(name: &str) -> Option<&str> {
+pub(crate) fn without_date(name: &str) -> Option<&str> {
     let at = name.rfind(|char: char| !char.is_ascii_digit())?;
     let digits = &name[at + 1..];
     let number = |digits: &str| digits.parse::<u32>().unwrap_or_default();

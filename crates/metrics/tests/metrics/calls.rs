@@ -235,8 +235,32 @@ async fn a_cost_is_the_outcomes_or_the_prices_and_unknown_is_never_free() {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_not_told_is_unknown_where_costs_are_known_and_nothing_where_there_are_none() {
+    let plain = MetricsLayer::attempt(protocol());
+    unpriced_once_a_price_was_known(plain.layer(service_fn(serve))).await;
+    // Of a call that nobody answered, no model is known: the others' costs count for it.
+    let answered = MetricsLayer::attempt(protocol()).describe_with(Answered);
+    unpriced_once_a_price_was_known(answered.layer(service_fn(serve))).await;
+}
+
+/// Says who answered.
+#[derive(Clone)]
+struct Answered;
+
+impl Describe<Ask, Reply> for Answered {
+    fn labels<'a>(&'a self, _: &'a Ask) -> Labels<'a> {
+        Labels::new()
+    }
+
+    fn response_model<'a>(&'a self, _: &'a Reply) -> Option<&'a str> {
+        Some("m-1")
+    }
+}
+
+async fn unpriced_once_a_price_was_known<S>(service: S)
+where
+    S: Service<Ask, Response = Reply> + Clone,
+{
     let prometheus = Prometheus::install();
-    let service = MetricsLayer::attempt(protocol()).layer(service_fn(serve));
     let unpriced = || prometheus.sum("buttress_attempts_unpriced_total", &[]);
     let broken = Does::Fail(Outcome::new(Class::Unavailable));
     assert!(service.clone().oneshot(ask("m", broken)).await.is_err());

@@ -3,7 +3,7 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use buttress_circuit_breaker::CircuitBreaker;
-use buttress_core::{Class, Event, Fact, Outcome};
+use buttress_core::{Class, Event, Fact, Outcome, Reason};
 use buttress_failover::Failover;
 use buttress_metrics::Observer;
 use buttress_rate_limit::{Quota, Quotas, RateLimitLayer};
@@ -122,6 +122,51 @@ async fn the_state_of_a_circuit_and_its_changes_are_seen() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_circuit_is_there_before_it_changes_and_stays_where_it_stands() {
+    let observer = Observer::new();
+    let east = observer.endpoint("east");
+    for first in [true, false] {
+        // With the second recorder, it is not told of again.
+        let prometheus = Prometheus::install();
+        let state = |circuit| prometheus.each("buttress_breaker_state", &[("circuit", circuit)]);
+        if first {
+            east.circuit("one");
+            observer.circuit("other");
+            assert_eq!((state("one"), state("other")), (vec![0.0], vec![0.0]));
+            let labels = [("circuit", "one"), ("endpoint", "east")];
+            assert_eq!(prometheus.each("buttress_breaker_state", &labels), [0.0]);
+            let help = "# HELP buttress_breaker_state State of a circuit";
+            assert!(prometheus.text().contains(help), "{}", prometheus.text());
+            east.see(&Changed("open", 1));
+            east.circuit("one");
+        } else {
+            observer.see(&Strange {
+                name: "retry.again",
+                endpoint: String::new(),
+            });
+        }
+        assert_eq!((state("one"), state("other")), (vec![2.0], vec![0.0]));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn m2_circuits_are_bounded_and_none_stands_for_another() {
+    let prometheus = Prometheus::install();
+    let observer = Observer::new();
+    let state = || prometheus.each("buttress_breaker_state", &[]);
+    observer.circuit("a\nb");
+    assert!(state().is_empty());
+    for n in 0..5000 {
+        let endpoint = observer.endpoint(&(n / 50).to_string());
+        endpoint.circuit(&(n % 50).to_string());
+    }
+    assert_eq!(state(), [0.0; 1024]);
+    // One beyond: it changes, and no gauge does.
+    observer.endpoint("99").see(&Changed("open", 1));
+    assert_eq!(state(), [0.0; 1024]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_change_that_is_told_late_does_not_bring_an_old_state_back() {
     let prometheus = Prometheus::install();
     let observer = Observer::new();
@@ -212,6 +257,52 @@ async fn m2_names_in_events_are_bounded() {
     assert_eq!((each.len(), each.iter().sum::<f64>()), (129, 10_000.0));
     let other = [("endpoint", "other")];
     assert_eq!(prometheus.sum("buttress_failovers_total", &other), 9_872.0);
+}
+
+/// An event with three names in it.
+struct Limited([String; 2]);
+
+impl Event for Limited {
+    fn name(&self) -> &'static str {
+        "rate_limit.limited"
+    }
+
+    fn facts(&self, each: &mut dyn FnMut(&'static str, Fact<'_>)) {
+        let [by, unit] = &self.0;
+        each("reason", Fact::Reason(Reason::Limited));
+        each("by", Fact::Name(by));
+        each("unit", Fact::Name(unit));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn m2_no_combination_of_names_in_events_is_without_a_bound() {
+    let prometheus = Prometheus::install();
+    let observer = Observer::new();
+    // Less than a hundred names for each label.
+    for n in 0..20_000_u32 {
+        let names = [n % 97, n / 97 % 89].map(|name| name.to_string());
+        let endpoint = observer.endpoint(&(n % 83).to_string());
+        endpoint.see(&Limited(names));
+    }
+    let refusals = prometheus.each("buttress_limiter_refusals_total", &[]);
+    assert_eq!(refusals.iter().sum::<f64>(), 20_000.0);
+    let waits = prometheus.each("buttress_limiter_wait_seconds_count", &[]);
+    let sets = refusals.len() + waits.len();
+    // The waits are all within it.
+    assert_eq!(sets, Observer::MAX_SETS + 1);
+    let other = ["reason", "by", "unit", "endpoint"].map(|label| (label, "other"));
+    let beyond = prometheus.sum("buttress_limiter_refusals_total", &other);
+    assert!((18_000.0..20_000.0).contains(&beyond), "{beyond}");
+    // What was known before is counted as before.
+    let first = [("by", "0"), ("unit", "0"), ("endpoint", "0")];
+    observer
+        .endpoint("0")
+        .see(&Limited(["0".into(), "0".into()]));
+    assert_eq!(
+        prometheus.each("buttress_limiter_refusals_total", &first),
+        [2.0]
+    );
 }
 
 #[tokio::test(start_paused = true)]

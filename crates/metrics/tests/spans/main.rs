@@ -238,7 +238,7 @@ async fn a_request_is_a_span_with_a_child_for_each_attempt_in_the_callers_trace(
     }
     assert_eq!(request.field("otel.kind"), "internal");
     assert_eq!(request.field("buttress.attempts"), "1");
-    assert_eq!(request.field("buttress.request_id"), "id\n1");
+    assert_eq!(request.field("buttress.request_id"), "id?1");
 }
 
 #[tokio::test(start_paused = true)]
@@ -340,9 +340,9 @@ async fn a_call_is_one_line_of_the_log_whatever_its_names_are() {
     assert_eq!(
         *seen.lines.lock().unwrap(),
         [
-            "buttress::call: request id=id\\n1 model=gpt-4.1 answered_by=gpt-4.1-2025 \
+            "buttress::call: request id=id?1 model=gpt-4.1 answered_by=gpt-4.1-2025 \
              class=success finish=stop took=0ns input=~10 output=~5 attempts=1",
-            "buttress::call: request id=id\\n1 model=gpt-4.1 class=refused \
+            "buttress::call: request id=id?1 model=gpt-4.1 class=refused \
              reason=\"rate limited\" took=0ns attempts=1",
         ]
     );
@@ -376,4 +376,46 @@ async fn s1_a_secret_in_place_of_a_model_is_seen_nowhere_if_it_is_known_which_th
     let all = format!("{:#?} {lines} {}", seen.spans(), prometheus.text());
     assert!(lines.contains("model=other"), "{lines}");
     assert!(!all.contains(&CANARY[..8]), "{all}");
+}
+
+/// An id of ten megabytes that a caller chose, with an escape in it for whoever's terminal it is.
+#[derive(Clone)]
+struct Endless;
+
+impl Describe<Ask, Reply> for Endless {
+    fn labels<'a>(&'a self, _: &'a Ask) -> Labels<'a> {
+        Labels::new()
+    }
+
+    fn request_id(&self, _: &Ask) -> Option<String> {
+        Some("\u{1b}é".to_owned() + &"x".repeat(10 << 20))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn s4_an_id_that_a_caller_chose_is_bounded_in_spans_lines_and_records() {
+    let (seen, _guard) = Seen::install();
+    let ids = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&ids);
+    let attempt = MetricsLayer::attempt(protocol())
+        .describe_with(Endless)
+        .on_call(move |call| {
+            kept.lock()
+                .unwrap()
+                .push(call.request_id.map(str::to_owned))
+        });
+    let service = MetricsLayer::request(protocol())
+        .describe_with(Endless)
+        .on_call(log)
+        .layer(attempt.layer(service_fn(serve)));
+    assert!(service.oneshot(ask("m", Does::Succeed)).await.is_ok());
+    let id = "??".to_owned() + &"x".repeat(126);
+    assert_eq!(*ids.lock().unwrap(), [Some(id.clone())]);
+    let spans = seen.spans();
+    assert_eq!(spans.len(), 2);
+    for span in spans {
+        assert_eq!(span.field("buttress.request_id"), id);
+    }
+    let line = format!("buttress::call: request id={id} class=success took=0ns attempts=1");
+    assert_eq!(*seen.lines.lock().unwrap(), [line]);
 }
