@@ -378,7 +378,7 @@ impl<'a> Chat<'a> {
         self.key
     }
 
-    /// The tags of the tenant and of the model.
+    /// The tags of the tenant and of the model. That of the model is made when it is asked for.
     #[must_use]
     pub fn tags(&self) -> [Tag; 2] {
         let model = self.model().unwrap_or_default();
