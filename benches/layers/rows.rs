@@ -34,6 +34,7 @@ pub(crate) fn groups(only: &str) -> Vec<Group> {
         breaker::group(),
         breaker::threads(),
         cache::hits(),
+        cache::chats(),
         cache::misses(),
         cache::http(),
         cache::threads(),

@@ -2,7 +2,7 @@
 
 use std::{
     cell::Cell,
-    future::poll_fn,
+    future::{poll_fn, ready},
     hint::black_box,
     sync::{
         Arc,
@@ -15,12 +15,16 @@ use std::{
 use buttress_cache::{CacheLayer, CacheService, Freshness, Keyed};
 use buttress_core::{Outcome, Plain};
 use buttress_http::{BoxError, Http, TrackLayer};
+use buttress_llm::{
+    Dialect,
+    key::{ChatKeys, Head},
+};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, service_fn};
 
-use super::{call, now, plain::Echo};
+use super::{call, key::chat, now, plain::Echo};
 use crate::row::{Group, Row};
 
 type Key = fn(&u32) -> Keyed;
@@ -60,6 +64,47 @@ pub(crate) fn hits() -> Group {
     Group {
         name: "cache, hit",
         rows,
+    }
+}
+
+/// The same by the canonical key of a chat of 2 KB.
+pub(crate) fn chats() -> Group {
+    let rows = vec![
+        Row::new("moka, future get", || {
+            let cache = moka::future::Cache::<u32, u32>::new(1 << 20);
+            now(cache.insert(1, 1));
+            move || {
+                black_box(now(cache.get(&black_box(1))));
+            }
+        }),
+        Row::new("hit on a chat, its key included", || {
+            let by_chat = by_chat();
+            let layer = CacheLayer::new(Plain, move |body: &Bytes| by_chat(body));
+            let inner = service_fn(|_: Bytes| ready(Ok::<_, BoxError>(1)));
+            let mut service = layer.max_bytes(1 << 20).layer(inner);
+            let body = chat().into_body();
+            move || {
+                black_box::<u32>(call(&mut service, black_box(body.clone())));
+            }
+        })
+        // The list of the values.
+        .at_most(1),
+    ];
+    Group {
+        name: "cache, hit on a chat of 2 KB",
+        rows,
+    }
+}
+
+/// By the canonical key of a chat in a body whose head is the same each time: to build one is the
+/// caller's.
+fn by_chat() -> impl Fn(&Bytes) -> Option<Keyed> + Clone {
+    let keys = ChatKeys::per_credential(Dialect::OpenAi);
+    let (head, _) = chat().into_parts();
+    move |body: &Bytes| {
+        let chat = keys.read_parts(Head::of_parts(&head), body).ok()?;
+        chat.cacheable().ok()?;
+        Some(Keyed::new(u128::from_le_bytes(chat.key().to_bytes())))
     }
 }
 
@@ -109,16 +154,19 @@ pub(crate) fn misses() -> Group {
     }
 }
 
-/// Over http, keyed by all bytes of the body, the reply read to its end.
+/// Over http, the reply of 1000 bytes read to its end. Keyed by all bytes of the body, and once as a
+/// chat.
 pub(crate) fn http() -> Group {
-    let row = |name: &'static str, ask: usize, reply: usize| {
+    type Key = Arc<dyn Fn(&Bytes) -> Option<Keyed> + Send + Sync>;
+    let row = |name: &'static str, ask: Bytes, key: fn() -> Key| {
         Row::new(name, move || {
             let inner = service_fn(move |_: Request<Bytes>| async move {
-                Ok::<_, BoxError>(Response::new(Full::new(Bytes::from(vec![b'x'; reply]))))
+                Ok::<_, BoxError>(Response::new(Full::new(Bytes::from(vec![b'x'; 1000]))))
             });
-            let layer = CacheLayer::new(Http, |ask: &Request<Bytes>| Keyed::of(ask.body()));
+            let key = key();
+            let layer = CacheLayer::new(Http, move |ask: &Request<Bytes>| key(ask.body()));
             let mut service = layer.layer(TrackLayer::default().layer(inner));
-            let ask = Bytes::from(vec![b'a'; ask]);
+            let ask = ask.clone();
             move || {
                 let request = Request::new(black_box(ask.clone()));
                 let mut body = call(&mut service, request).into_body();
@@ -127,16 +175,23 @@ pub(crate) fn http() -> Group {
                     let frame = black_box(frame).expect("a frame");
                     read += frame.data_ref().map_or(0, Bytes::len);
                 }
-                assert_eq!(read, reply);
+                assert_eq!(read, 1000);
             }
         })
     };
+    let bytes = |len| Bytes::from(vec![b'a'; len]);
+    let by_bytes = || -> Key { Arc::new(|body| Some(Keyed::of(body))) };
     Group {
         name: "cache, http hit",
         rows: vec![
-            row("asks 100 B", 100, 1000),
-            row("asks 2 KB", 2000, 1000),
-            row("asks 100 KB", 100_000, 1000),
+            row("asks 100 B", bytes(100), by_bytes),
+            row("asks 2 KB", bytes(2000), by_bytes),
+            row("asks 100 KB", bytes(100_000), by_bytes),
+            row(
+                "asks a chat of 2 KB, by its key",
+                chat().into_body(),
+                || Arc::new(by_chat()),
+            ),
         ],
     }
 }

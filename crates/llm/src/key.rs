@@ -116,9 +116,11 @@
 //! | the body | 2 GiB; 65 536 values, which are kept at 24 bytes each | no key |
 //! | JSON | 128 levels | no key |
 
+mod escapes;
 mod hash;
 mod rules;
 mod scope;
+mod sequence;
 mod tape;
 
 use std::{borrow::Cow, error::Error, fmt};
@@ -129,6 +131,7 @@ pub use self::scope::{Head, PerCredential, PerTenant, Shared, Tenancy};
 use self::{
     hash::Seed,
     rules::{Asked, Facts},
+    scope::Seen,
     tape::Tape,
 };
 use crate::{Dialect, gemini, request::PeekError};
@@ -159,7 +162,8 @@ pub struct Chat<'a> {
     key: ChatKey,
     tenant: Tag,
     model: Option<Cow<'a, str>>,
-    model_tag: Tag,
+    /// For the tag of the model, which not everybody asks for.
+    seed: Seed,
     stream: bool,
     include_usage: bool,
     cacheable: Result<(), Uncacheable>,
@@ -283,9 +287,7 @@ impl<T> ChatKeys<T> {
     /// The tag of a model's entries, by the name that requests say.
     #[must_use]
     pub fn model_tag(&self, model: &str) -> Tag {
-        let mut hash = self.seed.begin("model");
-        hash.item(hash::Item::String, model.as_bytes());
-        Tag(hash.finish())
+        Tag(scope::model(&self.seed, model))
     }
 }
 
@@ -305,15 +307,18 @@ impl<T: Tenancy> ChatKeys<T> {
     ///
     /// [`Bypass`]: it has no key.
     pub fn read_parts<'a>(&self, head: Head<'a>, body: &'a [u8]) -> Result<Chat<'a>, Bypass> {
+        let seen = Seen::new(head);
         let whose = self.tenancy.whose(head);
-        let tenant = whose.digest(&self.seed, head)?;
+        let tenant = whose.digest(&self.seed, &seen)?;
         let mut hash = self.seed.begin("chat");
         hash.item(hash::Item::Tenant, &tenant.to_le_bytes());
-        whose.credential(head, &mut hash);
-        scope::endpoint(self.dialect, head, &self.headers, &mut hash)?;
+        whose.credential(&seen, &mut hash);
+        seen.endpoint(self.dialect, &self.headers, &mut hash)?;
         let tape = Tape::new(body)?;
         let facts = Facts::read(self.dialect, &tape)?;
-        tape.hash(rules::left_out(self.dialect), &mut hash)?;
+        let is_left_out = |name: &[u8]| rules::is_left_out(self.dialect, name);
+        let sequence = tape.hash(is_left_out, &mut hash);
+        sequence.map_err(|sequence::Twice| Bypass::Duplicate)?;
 
         let target = match self.dialect {
             Dialect::Gemini => gemini::Target::of(head.uri),
@@ -326,8 +331,8 @@ impl<T: Tenancy> ChatKeys<T> {
         Ok(Chat {
             key: ChatKey(hash.finish()),
             tenant: Tag(tenant),
-            model_tag: self.model_tag(model.as_deref().unwrap_or_default()),
             model,
+            seed: self.seed,
             stream: target.map_or(facts.stream, |target| target.stream()),
             include_usage: facts.include_usage,
             cacheable: facts.cacheable(self.asked),
@@ -341,7 +346,7 @@ impl<T: Tenancy> ChatKeys<T> {
     /// [`Bypass::NoTenant`].
     pub fn tenant_tag(&self, head: Head<'_>) -> Result<Tag, Bypass> {
         let whose = self.tenancy.whose(head);
-        whose.digest(&self.seed, head).map(Tag)
+        whose.digest(&self.seed, &Seen::new(head)).map(Tag)
     }
 }
 
@@ -373,10 +378,11 @@ impl<'a> Chat<'a> {
         self.key
     }
 
-    /// The tags of the tenant and of the model.
+    /// The tags of the tenant and of the model. That of the model is made when it is asked for.
     #[must_use]
-    pub const fn tags(&self) -> [Tag; 2] {
-        [self.tenant, self.model_tag]
+    pub fn tags(&self) -> [Tag; 2] {
+        let model = self.model().unwrap_or_default();
+        [self.tenant, Tag(scope::model(&self.seed, model))]
     }
 
     /// The name of the model. `None`: the request names none.

@@ -1,10 +1,8 @@
 use std::{borrow::Cow, ops::Range};
 
-use memchr::memchr2;
-
 use super::{
     Bad, DEPTH, Kind, Strings, What,
-    scan::{find_special, quoted_len, short_len, whole, word_len},
+    scan::{begin_len, find_mark, find_special, quoted_len, short_len, whole, word_len},
 };
 
 /// A place in a JSON text. Each method takes what it names, with the space before it.
@@ -131,42 +129,49 @@ impl<'a> Cursor<'a> {
         if !self.more(items, b'}', "`,` or `}`") {
             return None;
         }
+        if self.next() != b'"' {
+            self.fail("the name of a member");
+            return None;
+        }
         let name = self.string_or_coded();
-        self.take(b':', "`:`");
+        if self.text.get(self.at) == Some(&b':') {
+            self.at += 1;
+        } else {
+            self.take(b':', "`:`");
+        }
         self.bad.is_none().then_some(name)
     }
 
-    /// Takes a string, whatever stands in it. Says what of the text is between its quotes, and whether
-    /// that has an escape that could be written in another way: `\u` or `\/`. Of the others, each is
-    /// the only way to write its character.
-    #[inline]
+    /// Takes the string that begins here, whatever stands in it. Says what of the text is between its
+    /// quotes, and whether that has an escape that could be written in another way: `\u` or `\/`. Of
+    /// the others, each is the only way to write its character.
+    #[inline(always)]
     pub(crate) fn string_or_coded(&mut self) -> (Range<usize>, bool) {
-        self.take(b'"', "a string");
-        let start = self.at;
-        match word_len(&self.text[start..]) {
-            Some(len) => {
-                self.at = start + len + 1;
-                (start..start + len, false)
-            }
-            None => self.long_or_coded(),
+        let start = self.at + 1;
+        let mut end = start + begin_len(&self.text[start..]);
+        let mut coded = false;
+        if self.text.get(end) != Some(&b'"') {
+            (end, coded) = self.long_or_coded(start, end);
         }
+        self.at = (end + 1).min(self.text.len());
+        (start..end, coded)
     }
 
+    /// Where the string ends that begins at `start`, and has no quote before `at`.
     #[inline(never)]
-    fn long_or_coded(&mut self) -> (Range<usize>, bool) {
-        let (start, mut at) = (self.at, self.at);
+    fn long_or_coded(&mut self, start: usize, mut at: usize) -> (usize, bool) {
         let mut coded = false;
-        while let Some(found) = memchr2(b'"', b'\\', &self.text[at..]) {
+        while let Some(found) = find_mark(&self.text[at..]) {
             at += found;
             if self.text[at] == b'"' {
-                self.at = at + 1;
-                return (start..at, coded);
+                return (at, coded);
             }
             coded |= matches!(self.text.get(at + 1), Some(b'u' | b'/'));
             at = (at + 2).min(self.text.len());
         }
+        self.at = start;
         self.fail("the end of a string");
-        (start..start, false)
+        (self.text.len(), false)
     }
 
     /// Whether another element comes. If not, the array is over.
@@ -352,6 +357,13 @@ impl<'a> Cursor<'a> {
         }
         let span = self.skip_span();
         whole(&self.text[span])
+    }
+
+    /// Takes a number, and says where it stands.
+    #[inline]
+    pub(crate) fn number_span(&mut self) -> Range<usize> {
+        self.next();
+        self.skip_number()
     }
 
     /// Takes a value, whatever it is.

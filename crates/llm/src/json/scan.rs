@@ -26,8 +26,36 @@ fn find(
 /// The first quote or backslash.
 #[inline]
 pub(crate) fn find_quote(text: &[u8]) -> Option<usize> {
-    let marks = |word| zero_bytes(word ^ QUOTES) | zero_bytes(word ^ BACKSLASHES);
     find(text, SHORT, marks, |rest| memchr2(b'"', b'\\', rest))
+}
+
+/// The same where it is likely to be near: where one escape is, there is another soon.
+#[inline]
+pub(super) fn find_mark(text: &[u8]) -> Option<usize> {
+    let (words, _) = text[..text.len().min(MEDIUM)].as_chunks();
+    for (k, word) in words.iter().enumerate() {
+        if let Some(found) = first_of(marks(u64::from_le_bytes(*word))) {
+            return Some(k * 8 + found);
+        }
+    }
+    let near = words.len() * 8;
+    memchr2(b'"', b'\\', &text[near..]).map(|found| near + found)
+}
+
+/// How long the text is up to its first quote or backslash, of which 16 bytes are looked at: most
+/// names are shorter. Of the last bytes of a text, none are.
+#[inline]
+pub(super) fn begin_len(text: &[u8]) -> usize {
+    let Some(begin) = text.first_chunk::<16>() else {
+        return 0;
+    };
+    let (words, _) = begin.as_chunks();
+    for (k, word) in words.iter().enumerate() {
+        if let Some(found) = first_of(marks(u64::from_le_bytes(*word))) {
+            return k * 8 + found;
+        }
+    }
+    begin.len()
 }
 
 /// The first quote, backslash or control character.
@@ -147,6 +175,12 @@ const BACKSLASHES: u64 = u64::from_le_bytes([b'\\'; 8]);
 #[inline]
 const fn zero_bytes(word: u64) -> u64 {
     word.wrapping_sub(ONES) & !word & (ONES << 7)
+}
+
+/// The highest bit of each byte that is a quote or a backslash; also of some above the first such one.
+#[inline]
+const fn marks(word: u64) -> u64 {
+    zero_bytes(word ^ QUOTES) | zero_bytes(word ^ BACKSLASHES)
 }
 
 /// The highest bit of each byte that is below a space; also of some above the first such one.

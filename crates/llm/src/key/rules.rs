@@ -122,19 +122,20 @@ impl Facts {
     }
 }
 
-/// The outermost members that do not change what a reply says.
-pub(super) const fn left_out(dialect: Dialect) -> &'static [&'static str] {
+/// Whether an outermost member does not change what a reply says.
+pub(super) const fn is_left_out(dialect: Dialect, name: &[u8]) -> bool {
     match dialect {
-        Dialect::OpenAi => &[
-            "stream",
-            "stream_options",
-            "user",
-            "safety_identifier",
-            "prompt_cache_key",
-            "metadata",
-        ],
-        Dialect::Anthropic => &["stream", "metadata"],
-        Dialect::Gemini => &["labels"],
+        Dialect::OpenAi => matches!(
+            name,
+            b"stream"
+                | b"stream_options"
+                | b"user"
+                | b"safety_identifier"
+                | b"prompt_cache_key"
+                | b"metadata"
+        ),
+        Dialect::Anthropic => matches!(name, b"stream" | b"metadata"),
+        Dialect::Gemini => matches!(name, b"labels"),
     }
 }
 

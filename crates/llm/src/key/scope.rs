@@ -1,6 +1,6 @@
 //! Who asks, and whom.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, sync::LazyLock};
 
 use http::{Extensions, HeaderMap, HeaderName, Method, Request, Uri, header::HOST, request::Parts};
 
@@ -63,6 +63,16 @@ pub enum Whose<'a> {
 
 mod sealed {
     pub trait Sealed {}
+}
+
+/// A head that was looked over once.
+pub(super) struct Seen<'a> {
+    head: Head<'a>,
+    /// The known headers that are there: a bit for each of [`CREDENTIALS`], and then of [`MATTERS`].
+    known: u32,
+    /// User and password, in front of the host.
+    user: Option<&'a str>,
+    host: &'a str,
 }
 
 /// The headers that say on whose behalf, of which version or in which mode a call is.
@@ -159,13 +169,13 @@ impl<F> fmt::Debug for PerTenant<F> {
 
 impl Whose<'_> {
     /// Who asks, as a number that says it and nothing else.
-    pub(super) fn digest(&self, seed: &Seed, head: Head<'_>) -> Result<u128, Bypass> {
+    pub(super) fn digest(&self, seed: &Seed, seen: &Seen<'_>) -> Result<u128, Bypass> {
         let mut hash = seed.begin("tenant");
         match self {
             Self::Everybodys => {}
-            Self::Of(tenant) => return Ok(named(seed, tenant)),
+            Self::Of(tenant) => hash.item(Item::Tenant, tenant),
             Self::OfCredential => {
-                if !credentials(head, &mut hash) {
+                if !seen.credentials(&mut hash) {
                     return Err(Bypass::NoTenant);
                 }
             }
@@ -175,9 +185,9 @@ impl Whose<'_> {
     }
 
     /// The credential, unless it is in the digest or does not matter.
-    pub(super) fn credential(&self, head: Head<'_>, to: &mut Hash) {
+    pub(super) fn credential(&self, seen: &Seen<'_>, to: &mut Hash) {
         if let Self::Of(_) = self {
-            credentials(head, to);
+            seen.credentials(to);
         }
     }
 }
@@ -189,94 +199,160 @@ pub(super) fn named(seed: &Seed, tenant: &[u8]) -> u128 {
     hash.finish()
 }
 
-/// Hashes every credential. Whether there was one.
-fn credentials(head: Head<'_>, to: &mut Hash) -> bool {
-    let mut any = false;
-    each(&CREDENTIALS, head.headers, |index, value| {
-        any = true;
-        to.head(Item::Header, index);
-        to.item(Item::Credential, value);
-    });
-    let parameters = head.uri.query().unwrap_or_default().split('&');
-    for pair in parameters.filter(|pair| !pair.is_empty() && is_credential(pair)) {
-        any = true;
-        to.item(Item::Credential, pair.as_bytes());
-    }
-    if let Some((user, _)) = user_info(head.uri) {
-        any = true;
-        to.item(Item::Credential, user.as_bytes());
-    }
-    any
+/// The digest of a model.
+pub(super) fn model(seed: &Seed, model: &str) -> u128 {
+    let mut hash = seed.begin("model");
+    hash.item(Item::String, model.as_bytes());
+    hash.finish()
 }
 
-/// Hashes where the request goes, and the headers that change what that means.
-pub(super) fn endpoint(
-    dialect: Dialect,
-    head: Head<'_>,
-    more: &[HeaderName],
-    to: &mut Hash,
-) -> Result<(), Bypass> {
-    to.item(Item::Endpoint, dialect.as_str().as_bytes());
-    to.item(Item::Endpoint, head.method.as_str().as_bytes());
-    let uri = head.uri;
-    to.item(
-        Item::Endpoint,
-        uri.scheme_str().unwrap_or_default().as_bytes(),
-    );
-    let authority = uri.authority().map_or("", |authority| authority.as_str());
-    let host = user_info(uri).map_or(authority, |(_, host)| host);
-    to.item(Item::Endpoint, host.as_bytes());
-    match dialect {
-        Dialect::Gemini => {
-            let target = gemini::Target::of(uri).ok_or(Bypass::Method)?;
-            if !matches!(target.method(), "generateContent" | "streamGenerateContent") {
-                return Err(Bypass::Method);
+// ===== impl Seen =====
+
+impl<'a> Seen<'a> {
+    pub(super) fn new(head: Head<'a>) -> Self {
+        let authority = head.uri.authority();
+        let authority = authority.map_or("", |authority| authority.as_str());
+        let (user, host) = match memchr::memrchr(b'@', authority.as_bytes()) {
+            Some(at) => (Some(&authority[..at]), &authority[at + 1..]),
+            None => (None, authority),
+        };
+        Self {
+            head,
+            known: known(head.headers),
+            user,
+            host,
+        }
+    }
+
+    /// Hashes every credential. Whether there was one.
+    fn credentials(&self, to: &mut Hash) -> bool {
+        let mut any = false;
+        self.each(0, &CREDENTIALS, |index, value| {
+            any = true;
+            to.head(Item::Header, index);
+            to.item(Item::Credential, value);
+        });
+        let parameters = self.head.uri.query().unwrap_or_default().split('&');
+        for pair in parameters.filter(|pair| !pair.is_empty() && is_credential(pair)) {
+            any = true;
+            to.item(Item::Credential, pair.as_bytes());
+        }
+        if let Some(user) = self.user {
+            any = true;
+            to.item(Item::Credential, user.as_bytes());
+        }
+        any
+    }
+
+    /// Hashes where the request goes, and the headers that change what that means.
+    pub(super) fn endpoint(
+        &self,
+        dialect: Dialect,
+        more: &[HeaderName],
+        to: &mut Hash,
+    ) -> Result<(), Bypass> {
+        let Head {
+            method,
+            uri,
+            headers,
+            ..
+        } = self.head;
+        to.item(Item::Endpoint, dialect.as_str().as_bytes());
+        to.item(Item::Endpoint, method.as_str().as_bytes());
+        let scheme = uri.scheme_str().unwrap_or_default();
+        to.item(Item::Endpoint, scheme.as_bytes());
+        to.item(Item::Endpoint, self.host.as_bytes());
+        match dialect {
+            Dialect::Gemini => {
+                let target = gemini::Target::of(uri).ok_or(Bypass::Method)?;
+                if !matches!(target.method(), "generateContent" | "streamGenerateContent") {
+                    return Err(Bypass::Method);
+                }
+                // Streamed or not, it says the same.
+                let path = uri.path();
+                let path = &path[..path.len() - target.method().len()];
+                to.item(Item::Endpoint, path.as_bytes());
             }
-            // Streamed or not, it says the same.
-            let path = uri.path();
-            let path = &path[..path.len() - target.method().len()];
-            to.item(Item::Endpoint, path.as_bytes());
+            Dialect::OpenAi | Dialect::Anthropic => {
+                to.item(Item::Endpoint, uri.path().as_bytes());
+            }
         }
-        Dialect::OpenAi | Dialect::Anthropic => {
-            to.item(Item::Endpoint, uri.path().as_bytes());
+        if let Some(query) = uri.query() {
+            let transport = |pair: &str| dialect == Dialect::Gemini && pair.starts_with("alt=");
+            let pairs = query.split('&');
+            for pair in pairs.filter(|pair| !is_credential(pair) && !transport(pair)) {
+                to.item(Item::Endpoint, pair.as_bytes());
+            }
+        }
+        self.each(CREDENTIALS.len(), &MATTERS, |index, value| {
+            to.head(Item::Header, index);
+            to.item(Item::String, value);
+        });
+        for name in more {
+            for value in headers.get_all(name) {
+                to.item(Item::Endpoint, name.as_str().as_bytes());
+                to.item(Item::String, value.as_bytes());
+            }
+        }
+        Ok(())
+    }
+
+    /// Every value of these names that are there, in the order of the names. Their bits begin at
+    /// `first`.
+    fn each(&self, first: usize, names: &[HeaderName], mut tell: impl FnMut(usize, &[u8])) {
+        let mut bits = self.known >> first & ((1 << names.len()) - 1);
+        while bits != 0 {
+            let index = bits.trailing_zeros() as usize;
+            bits &= bits - 1;
+            for value in self.head.headers.get_all(&names[index]) {
+                tell(index, value.as_bytes());
+            }
         }
     }
-    if let Some(query) = uri.query() {
-        let transport = |pair: &str| dialect == Dialect::Gemini && pair.starts_with("alt=");
-        let pairs = query.split('&');
-        for pair in pairs.filter(|pair| !is_credential(pair) && !transport(pair)) {
-            to.item(Item::Endpoint, pair.as_bytes());
-        }
-    }
-    each(&MATTERS, head.headers, |index, value| {
-        to.head(Item::Header, index);
-        to.item(Item::String, value);
+}
+
+/// Which of the known headers are there. One look at what is there is cheaper than one for each that
+/// may be, and most that are there have a length that none of the known ones has.
+fn known(headers: &HeaderMap) -> u32 {
+    static LENGTHS: LazyLock<u64> = LazyLock::new(|| {
+        let names = CREDENTIALS.iter().chain(&MATTERS);
+        names.fold(0, |bits, name| bits | bit(name))
     });
-    for name in more {
-        for value in head.headers.get_all(name) {
-            to.item(Item::Endpoint, name.as_str().as_bytes());
-            to.item(Item::String, value.as_bytes());
+    let lengths = *LENGTHS;
+    let mut there = 0;
+    for name in headers.keys().filter(|name| lengths & bit(name) != 0) {
+        let mut names = CREDENTIALS.iter().chain(&MATTERS);
+        if let Some(at) = names.position(|known| known == name) {
+            there |= 1 << at;
         }
     }
-    Ok(())
+    there
 }
 
-/// Every value of the known names that are there, in their order. One look at what is there is
-/// cheaper than one for each that may be.
-fn each(known: &[HeaderName], headers: &HeaderMap, mut tell: impl FnMut(usize, &[u8])) {
-    let position = |name| known.iter().position(|known| known == name);
-    let there = headers.keys().filter_map(position);
-    let mut bits = there.fold(0_u32, |bits, at| bits | 1 << at);
-    while bits != 0 {
-        let index = bits.trailing_zeros() as usize;
-        bits &= bits - 1;
-        for value in headers.get_all(&known[index]) {
-            tell(index, value.as_bytes());
+/// One for each length, and a common one for those of 63 bytes and more.
+fn bit(name: &HeaderName) -> u64 {
+    1 << name.as_str().len().min(63)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderName, HeaderValue};
+
+    use super::{CREDENTIALS, MATTERS, known};
+
+    #[test]
+    fn every_known_header_is_found_and_no_other() {
+        for (at, name) in CREDENTIALS.iter().chain(&MATTERS).enumerate() {
+            let mut headers = HeaderMap::new();
+            let other = "x".repeat(name.as_str().len());
+            for other in ["accept", "x-api-ke", "x-api-key2", &other] {
+                let other = HeaderName::from_bytes(other.as_bytes()).unwrap();
+                headers.append(other, HeaderValue::from_static("a"));
+            }
+            assert_eq!(known(&headers), 0);
+            headers.append(name, HeaderValue::from_static("a"));
+            headers.append(name, HeaderValue::from_static("b"));
+            assert_eq!(known(&headers), 1 << at, "{name}");
         }
     }
-}
-
-/// User and password, and what is after them.
-fn user_info(uri: &Uri) -> Option<(&str, &str)> {
-    uri.authority()?.as_str().rsplit_once('@')
 }

@@ -129,6 +129,9 @@ fn c6_the_edge_of_a_value_cannot_be_moved() {
         (r#"{"x":"\ud83d"}"#, r#"{"x":"\\ud83d"}"#),
         (r#"{"x":"\ud83d\\ude00"}"#, r#"{"x":"\ud83d\ude00"}"#),
         (r#"{"x":[12]}"#, r#"{"x":[1,2]}"#),
+        (r#"{"x":"1"}"#, r#"{"x":1}"#),
+        (r#"{"a\":\"b":"c"}"#, r#"{"a":"b\":\"c"}"#),
+        (r#"{"a\":1":2}"#, r#"{"a":"1\":2"}"#),
     ];
     for (one, other) in pairs {
         assert_ne!(openai(one), openai(other), "{one} and {other}");
@@ -378,7 +381,7 @@ fn a_secret_that_is_given_makes_the_same_keys_in_every_process() {
     let key = openai(CHAT).to_bytes();
     assert_eq!(
         u128::from_le_bytes(key),
-        210_992_307_108_365_550_760_568_023_152_519_414_612
+        80_646_208_631_322_165_269_589_086_515_857_089_207
     );
     assert_eq!(ChatKey::from_bytes(key), openai(CHAT));
     let request = request(Dialect::OpenAi, CHAT);
@@ -428,17 +431,22 @@ fn c6_a_string_that_is_none_of_json_s_is_only_itself() {
 
 #[test]
 fn c6_objects_of_many_members_are_sorted_as_those_of_few() {
-    for count in [1, 2, 15, 16, 17, 40, 300] {
-        let members: Vec<_> = (0..count).map(|k| format!("\"m{k}\":{k}")).collect();
+    let counts = [1, 2, 7, 8, 9, 17, 40, 300];
+    for (name, count) in counts
+        .map(|n| ("m", n))
+        .into_iter()
+        .chain(counts.map(|n| ("long_name", n)))
+    {
+        let members: Vec<_> = (0..count).map(|k| format!("\"{name}{k}\":{k}")).collect();
         let body = |members: &[String]| format!("{{\"x\":{{{}}}}}", members.join(","));
         let mut turned = members.clone();
         turned.reverse();
         assert_eq!(openai(&body(&members)), openai(&body(&turned)), "{count}");
-        turned.push("\"m0\":0".to_owned());
+        turned.push(format!("\"{name}0\":0"));
         let twice = of(Dialect::OpenAi, &body(&turned));
         assert_eq!(twice, Err(Bypass::Duplicate), "{count}");
         turned.pop();
-        turned[0] = "\"m\":0".to_owned();
+        turned[0] = format!("\"{name}\":0");
         assert_ne!(openai(&body(&members)), openai(&body(&turned)), "{count}");
     }
 }
