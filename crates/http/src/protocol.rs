@@ -221,7 +221,12 @@ macro_rules! over_http {
             }
 
             fn set_info(&self, request: &mut Request<B>, info: CallInfo) {
-                request.extensions_mut().insert(info);
+                let extensions = request.extensions_mut();
+                // Over what it carries already: to insert it would take a new box.
+                match extensions.get_mut::<CallInfo>() {
+                    Some(carried) => *carried = info,
+                    None => drop(extensions.insert(info)),
+                }
             }
 
             fn set_common(&self, request: &mut Request<B>, info: CallInfo) {
