@@ -1,16 +1,20 @@
 //! What the layers cost over a service that is ready at once: see the README of this package.
 
 mod measure;
+mod promised;
 mod row;
 mod rows;
+mod summary;
 
 use std::{collections::HashMap, env, error::Error, process::Command, time::Duration};
 
-use buttress_benches::{Table, counts_instructions, is_quick, machine, median, option};
+use buttress_benches::{Table, counts_instructions, is_quick, machine, median, option, quantile};
+use tokio::runtime;
 
 use self::{
     measure::{Effort, Times},
     row::Group,
+    summary::Summary,
 };
 
 type BoxError = Box<dyn Error + Send + Sync>;
@@ -18,9 +22,13 @@ type BoxError = Box<dyn Error + Send + Sync>;
 /// Allocations and bytes for each time, by group and row.
 type Counts = HashMap<(String, String), (f64, f64)>;
 
-// Some layers arm a timer, and a timer wants a runtime.
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), BoxError> {
+fn main() -> Result<(), BoxError> {
+    // Some layers arm a timer, and a timer wants a runtime. Nothing runs on it: in a task, tokio's
+    // own locks would make the work wait now and then, in favour of others.
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()?;
+    let _entered = runtime.enter();
     let arguments: Vec<String> = env::args().skip(1).collect();
     if let [role, group, row, times] = &arguments[..]
         && role == "work"
@@ -46,19 +54,19 @@ fn work(group: &str, row: &str, times: u64) -> Result<(), BoxError> {
 fn bench() -> Result<(), BoxError> {
     let only = option("only").unwrap_or_default();
     let groups = rows::groups(&only);
+    let rows: usize = groups.iter().map(|group| group.rows.len()).sum();
     let effort = if is_quick() {
-        Effort {
-            rounds: 11,
-            batch: Duration::from_millis(1),
-        }
+        Effort::within(Duration::from_secs(6), 11, rows)
     } else {
-        Effort {
-            rounds: 41,
-            batch: Duration::from_millis(5),
-        }
+        Effort::within(Duration::from_secs(30), 31, rows)
     };
     let (counts, kept) = counts(&only)?;
     let times = measure::times(&groups, effort);
+    let summary = Summary::new(&groups, &times, &counts)?;
+    if env::args().any(|arg| arg == "--markdown") {
+        print!("{}", summary.markdown(effort.rounds)?);
+        return held(kept);
+    }
     let instructions = counts_instructions();
 
     println!("{}", machine());
@@ -70,6 +78,12 @@ fn bench() -> Result<(), BoxError> {
         println!();
         print!("{}", table(group, times, &counts, instructions)?);
     }
+    println!();
+    print!("{}", summary.table());
+    held(kept)
+}
+
+fn held(kept: bool) -> Result<(), BoxError> {
     if !kept {
         return Err("more allocations than promised: see above".into());
     }
@@ -108,7 +122,7 @@ fn table(
         ("ns", "op")
     };
     let (allocations, bytes) = (format!("allocs/{unit}"), format!("bytes/{unit}"));
-    let mut head = vec![group.name, time, "ratio", &allocations, &bytes];
+    let mut head = vec![group.name, time, "least", "ratio", &allocations, &bytes];
     if passes {
         head.push("MB/s");
     }
@@ -130,6 +144,7 @@ fn table(
         let mut cells = vec![
             row.name.clone(),
             format!("{:.1}", seconds * each * 1e9),
+            format!("{:.1}", quantile(&mut found.clone(), 0.0) * each * 1e9),
             format!("{ratio:.2}"),
             format!("{:.2}", allocations * each),
             format!("{:.0}", bytes * each),

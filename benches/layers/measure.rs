@@ -21,6 +21,21 @@ pub(crate) struct Effort {
 /// What was found of a row, round by round, in seconds for each time.
 pub(crate) type Times = Vec<f64>;
 
+// ===== impl Effort =====
+
+impl Effort {
+    /// So many rounds of so many rows in about this time: a batch is a half longer than it is meant to
+    /// be, in the middle.
+    pub(crate) fn within(time: Duration, rounds: usize, rows: usize) -> Self {
+        let batches = u32::try_from(rounds * rows).unwrap_or(u32::MAX).max(1);
+        Self {
+            rounds,
+            // Of a few rows, more is not needed.
+            batch: (time / batches).min(Duration::from_millis(10)),
+        }
+    }
+}
+
 /// Measures all rows in turns, so that whatever else runs on the machine hits them all alike.
 pub(crate) fn times(groups: &[Group], effort: Effort) -> Vec<Vec<Times>> {
     let counts: Vec<Vec<u64>> = groups

@@ -11,7 +11,9 @@ mod metrics;
 mod parts;
 mod plain;
 mod rate_limit;
+mod rival;
 mod sse;
+mod stack;
 mod timeout;
 #[path = "../../tests/toys/mod.rs"]
 mod toys;
@@ -30,7 +32,11 @@ use crate::row::Group;
 pub(crate) fn groups(only: &str) -> Vec<Group> {
     let groups = [
         parts::group(),
+        stack::http(),
+        stack::plain(),
+        stack::threads(),
         plain::group(),
+        plain::threads(),
         breaker::group(),
         breaker::threads(),
         cache::hits(),
@@ -40,6 +46,7 @@ pub(crate) fn groups(only: &str) -> Vec<Group> {
         cache::threads(),
         cache::crowd(),
         rate_limit::group(),
+        rate_limit::axum(),
         failover::group(),
         http::group(),
         body::group(),

@@ -2,15 +2,10 @@
 
 use std::{
     future::{Ready, poll_fn, ready},
-    hint::{self, black_box},
+    hint::black_box,
     num::{NonZeroU32, NonZeroUsize},
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll, Waker},
-    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -18,30 +13,20 @@ use buttress_circuit_breaker::{
     CircuitBreakerLayer, CircuitBreakers, KeyedCircuitBreakerLayer, Policy, Ratio, Wait, Window,
 };
 use buttress_core::{Plain, Reason, Refused};
-use tokio::{
-    task::coop::{self, unconstrained},
-    time::Instant,
-};
+use failsafe::CircuitBreaker as _;
+use recloser::Recloser;
+use tokio::time::Instant;
 use tower::{Layer, Service, service_fn};
 
 use super::{
     call, now,
     plain::{Echo, Failed},
+    rival::{Rival, shared},
 };
 use crate::row::{Group, Row};
 
-/// The peer asks tokio's mutex, which makes a task wait that has asked it often; not here.
-#[derive(Clone)]
-struct Unconstrained<S>(S);
-
 /// Answers, but for one call in fifty.
 struct Flaky(u32);
-
-/// Another thread that makes the same calls meanwhile.
-struct Company {
-    ends: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
 
 const HALF: Ratio = Ratio::percent::<50>();
 const SECOND: Duration = Duration::from_secs(1);
@@ -104,10 +89,32 @@ pub(crate) fn group() -> Group {
         closed("tower-resilience: closed, 100 calls", theirs).unbounded(),
         refused("tower-resilience: open", || {
             let service = theirs();
-            now(unconstrained(service.0.force_open()));
+            now(service.force_open());
             service
         })
         .unbounded(),
+        // Both are asked by hand: they come without a service.
+        Row::new("recloser: closed, 100 calls", || {
+            let breaker = recloser();
+            move || {
+                let reply = breaker.call(|| Ok::<_, Failed>(black_box(1)));
+                assert!(black_box(&reply).is_ok());
+            }
+        }),
+        Row::new("failsafe: closed, 5 in a row", || {
+            let breaker = in_a_row();
+            move || {
+                let reply = breaker.call(|| Ok::<_, Failed>(black_box(1)));
+                assert!(black_box(&reply).is_ok());
+            }
+        }),
+        Row::new("failsafe: closed, rate over 30 s", || {
+            let breaker = failsafe::Config::new().build();
+            move || {
+                let reply = breaker.call(|| Ok::<_, Failed>(black_box(1)));
+                assert!(black_box(&reply).is_ok());
+            }
+        }),
     ];
     Group {
         name: "breaker",
@@ -126,6 +133,32 @@ pub(crate) fn threads() -> Group {
             ours(Policy::failure_rate(HALF, Window::secs::<30>()))
         }),
         shared("tower-resilience: closed, 100 calls", theirs),
+        Row::new("recloser: closed, 100 calls", || {
+            let breaker = Arc::new(recloser());
+            let theirs = Arc::clone(&breaker);
+            let rival = Rival::new(move || {
+                let reply = theirs.call(|| Ok::<_, Failed>(black_box(1)));
+                assert!(black_box(&reply).is_ok());
+            });
+            move || {
+                let _: &Rival = &rival;
+                let reply = breaker.call(|| Ok::<_, Failed>(black_box(1)));
+                assert!(black_box(&reply).is_ok());
+            }
+        }),
+        Row::new("failsafe: closed, 5 in a row", || {
+            let breaker = in_a_row();
+            let theirs = breaker.clone();
+            let rival = Rival::new(move || {
+                let reply = theirs.call(|| Ok::<_, Failed>(black_box(1)));
+                assert!(black_box(&reply).is_ok());
+            });
+            move || {
+                let _: &Rival = &rival;
+                let reply = breaker.call(|| Ok::<_, Failed>(black_box(1)));
+                assert!(black_box(&reply).is_ok());
+            }
+        }),
     ];
     Group {
         name: "breaker, another thread on it",
@@ -134,11 +167,9 @@ pub(crate) fn threads() -> Group {
 }
 
 type Ours = buttress_circuit_breaker::CircuitBreakerService<Plain, Echo>;
-type Theirs = Unconstrained<
-    tower_resilience_circuitbreaker::CircuitBreaker<
-        Echo,
-        tower_resilience_circuitbreaker::DefaultClassifier,
-    >,
+type Theirs = tower_resilience_circuitbreaker::CircuitBreaker<
+    Echo,
+    tower_resilience_circuitbreaker::DefaultClassifier,
 >;
 
 fn ours(policy: Policy) -> Ours {
@@ -151,7 +182,21 @@ fn theirs() -> Theirs {
         .wait_duration_in_open(Duration::from_secs(1 << 32))
         .build()
         .expect("a circuit breaker");
-    Unconstrained(layer.layer(Echo))
+    layer.layer(Echo)
+}
+
+fn recloser() -> Recloser {
+    Recloser::custom().error_rate(0.5).closed_len(100).build()
+}
+
+/// Opens after five failures in a row, its cheapest policy.
+fn in_a_row() -> failsafe::StateMachine<
+    failsafe::failure_policy::ConsecutiveFailures<failsafe::backoff::Constant>,
+    (),
+> {
+    let wait = failsafe::backoff::constant(Duration::from_secs(1 << 32));
+    let policy = failsafe::failure_policy::consecutive_failures(5, wait);
+    failsafe::Config::new().failure_policy(policy).build()
 }
 
 fn closed<S>(name: &str, make: impl Fn() -> S + 'static) -> Row
@@ -186,54 +231,6 @@ where
     .at_most(0)
 }
 
-fn shared<S>(name: &str, make: impl Fn() -> S + 'static) -> Row
-where
-    S: Service<u32, Response = u32> + Clone + Send + 'static,
-    S::Error: std::fmt::Debug,
-{
-    Row::new(name, move || {
-        let mut service = make();
-        let company = Company::new(service.clone());
-        move || {
-            let _company = &company;
-            black_box(turn(&mut service));
-        }
-    })
-}
-
-/// One call, which may have to wait for another thread.
-fn turn<S>(service: &mut S) -> u32
-where
-    S: Service<u32, Response = u32>,
-    S::Error: std::fmt::Debug,
-{
-    let mut cx = Context::from_waker(Waker::noop());
-    now(poll_fn(|cx| service.poll_ready(cx))).expect("it is ready");
-    let mut call = pin!(service.call(black_box(1)));
-    loop {
-        if let Poll::Ready(reply) = call.as_mut().poll(&mut cx) {
-            return reply.expect("it answers");
-        }
-        hint::spin_loop();
-    }
-}
-
-// ===== impl Unconstrained =====
-
-impl<S: Service<u32>> Service<u32> for Unconstrained<S> {
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = coop::Unconstrained<S::Future>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.0.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: u32) -> Self::Future {
-        unconstrained(self.0.call(request))
-    }
-}
-
 // ===== impl Flaky =====
 
 impl Service<u32> for Flaky {
@@ -251,36 +248,5 @@ impl Service<u32> for Flaky {
             0 => Err(Failed::Refused(Refused::new(Reason::IdleTimeout))),
             _ => Ok(black_box(request)),
         })
-    }
-}
-
-// ===== impl Company =====
-
-impl Company {
-    fn new<S>(mut service: S) -> Self
-    where
-        S: Service<u32, Response = u32> + Send + 'static,
-        S::Error: std::fmt::Debug,
-    {
-        let ends = Arc::new(AtomicBool::new(false));
-        let end = Arc::clone(&ends);
-        let thread = thread::spawn(move || {
-            while !end.load(Ordering::Relaxed) {
-                black_box(turn(&mut service));
-            }
-        });
-        Self {
-            ends,
-            thread: Some(thread),
-        }
-    }
-}
-
-impl Drop for Company {
-    fn drop(&mut self) {
-        self.ends.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            thread.join().expect("its calls go well");
-        }
     }
 }

@@ -54,6 +54,17 @@ pub(crate) fn hits() -> Group {
             }
         })
         .at_most(0),
+        Row::new("tower-resilience: hit", || {
+            let layer = tower_resilience_cache::CacheLayer::builder()
+                .max_size(1 << 20)
+                .key_extractor(|ask: &u32| *ask)
+                .build()
+                .expect("a cache");
+            let mut service = layer.layer(Echo);
+            move || {
+                black_box(call(&mut service, black_box(1)));
+            }
+        }),
         Row::new("key alone", || {
             || {
                 black_box(Keyed::of(&black_box(1_u32)));
@@ -123,6 +134,21 @@ pub(crate) fn misses() -> Group {
         }),
         Row::new("miss", || {
             let mut service = ours(1000 * 400);
+            let next = Cell::new(0_u32);
+            move || {
+                let key = next.get();
+                next.set(key.wrapping_add(1) % MANY);
+                black_box(call(&mut service, key));
+            }
+        }),
+        // It counts its entries, of which a thousand are as many as fit into the bytes above.
+        Row::new("tower-resilience: miss", || {
+            let layer = tower_resilience_cache::CacheLayer::builder()
+                .max_size(1000)
+                .key_extractor(|ask: &u32| *ask)
+                .build()
+                .expect("a cache");
+            let mut service = layer.layer(Echo);
             let next = Cell::new(0_u32);
             move || {
                 let key = next.get();

@@ -13,6 +13,7 @@ use buttress_circuit_breaker::CircuitBreakerLayer;
 use buttress_core::{Completion, Outcome, Report};
 use buttress_failover::Failover;
 use buttress_http::{BoxError, Http, TrackLayer, Tracked};
+use buttress_metrics::MetricsLayer;
 use buttress_rate_limit::RateLimitLayer;
 use buttress_retry::RetryLayer;
 use buttress_timeout::TimeoutLayer;
@@ -24,15 +25,17 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
-    call, now,
+    call,
+    metrics::install,
+    now,
     plain::{Never, quotas},
-    toys::{hedge::Hedge, metrics::MetricsLayer, permit::PermitLayer, resume::Resume},
+    toys::{hedge::Hedge, permit::PermitLayer, resume::Resume},
 };
 use crate::row::{Group, Row};
 
 /// The inner service: it says hello, at once.
 #[derive(Clone, Copy, Debug)]
-struct Hello;
+pub(super) struct Hello;
 
 /// Listens, and does nothing with what it hears.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +43,7 @@ pub(super) struct Listener {
     pub(super) watches: bool,
 }
 
-const HELLO: Bytes = Bytes::from_static(b"hello");
+pub(super) const HELLO: Bytes = Bytes::from_static(b"hello");
 const SECOND: Duration = Duration::from_secs(1);
 
 pub(crate) fn group() -> Group {
@@ -79,13 +82,6 @@ pub(crate) fn group() -> Group {
                 .service(Hello)
         })
         .at_most(1),
-        row("track, permit", move || {
-            ServiceBuilder::new()
-                .layer(PermitLayer::new(Http, 5))
-                .layer(track())
-                .service(Hello)
-        })
-        .at_most(1),
         row("track, rate limit", move || {
             ServiceBuilder::new()
                 .layer(RateLimitLayer::new(Http, quotas()))
@@ -94,6 +90,7 @@ pub(crate) fn group() -> Group {
         })
         .at_most(1),
         row("track, attempt metrics", move || {
+            install();
             ServiceBuilder::new()
                 .layer(MetricsLayer::attempt(Http))
                 .layer(track())
@@ -102,6 +99,7 @@ pub(crate) fn group() -> Group {
         .at_most(1),
         // Its ledger, and the extensions of the request that carry it.
         row("track, request metrics", move || {
+            install();
             ServiceBuilder::new()
                 .layer(MetricsLayer::request(Http))
                 .layer(track())
@@ -127,30 +125,9 @@ pub(crate) fn group() -> Group {
         })
         // It hears of a stream that breaks off.
         .at_most(1),
-        row("track, hedge of two", move || {
-            let endpoint = ServiceBuilder::new().layer(track()).service(Hello);
-            Hedge::new(Http, [endpoint, endpoint])
-        }),
-        row("track, resume", move || {
-            Resume::new(tracked().service(Hello))
-        }),
         row("track, cache, hit", move || {
             let key = |_: &Request<Full<Bytes>>| Keyed::new(1);
             CacheLayer::new(Http, key).layer(tracked().service(Hello))
-        }),
-        row("stack of 8", move || {
-            let endpoint = ServiceBuilder::new()
-                .layer(RetryLayer::new(Http))
-                .layer(CircuitBreakerLayer::new(Http))
-                .layer(RateLimitLayer::new(Http, quotas()))
-                .layer(PermitLayer::new(Http, 5))
-                .layer(MetricsLayer::attempt(Http))
-                .layer(TimeoutLayer::new(Http).idle(SECOND))
-                .layer(track())
-                .service(Hello);
-            ServiceBuilder::new()
-                .layer(MetricsLayer::request(Http))
-                .service(Failover::new(Http, [endpoint.clone(), endpoint]))
         }),
         row("tower: retry", || {
             ServiceBuilder::new().retry(Never).service(Hello)
@@ -165,18 +142,36 @@ pub(crate) fn group() -> Group {
                 .layer(ConcurrencyLimitLayer::new(5))
                 .service(Hello)
         }),
-        row("tower: all three", || {
+        // Until the layers exist.
+        row("toy: track, permit", move || {
             ServiceBuilder::new()
-                .retry(Never)
-                .layer(ConcurrencyLimitLayer::new(5))
-                .layer(tower::timeout::TimeoutLayer::new(SECOND))
+                .layer(PermitLayer::new(Http, 5))
+                .layer(track())
                 .service(Hello)
+        })
+        .at_most(1),
+        row("toy: track, hedge of two", move || {
+            let endpoint = ServiceBuilder::new().layer(track()).service(Hello);
+            Hedge::new(Http, [endpoint, endpoint])
+        }),
+        row("toy: track, resume", move || {
+            Resume::new(tracked().service(Hello))
         }),
     ];
     Group { name: "http", rows }
 }
 
-fn row<S, B>(name: &str, make: impl Fn() -> S + 'static) -> Row
+pub(super) fn row<S, B>(name: &str, make: impl Fn() -> S + 'static) -> Row
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<B>> + 'static,
+    S::Error: fmt::Debug,
+    B: http_body::Body<Data = Bytes, Error: fmt::Debug> + Unpin,
+{
+    asked(name, HELLO.len(), make)
+}
+
+/// A call whose reply is so long.
+pub(super) fn asked<S, B>(name: &str, length: usize, make: impl Fn() -> S + 'static) -> Row
 where
     S: Service<Request<Full<Bytes>>, Response = Response<B>> + 'static,
     S::Error: fmt::Debug,
@@ -192,7 +187,7 @@ where
                 let frame = black_box(frame).expect("a frame");
                 read += frame.data_ref().map_or(0, Bytes::len);
             }
-            assert_eq!(read, HELLO.len());
+            assert_eq!(read, length);
         }
     })
 }

@@ -142,7 +142,7 @@ where
 
 /// The exporter, as its users install it, and somebody who takes from it what was recorded: else it
 /// keeps every value, and what is measured is the growth of memory.
-fn install() {
+pub(super) fn install() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let histograms = METRICS.iter().filter(|metric| !metric.buckets.is_empty());

@@ -15,12 +15,13 @@ use buttress_cache::{CacheLayer, Keyed};
 use buttress_circuit_breaker::CircuitBreakerLayer;
 use buttress_core::{Fault, Plain, Refused};
 use buttress_failover::Failover;
+use buttress_metrics::MetricsLayer;
 use buttress_rate_limit::{Quotas, Rate, RateLimitLayer};
 use buttress_retry::{RetryLayer, Unlimited};
 use buttress_timeout::TimeoutLayer;
 use tower::{
     ServiceBuilder,
-    limit::ConcurrencyLimitLayer,
+    limit::{ConcurrencyLimitLayer, GlobalConcurrencyLimitLayer},
     retry::{
         Policy,
         budget::{Budget, TpsBudget},
@@ -29,10 +30,7 @@ use tower::{
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{
-    call,
-    toys::{metrics::MetricsLayer, permit::PermitLayer},
-};
+use super::{call, metrics::install, rival::shared, toys::permit::PermitLayer};
 use crate::row::{Group, Row};
 
 /// The inner service: it gives back what it is given, at once.
@@ -51,7 +49,7 @@ pub(super) struct Never;
 
 /// Never again, and as many retries saved up as the calls allow.
 #[derive(Clone, Debug)]
-struct Budgeted(Arc<TpsBudget>);
+pub(super) struct Budgeted(Arc<TpsBudget>);
 
 /// More than will ever be used.
 pub(super) fn quotas() -> Quotas {
@@ -69,12 +67,6 @@ pub(crate) fn group() -> Group {
                 .service(Echo)
         })
         .at_most(0),
-        row("permit", || {
-            ServiceBuilder::new()
-                .layer(PermitLayer::new(Plain, 5))
-                .service(Echo)
-        })
-        .at_most(0),
         row("rate limit", || {
             ServiceBuilder::new()
                 .layer(RateLimitLayer::new(Plain, quotas()))
@@ -82,18 +74,19 @@ pub(crate) fn group() -> Group {
         })
         .at_most(0),
         row("attempt metrics", || {
+            install();
             ServiceBuilder::new()
                 .layer(MetricsLayer::attempt(Plain))
                 .service(Echo)
         })
         .at_most(0),
-        // The ledger in which attempts write what they used.
         row("request metrics", || {
+            install();
             ServiceBuilder::new()
                 .layer(MetricsLayer::request(Plain))
                 .service(Echo)
         })
-        .at_most(1),
+        .at_most(0),
         row("timeout", || {
             ServiceBuilder::new()
                 .layer(TimeoutLayer::new(Plain).attempt(SECOND))
@@ -131,38 +124,18 @@ pub(crate) fn group() -> Group {
             CacheLayer::new(Plain, |ask: &u32| Keyed::of(ask)).layer(Echo)
         })
         .at_most(0),
-        row("stack of 7", || {
-            let endpoint = ServiceBuilder::new()
-                .layer(RetryLayer::new(Plain))
-                .layer(CircuitBreakerLayer::new(Plain))
-                .layer(RateLimitLayer::new(Plain, quotas()))
-                .layer(PermitLayer::new(Plain, 5))
-                .layer(MetricsLayer::attempt(Plain))
-                .layer(TimeoutLayer::new(Plain).attempt(SECOND))
-                .service(Echo);
-            Failover::new(Plain, [endpoint.clone(), endpoint])
-        })
-        .at_most(0),
         row("tower: retry", || {
             ServiceBuilder::new().retry(Never).service(Echo)
         }),
         row("tower: retry, budget", || {
-            let budget = Arc::new(TpsBudget::default());
-            ServiceBuilder::new().retry(Budgeted(budget)).service(Echo)
+            ServiceBuilder::new().retry(budgeted()).service(Echo)
         }),
         row("tower-resilience: retry", || {
             let layer = tower_resilience_retry::RetryLayer::<u32, u32, Failed>::builder().build();
             ServiceBuilder::new().layer(layer).service(Echo)
         }),
         row("tower-resilience: retry, budget", || {
-            let budget = tower_resilience_retry::RetryBudgetBuilder::new()
-                .token_bucket()
-                .build()
-                .expect("a budget");
-            let layer = tower_resilience_retry::RetryLayer::<u32, u32, Failed>::builder()
-                .budget(budget)
-                .build();
-            ServiceBuilder::new().layer(layer).service(Echo)
+            ServiceBuilder::new().layer(their_retry()).service(Echo)
         }),
         row("tower: timeout", || {
             ServiceBuilder::new()
@@ -174,13 +147,14 @@ pub(crate) fn group() -> Group {
                 .layer(ConcurrencyLimitLayer::new(5))
                 .service(Echo)
         }),
-        row("tower: all three", || {
+        row("tower-resilience: bulkhead", || bulkhead().layer(Echo)),
+        // Until the layer exists.
+        row("toy: permit", || {
             ServiceBuilder::new()
-                .retry(Never)
-                .layer(ConcurrencyLimitLayer::new(5))
-                .layer(tower::timeout::TimeoutLayer::new(SECOND))
+                .layer(PermitLayer::new(Plain, 5))
                 .service(Echo)
-        }),
+        })
+        .at_most(0),
     ];
     Group {
         name: "plain",
@@ -188,7 +162,69 @@ pub(crate) fn group() -> Group {
     }
 }
 
-fn row<S>(name: &str, make: impl Fn() -> S + 'static) -> Row
+/// The same calls, one thread of two.
+pub(crate) fn threads() -> Group {
+    let rows = vec![
+        shared("bare", || Echo),
+        shared("retry", || RetryLayer::new(Plain).layer(Echo)),
+        shared("timeout", || {
+            TimeoutLayer::new(Plain).attempt(SECOND).layer(Echo)
+        }),
+        shared("failover of two", || Failover::new(Plain, [Echo, Echo])),
+        shared("attempt metrics", || {
+            install();
+            MetricsLayer::attempt(Plain).layer(Echo)
+        }),
+        shared("request metrics", || {
+            install();
+            MetricsLayer::request(Plain).layer(Echo)
+        }),
+        shared("tower: retry, budget", || {
+            ServiceBuilder::new().retry(budgeted()).service(Echo)
+        }),
+        shared("tower-resilience: retry, budget", || {
+            their_retry().layer(Echo)
+        }),
+        shared("tower: timeout", || {
+            tower::timeout::TimeoutLayer::new(SECOND).layer(Echo)
+        }),
+        shared("tower: concurrency limit", || {
+            GlobalConcurrencyLimitLayer::new(5).layer(Echo)
+        }),
+        shared("tower-resilience: bulkhead", || bulkhead().layer(Echo)),
+        shared("toy: permit", || PermitLayer::new(Plain, 5).layer(Echo)),
+    ];
+    Group {
+        name: "plain, another thread on it",
+        rows,
+    }
+}
+
+/// Never again, on a budget.
+pub(super) fn budgeted() -> Budgeted {
+    Budgeted(Arc::new(TpsBudget::default()))
+}
+
+/// The peer's retry, on a budget that refills with the calls.
+pub(super) fn their_retry<E>() -> tower_resilience_retry::RetryLayer<u32, u32, E> {
+    let budget = tower_resilience_retry::RetryBudgetBuilder::new()
+        .token_bucket()
+        .build()
+        .expect("a budget");
+    tower_resilience_retry::RetryLayer::builder()
+        .budget(budget)
+        .build()
+}
+
+fn bulkhead() -> tower_resilience_bulkhead::BulkheadLayer {
+    tower_resilience_bulkhead::BulkheadLayer::builder()
+        .max_concurrent_calls(5)
+        .reject_when_full()
+        .build()
+        .expect("a bulkhead")
+}
+
+pub(super) fn row<S>(name: &str, make: impl Fn() -> S + 'static) -> Row
 where
     S: Service<u32, Response = u32> + 'static,
     S::Error: fmt::Debug,

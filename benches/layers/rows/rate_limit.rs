@@ -1,45 +1,47 @@
 //! Limits on rates, beside their peers, all on tokio's clock.
 
 use std::{
+    convert::Infallible,
+    future::{Ready, ready},
     hint::black_box,
     num::NonZeroU32,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    thread::{self, JoinHandle},
+    sync::Arc,
     time::Duration,
 };
 
+use axum::body::Body;
 use buttress_core::{Outcome, Plain, ProtocolExt, Usage};
+use buttress_http::{HttpServer, TrackLayer};
 use buttress_rate_limit::{
     Cost, Limiter, Quota, Quotas, RateLimitLayer, SlidingCounter, SlidingLog,
 };
+use bytes::Bytes;
 use governor::{
     RateLimiter,
     clock::Clock,
     middleware::NoOpMiddleware,
     state::{InMemoryState, NotKeyed, keyed::DefaultKeyedStateStore},
 };
+use http::{Request, Response};
+use http_body_util::Full;
 use tokio::time::Instant;
 use tower::{Layer, service_fn};
+use tower_governor::{
+    GovernorLayer, governor::GovernorConfigBuilder, key_extractor::GlobalKeyExtractor,
+};
 use tower_service::Service;
 
 use super::{
     call,
+    http::{self as over_http, HELLO},
     plain::{Echo, Failed},
+    rival::{Rival, shared},
 };
 use crate::row::{Group, Row};
 
 /// governor's clock, read as ours is.
 #[derive(Clone, Copy, Debug)]
 struct Tokio(Instant);
-
-/// Somebody else who does the same on another thread, until this is dropped.
-struct Rival {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
 
 const KEYS: u32 = 512;
 
@@ -136,18 +138,42 @@ pub(crate) fn group() -> Group {
             }
         })
         .at_most(0),
-        row("tower-resilience: rate limiter", || {
-            let layer = tower_resilience_ratelimiter::RateLimiterLayer::builder()
-                .limit_for_period(usize::MAX / 2)
-                .refresh_period(Duration::from_secs(1))
-                .build()
-                .expect("a limiter");
-            let echo = service_fn(|n: u32| async move { Ok::<_, Failed>(black_box(n)) });
-            layer.layer(echo)
+        row("tower-resilience: rate limiter", || theirs().layer(Echo)),
+        shared("tower-resilience: 2 threads", || theirs().layer(Echo)),
+        // Of one service alone: it is not shared.
+        row("tower: rate limit", || {
+            let second = Duration::from_secs(1);
+            tower::limit::RateLimitLayer::new(u64::MAX, second).layer(Echo)
         }),
     ];
     Group {
         name: "rate limit",
+        rows,
+    }
+}
+
+/// In front of a service of axum's, whose reply is read to its end. The peer has a clock of its own,
+/// and no layer of it hears of the end.
+pub(crate) fn axum() -> Group {
+    fn served(_: Request<Full<Bytes>>) -> Ready<Result<Response<Body>, Infallible>> {
+        ready(Ok(Response::new(Body::from(HELLO))))
+    }
+    let rows = vec![
+        over_http::row("bare", || service_fn(served)),
+        over_http::row("tower_governor: one key", || {
+            let mut config = GovernorConfigBuilder::default().key_extractor(GlobalKeyExtractor);
+            let config = config.per_nanosecond(1).burst_size(1 << 20).finish();
+            GovernorLayer::new(config.expect("a quota")).layer(service_fn(served))
+        }),
+        over_http::row("track", || TrackLayer::default().layer(service_fn(served))),
+        over_http::row("track, one key", || {
+            let layer = RateLimitLayer::new(HttpServer, Quotas::requests(most()));
+            let layer = layer.key(|_: &Request<Full<Bytes>>| ());
+            layer.layer(TrackLayer::default().layer(service_fn(served)))
+        }),
+    ];
+    Group {
+        name: "rate limit, axum",
         rows,
     }
 }
@@ -160,6 +186,13 @@ fn most() -> Quota {
 
 fn limit(quotas: Quotas) -> RateLimitLayer<Plain> {
     RateLimitLayer::new(Plain, quotas)
+}
+
+fn theirs() -> tower_resilience_ratelimiter::RateLimiterLayer {
+    let layer = tower_resilience_ratelimiter::RateLimiterLayer::builder();
+    let layer = layer.limit_for_period(usize::MAX / 2);
+    let layer = layer.refresh_period(Duration::from_secs(1));
+    layer.build().expect("a limiter")
 }
 
 type Governor<K, S> = RateLimiter<K, S, Tokio, NoOpMiddleware<Duration>>;
@@ -188,34 +221,5 @@ impl Clock for Tokio {
 
     fn now(&self) -> Duration {
         Instant::now().saturating_duration_since(self.0)
-    }
-}
-
-// ===== impl Rival =====
-
-impl Rival {
-    fn new(mut work: impl FnMut() + Send + 'static) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let thread = thread::spawn(move || {
-            while !stopped.load(Relaxed) {
-                work();
-            }
-        });
-        Self {
-            stop,
-            thread: Some(thread),
-        }
-    }
-}
-
-impl Drop for Rival {
-    fn drop(&mut self) {
-        self.stop.store(true, Relaxed);
-        let ended = self.thread.take().map(JoinHandle::join);
-        assert!(
-            ended.is_none_or(|ended| ended.is_ok()),
-            "the rival panicked"
-        );
     }
 }

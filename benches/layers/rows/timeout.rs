@@ -50,6 +50,14 @@ pub(crate) fn plain() -> Group {
         })
         .at_most(0),
         row("every limit", || every(Plain).layer(Echo)).at_most(0),
+        row("tower-resilience: time limiter", || {
+            tower_resilience_timelimiter::TimeLimiterLayer::builder()
+                .timeout_duration(SECOND)
+                .cancel_running_future(true)
+                .build()
+                .layer(Echo)
+        }),
+        row("bare", || Echo),
     ];
     Group {
         name: "timeout",

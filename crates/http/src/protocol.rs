@@ -222,12 +222,10 @@ macro_rules! over_http {
 
             fn set_info(&self, request: &mut Request<B>, info: CallInfo) {
                 let extensions = request.extensions_mut();
-                match extensions.get_mut() {
-                    // In its place, which is there already.
-                    Some(known) => *known = info,
-                    None => {
-                        extensions.insert(info);
-                    }
+                // Over what it carries already: to insert it would take a new box.
+                match extensions.get_mut::<CallInfo>() {
+                    Some(carried) => *carried = info,
+                    None => drop(extensions.insert(info)),
                 }
             }
 
