@@ -161,7 +161,7 @@ impl<'a> Cursor<'a> {
     #[inline(never)]
     fn long_or_coded(&mut self, start: usize, mut at: usize) -> (usize, bool) {
         let mut coded = false;
-        while let Some(found) = find_mark(&self.text[at..]) {
+        while let Some(found) = find_mark(&self.text[at..], at - start) {
             at += found;
             if self.text[at] == b'"' {
                 return (at, coded);

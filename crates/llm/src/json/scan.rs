@@ -29,10 +29,12 @@ pub(crate) fn find_quote(text: &[u8]) -> Option<usize> {
     find(text, SHORT, marks, |rest| memchr2(b'"', b'\\', rest))
 }
 
-/// The same where it is likely to be near: where one escape is, there is another soon.
+/// The same, so many bytes into a string. Where that is short, its end or an escape is likely to be
+/// near; where it is long, escapes are mostly lines apart.
 #[inline]
-pub(super) fn find_mark(text: &[u8]) -> Option<usize> {
-    let (words, _) = text[..text.len().min(MEDIUM)].as_chunks();
+pub(super) fn find_mark(text: &[u8], into: usize) -> Option<usize> {
+    let near = if into < LONG { MEDIUM } else { 0 };
+    let (words, _) = text[..text.len().min(near)].as_chunks();
     for (k, word) in words.iter().enumerate() {
         if let Some(found) = first_of(marks(u64::from_le_bytes(*word))) {
             return Some(k * 8 + found);
@@ -166,6 +168,9 @@ fn is_escaped(text: &[u8], at: usize) -> bool {
 /// As many bytes are looked at by words, where strings mostly are names, and where they are content.
 const SHORT: usize = 16;
 const MEDIUM: usize = 64;
+
+/// A string of so many bytes is a long one.
+const LONG: usize = 512;
 
 const ONES: u64 = u64::from_le_bytes([1; 8]);
 const QUOTES: u64 = u64::from_le_bytes([b'"'; 8]);

@@ -56,6 +56,15 @@ const CHAT: &str =
 fn c6_key_order_and_whitespace_are_a_hit_at_every_depth() {
     let same = "\r\n{ \"messages\" : [ {\"content\":\"Hi\",\t\"role\":\"user\"} ],\"temperature\":0, \"model\":\"gpt-4.1-nano\" } ";
     assert_eq!(openai(CHAT), openai(same));
+    for [one, same] in [
+        [r#"{"x":"1"}"#, r#"{"x": "1"}"#],
+        [r#"{"x":"1"}"#, r#"{"x" :"1"}"#],
+        [r#"{"x":1}"#, "{\"x\":\t1}"],
+        [r#"{"x":true}"#, r#"{"x" : true}"#],
+        [r#"{"x":"1"}"#, r#"{"\u0078":"1"}"#],
+    ] {
+        assert_eq!(openai(one), openai(same), "{same}");
+    }
 }
 
 #[test]
