@@ -142,3 +142,50 @@ async fn c2_a_follower_that_came_while_the_call_was_being_polled_hears_of_its_en
         assert_eq!(told(follower.await), expected);
     }
 }
+
+/// Wakes whoever polls it so often while it is polled, and has its reply then.
+fn restless(
+    wakes: usize,
+) -> impl tower::Service<Ask, Response = crate::Said, Error = crate::BoxError, Future: Send>
++ Clone
++ Send
++ 'static {
+    tower::service_fn(move |_: Ask| {
+        let mut left = wakes;
+        std::future::poll_fn(move |cx| {
+            if left == 0 {
+                return Poll::Ready(Ok::<_, crate::BoxError>(said("hello")));
+            }
+            left -= 1;
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn t6_a_call_that_wakes_while_it_is_polled_is_polled_again_by_any_who_wait() {
+    let service = layer().layer(restless(3));
+    let (mut leader, mut follower) = (send(&service, ask("hi")), send(&service, ask("hi")));
+    assert!(leader.poll().is_pending());
+    assert!(leader.is_woken(), "it is polled by nobody else");
+    assert!(follower.poll().is_pending());
+    assert!(leader.is_woken() && follower.is_woken());
+    // The one who polls may leave, though it is the one who was told.
+    assert!(follower.poll().is_pending());
+    drop(follower);
+    assert!(leader.is_woken());
+    assert_eq!(told(leader.await), "hello (miss)");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gets_the_reply_is_not_woken_for_it_again() {
+    let service = layer().layer(restless(1));
+    let (mut leader, mut follower) = (send(&service, ask("hi")), send(&service, ask("hi")));
+    assert!(leader.poll().is_pending() && follower.poll().is_ready());
+    let (mut leader, mut follower) = (send(&service, ask("ho")), send(&service, ask("ho")));
+    assert!(leader.poll().is_pending());
+    let reply = leader.poll();
+    assert!(reply.is_ready() && !leader.is_woken());
+    assert!(follower.poll().is_ready());
+}

@@ -24,6 +24,7 @@ struct State {
     kept: HashMap<u128, (Vec<u8>, Instant, Vec<Tag>)>,
     mode: Mode,
     gets: usize,
+    puts: usize,
 }
 
 #[derive(Clone, Copy, Default, PartialEq)]
@@ -50,6 +51,10 @@ impl Remote {
 
     pub(crate) fn len(&self) -> usize {
         self.0.lock().unwrap().kept.len()
+    }
+
+    pub(crate) fn puts(&self) -> usize {
+        self.0.lock().unwrap().puts
     }
 
     /// What is kept for the only key.
@@ -79,6 +84,7 @@ impl Store for Remote {
 
     fn put(&self, key: u128, bytes: Vec<u8>, _: Duration, tags: Vec<Tag>) -> StoreFuture<'_, ()> {
         Box::pin(async move {
+            self.0.lock().unwrap().puts += 1;
             self.works().await?;
             let entry = (bytes, Instant::now(), tags);
             self.0.lock().unwrap().kept.insert(key, entry);

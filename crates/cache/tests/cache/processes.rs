@@ -80,6 +80,8 @@ async fn c5_what_one_process_was_told_another_answers_without_a_call_chunk_by_ch
         assert_eq!(statistics.money_saved, Money::from_pico(120));
 
         // From now on it is in memory, as old as it is, and is not put there again.
+        yield_now().await;
+        assert_eq!(remote.puts(), 1);
         remote.mode(Mode::Hangs);
         advance(secs(39)).await;
         let mut hit = get(&service, "/1").await;
