@@ -167,7 +167,11 @@ where
                 return (State::Ready(refused), None);
             }
             // The flight has a ledger of its own, if anybody wants to know what is in it.
-            let payer = parts.protocol.info(&request).ledger.clone();
+            let CallInfo {
+                ledger: payer,
+                retried,
+                ..
+            } = parts.protocol.info(&request).clone();
             let ledger = || payer.as_ref().map(|_| Ledger::new());
             let reopens = |shared: &T| parts.protocol.reopens(shared);
             let seat = |flight| Seat::new(parts.cache.clone(), flight, payer.clone());
@@ -194,6 +198,8 @@ where
                         let mut request = request;
                         let mut info = CallInfo::new();
                         info.ledger = flight.ledger.clone();
+                        // Who asks the same comes by the same retry, if there is one outside.
+                        info.retried = retried;
                         parts.protocol.set_common(&mut request, info);
                         let asks = Asks {
                             fallback,

@@ -267,7 +267,8 @@ async fn c7_a_shared_call_carries_no_deadline_priority_or_attempt_of_anybody() {
     } = &below.request().info;
     assert_eq!(
         (*attempt, *deadline, *priority, *retried),
-        (1, None, 0, false)
+        (1, None, 0, true),
+        "but who asks the same comes by the same retry"
     );
     below.reply(said("hello"));
     assert_eq!(told(call.await), "hello (miss)");
