@@ -46,14 +46,13 @@
 mod body;
 mod text;
 
-use std::task::{Context, Poll, Waker};
-
 use buttress_core::Usage;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::Request;
 use http_body::Body;
 
 use self::text::Counter;
+use crate::memory::in_memory;
 
 /// How many tokens a request will take, about.
 ///
@@ -133,7 +132,7 @@ impl Estimate {
         B: Body<Data = Bytes> + Clone,
     {
         let carried = request.extensions().get().copied();
-        carried.or_else(|| Some(Self::of_body(&at_once(request.body().clone())?)))
+        carried.or_else(|| Some(Self::of_body(&in_memory(request.body())?)))
     }
 
     /// Tokens in and out; for a reply without a bound, so many out.
@@ -150,27 +149,5 @@ impl Estimate {
             None => output,
         };
         Usage::new(self.input, output).estimated()
-    }
-}
-
-/// All of a body that is in memory.
-fn at_once<B: Body<Data = Bytes>>(body: B) -> Option<Bytes> {
-    let mut body = std::pin::pin!(body);
-    let mut cx = Context::from_waker(Waker::noop());
-    let mut whole = Bytes::new();
-    loop {
-        match body.as_mut().poll_frame(&mut cx) {
-            Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                Ok(data) if whole.is_empty() => whole = data,
-                Ok(data) => {
-                    let mut longer = BytesMut::from(whole);
-                    longer.extend_from_slice(&data);
-                    whole = longer.freeze();
-                }
-                Err(_trailers) => {}
-            },
-            Poll::Ready(None) => return Some(whole),
-            Poll::Ready(Some(Err(_))) | Poll::Pending => return None,
-        }
     }
 }

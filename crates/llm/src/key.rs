@@ -44,9 +44,11 @@
 //!
 //! # When to use it
 //!
-//! For a cache, or to coalesce calls, in front of the model. Inside of what puts the endpoint's
+//! For a cache, or to coalesce calls, in front of the model. A cache that gives everybody what is recorded as it
+//! is takes [`key_as_asked`](Chat::key_as_asked), or who wants a whole reply might get a stream. Inside of what puts the endpoint's
 //! credential in place of the caller's, all callers have the same one: tell them apart by
-//! [`per_tenant`](ChatKeys::per_tenant), or make the key outside.
+//! [`per_tenant`](ChatKeys::per_tenant), or make the key outside. Where no credential is there yet, since a layer
+//! further in puts it there, [`per_credential`](ChatKeys::per_credential) has no key for anybody.
 //!
 //! # When not
 //!
@@ -116,6 +118,7 @@
 //! | the body | 2 GiB; 65 536 values, which are kept at 24 bytes each | no key |
 //! | JSON | 128 levels | no key |
 
+mod bypass;
 mod escapes;
 mod hash;
 mod rules;
@@ -123,18 +126,23 @@ mod scope;
 mod sequence;
 mod tape;
 
-use std::{borrow::Cow, error::Error, fmt};
+use std::{borrow::Cow, fmt};
 
+use bytes::Bytes;
 use http::{HeaderName, Request};
+use http_body::Body;
 
-pub use self::scope::{Head, PerCredential, PerTenant, Shared, Tenancy};
+pub use self::{
+    bypass::{Bypass, Uncacheable},
+    scope::{Head, PerCredential, PerTenant, Shared, Tenancy},
+};
 use self::{
     hash::Seed,
     rules::{Asked, Facts},
     scope::Seen,
     tape::Tape,
 };
-use crate::{Dialect, gemini, request::PeekError};
+use crate::{Dialect, gemini, memory::in_memory};
 
 /// Makes the keys of chats in one dialect. A clone makes the same.
 ///
@@ -177,39 +185,6 @@ pub struct ChatKey(u128);
 /// of what it was made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tag(u128);
-
-/// Why a request has no key, and goes past the cache. It quotes nothing of the request but one byte.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Bypass {
-    /// It has no tenant, or no credential that would be one.
-    NoTenant,
-    /// The body is not JSON, no object, or too deep.
-    Json(PeekError),
-    /// An object has a name twice.
-    Duplicate,
-    /// This member is neither a boolean nor `null`.
-    Mistyped(&'static str),
-    /// The body has more than 65 536 values, or 2 GiB.
-    TooLarge,
-    /// The path does not ask Gemini for a chat: it ends neither with `:generateContent` nor with
-    /// `:streamGenerateContent`.
-    Method,
-}
-
-/// Why a reply should not be given again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Uncacheable {
-    /// The temperature is absent or not 0: each reply would be another.
-    Sampled,
-    /// Several replies to one request are asked for.
-    Several,
-    /// There are tools, and who calls them may act twice.
-    Tools,
-    /// This member makes the provider do more than reply.
-    Effect(&'static str),
-}
 
 // ===== impl ChatKeys =====
 
@@ -301,6 +276,20 @@ impl<T: Tenancy> ChatKeys<T> {
         self.read_parts(Head::of(request), request.body().as_ref())
     }
 
+    /// Reads a request whose body is in memory, as `Full<Bytes>` is: it is cloned for that.
+    ///
+    /// # Errors
+    ///
+    /// [`Bypass`]: it has no key.
+    pub fn of<B>(&self, request: &Request<B>) -> Result<Chat<'static>, Bypass>
+    where
+        B: Body<Data = Bytes> + Clone,
+    {
+        let body = in_memory(request.body()).ok_or(Bypass::NotInMemory)?;
+        let chat = self.read_parts(Head::of(request), &body)?;
+        Ok(chat.into_owned())
+    }
+
     /// Reads a request whose body is not with it, or of another type.
     ///
     /// # Errors
@@ -378,6 +367,27 @@ impl<'a> Chat<'a> {
         self.key
     }
 
+    /// Equal for chats that are the same and want their reply in the same form: whole, as a stream, or
+    /// as one that tells its usage. For a cache that gives everybody what is recorded as it is.
+    #[must_use]
+    pub const fn key_as_asked(&self) -> ChatKey {
+        let form = match (self.stream, self.include_usage) {
+            (false, _) => 0,
+            (true, false) => 1,
+            (true, true) => 2,
+        };
+        // Keys are as if drawn at random: that the next number is another's is as likely as that the
+        // same is.
+        ChatKey(self.key.0.wrapping_add(form))
+    }
+
+    fn into_owned(self) -> Chat<'static> {
+        Chat {
+            model: self.model.map(|model| Cow::Owned(model.into_owned())),
+            ..self
+        }
+    }
+
     /// The tags of the tenant and of the model. That of the model is made when it is asked for.
     #[must_use]
     pub fn tags(&self) -> [Tag; 2] {
@@ -417,6 +427,12 @@ impl<'a> Chat<'a> {
 // ===== impl ChatKey =====
 
 impl ChatKey {
+    /// As a number, such as `buttress_cache::Keyed::new` takes.
+    #[must_use]
+    pub const fn get(self) -> u128 {
+        self.0
+    }
+
     /// For a store outside of this process.
     #[must_use]
     pub const fn to_bytes(self) -> [u8; 16] {
@@ -445,46 +461,3 @@ impl Tag {
         Self(u128::from_le_bytes(bytes))
     }
 }
-
-// ===== impl Bypass =====
-
-impl fmt::Display for Bypass {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoTenant => f.write_str("the request says no tenant, and so has no key"),
-            Self::Json(error) => error.fmt(f),
-            Self::Duplicate => f.write_str("an object in the body has a name twice"),
-            Self::Mistyped(member) => {
-                write!(f, "`{member}` must be a boolean or null")
-            }
-            Self::TooLarge => write!(f, "the body has more than {} values, or 2 GiB", tape::MOST),
-            Self::Method => {
-                f.write_str("the path must end with `:generateContent` or `:streamGenerateContent`")
-            }
-        }
-    }
-}
-
-impl Error for Bypass {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Json(error) => Some(error),
-            _ => None,
-        }
-    }
-}
-
-// ===== impl Uncacheable =====
-
-impl fmt::Display for Uncacheable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Sampled => f.write_str("the reply is sampled: its temperature is not 0"),
-            Self::Several => f.write_str("several replies are asked for"),
-            Self::Tools => f.write_str("the request has tools, which may have effects"),
-            Self::Effect(member) => write!(f, "`{member}` has effects beside the reply"),
-        }
-    }
-}
-
-impl Error for Uncacheable {}

@@ -150,6 +150,7 @@ mod judge;
 pub mod key;
 pub mod keys;
 mod limits;
+mod memory;
 mod meter;
 pub mod openai;
 pub mod price;

@@ -95,16 +95,23 @@ mod parse;
 use std::{
     collections::HashMap,
     fmt,
+    ops::Deref,
     sync::{Arc, LazyLock},
 };
 
 use buttress_core::{Money, Usage};
+use buttress_http::Tariff;
+use bytes::Bytes;
+use http::Request;
+use http_body::Body;
 
 pub(crate) use self::names::without_date;
 pub use self::{
     error::{Fault, PriceError},
     litellm::{Loaded, Passed},
 };
+
+use crate::{gemini, memory::in_memory, request::Peek};
 
 /// What models cost.
 #[derive(Clone, Default)]
@@ -279,6 +286,48 @@ impl Prices {
     pub fn get(&self, provider: &str, model: &str) -> Option<&Price> {
         let models = self.providers.get(provider)?;
         names::candidates(model).find_map(|name| models.get(name))
+    }
+
+    /// What requests of a provider will cost, for
+    /// [`TrackLayer::price`](buttress_http::TrackLayer::price): by the model that their body names, or of
+    /// Gemini their path. The body has to be in memory, as `Full<Bytes>` is; it is read once more for that.
+    ///
+    /// ```
+    /// use buttress_http::TrackLayer;
+    /// use buttress_llm::{OpenAi, price::Prices};
+    /// # use bytes::Bytes;
+    /// # use http::{Request, Response};
+    /// # use http_body_util::Full;
+    /// # let client = tower::service_fn(|_: Request<Full<Bytes>>| async {
+    /// #     Ok::<_, std::convert::Infallible>(Response::new(Full::<Bytes>::default()))
+    /// # });
+    ///
+    /// let service = tower::ServiceBuilder::new()
+    ///     .layer(TrackLayer::new(OpenAi).price(Prices::tariffs(Prices::shipped(), "openai")))
+    ///     .service(client);
+    /// # let service = buttress_core::check::<Request<Full<Bytes>>, _>(service);
+    /// ```
+    ///
+    /// `prices` is a `&'static Prices`, or an `Arc` of them.
+    pub fn tariffs<P, B>(
+        prices: P,
+        provider: &str,
+    ) -> impl Fn(&Request<B>) -> Option<Tariff> + Clone + Send + Sync + 'static
+    where
+        P: Deref<Target = Self> + Clone + Send + Sync + 'static,
+        B: Body<Data = Bytes> + Clone,
+    {
+        let provider: Arc<str> = provider.into();
+        move |request| {
+            let model: Box<str> = match gemini::Target::of(request.uri()) {
+                Some(target) => target.model().into(),
+                None => Peek::new(in_memory(request.body())?).ok()?.model()?.into(),
+            };
+            let (prices, provider) = (prices.clone(), provider.clone());
+            Some(Box::new(move |usage| {
+                prices.price(&provider, &model, usage)
+            }))
+        }
     }
 
     /// What these tokens cost. `None`: the model is unknown, or its row says nothing of what it did.

@@ -1,5 +1,6 @@
 //! The key of a chat: what makes it another, and what does not.
 
+mod asked;
 mod kept;
 mod naive;
 
