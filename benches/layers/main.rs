@@ -56,7 +56,7 @@ fn bench() -> Result<(), BoxError> {
     let groups = rows::groups(&only);
     let rows: usize = groups.iter().map(|group| group.rows.len()).sum();
     let effort = if is_quick() {
-        Effort::within(Duration::from_secs(4), 11, rows)
+        Effort::within(Duration::from_secs(3), 9, rows)
     } else {
         Effort::within(Duration::from_secs(28), 31, rows)
     };
