@@ -56,9 +56,9 @@ fn bench() -> Result<(), BoxError> {
     let groups = rows::groups(&only);
     let rows: usize = groups.iter().map(|group| group.rows.len()).sum();
     let effort = if is_quick() {
-        Effort::within(Duration::from_secs(6), 11, rows)
+        Effort::within(Duration::from_secs(3), 9, rows)
     } else {
-        Effort::within(Duration::from_secs(30), 31, rows)
+        Effort::within(Duration::from_secs(28), 31, rows)
     };
     let (counts, kept) = counts(&only)?;
     let times = measure::times(&groups, effort);

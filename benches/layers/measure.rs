@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::time::{ClockId, clock_gettime};
 use tokio::time::Instant;
 
 use crate::row::{Group, Row, Work};
@@ -58,7 +59,7 @@ pub(crate) fn times(groups: &[Group], effort: Effort) -> Vec<Vec<Times>> {
                 // Anew each time: some of the toys remember every call.
                 let mut work = row.make();
                 work(count / 16 + 1);
-                times.push(time(&mut work, *count) / *count as f64);
+                times.push(time(row, &mut work, *count) / *count as f64);
             }
         }
     }
@@ -68,16 +69,29 @@ pub(crate) fn times(groups: &[Group], effort: Effort) -> Vec<Vec<Times>> {
 /// So many times take about as long as this.
 fn fitting(row: &Row, batch: Duration) -> u64 {
     let (mut work, mut count) = (row.make(), 1);
-    while time(&mut work, count) < batch.as_secs_f64() {
+    while time(row, &mut work, count) < batch.as_secs_f64() {
         count *= 2;
     }
     count
 }
 
-fn time(work: &mut Work, count: u64) -> f64 {
-    let start = Instant::now();
+/// How long the thread is at work, whatever else the processor does meanwhile. Where it waits for
+/// another thread, that counts too.
+fn time(row: &Row, work: &mut Work, count: u64) -> f64 {
+    if row.waits {
+        let start = Instant::now();
+        work(count);
+        return start.elapsed().as_secs_f64();
+    }
+    let start = at_work();
     work(count);
-    start.elapsed().as_secs_f64()
+    at_work() - start
+}
+
+/// The time that this thread was on a processor, in seconds.
+fn at_work() -> f64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
 }
 
 /// The instructions of this row for each time: of a long run less those of a short one, by

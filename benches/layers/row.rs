@@ -9,6 +9,8 @@ pub(crate) struct Row {
     pub(crate) bound: Option<u64>,
     /// What passes through, in bytes and in events, if that is what it is about.
     pub(crate) passes: Option<(usize, usize)>,
+    /// Another thread is in its way, and it may have to wait for that.
+    pub(crate) waits: bool,
     make: Box<dyn Fn() -> Work>,
 }
 
@@ -34,6 +36,7 @@ impl Row {
             name: name.into(),
             bound: None,
             passes: None,
+            waits: false,
             make: Box::new(move || {
                 let mut work = make();
                 Box::new(move |times| (0..times).for_each(|_| work()))
@@ -54,6 +57,11 @@ impl Row {
 
     pub(crate) fn passing(mut self, bytes: usize, events: usize) -> Self {
         self.passes = Some((bytes, events));
+        self
+    }
+
+    pub(crate) fn waiting(mut self) -> Self {
+        self.waits = true;
         self
     }
 

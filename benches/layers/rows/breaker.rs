@@ -145,7 +145,8 @@ pub(crate) fn threads() -> Group {
                 let reply = breaker.call(|| Ok::<_, Failed>(black_box(1)));
                 assert!(black_box(&reply).is_ok());
             }
-        }),
+        })
+        .waiting(),
         Row::new("failsafe: closed, 5 in a row", || {
             let breaker = in_a_row();
             let theirs = breaker.clone();
@@ -158,7 +159,8 @@ pub(crate) fn threads() -> Group {
                 let reply = breaker.call(|| Ok::<_, Failed>(black_box(1)));
                 assert!(black_box(&reply).is_ok());
             }
-        }),
+        })
+        .waiting(),
     ];
     Group {
         name: "breaker, another thread on it",

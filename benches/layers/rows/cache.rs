@@ -233,6 +233,7 @@ pub(crate) fn threads() -> Group {
                 black_box(call(&mut service, black_box(mine)));
             }
         })
+        .waiting()
     };
     Group {
         name: "cache, another thread on it",

@@ -125,7 +125,8 @@ pub(crate) fn group() -> Group {
                 black_box(governor.check().is_ok());
             }
         })
-        .at_most(0),
+        .at_most(0)
+        .waiting(),
         Row::new("direct: 2 threads", || {
             let layer = limit(Quotas::requests(most()));
             let (mut service, mut other) = (layer.layer(Echo), layer.layer(Echo));
@@ -137,7 +138,8 @@ pub(crate) fn group() -> Group {
                 black_box(call(&mut service, black_box(1)));
             }
         })
-        .at_most(0),
+        .at_most(0)
+        .waiting(),
         row("tower-resilience: rate limiter", || theirs().layer(Echo)),
         shared("tower-resilience: 2 threads", || theirs().layer(Echo)),
         // Of one service alone: it is not shared.

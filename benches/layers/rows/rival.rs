@@ -42,6 +42,7 @@ where
             black_box(turn(&mut service));
         }
     })
+    .waiting()
 }
 
 /// One call, which may have to wait for the other thread.
