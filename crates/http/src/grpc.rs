@@ -91,8 +91,10 @@ pub struct Grpc;
 /// The protocol of gRPC servers: refusals are responses without messages, whose head has the
 /// status.
 ///
-/// As [`HttpServer`](crate::HttpServer), for tonic's servers. It may stand in a client as well, where
-/// tonic should see a refusal of the client's own layers as a status.
+/// As [`HttpServer`](crate::HttpServer), for tonic's servers: what answers below is one's own handler.
+/// It may stand in a client as well, where tonic should see a refusal of the client's own layers as a
+/// status; a rate limit there counts a call that a server turned away. To have those back, give the
+/// limit [`Http`](crate::Http), and make a status of its refusals [outermost](grpc_code_of_refusal).
 ///
 /// | reason | status |
 /// |---|---|

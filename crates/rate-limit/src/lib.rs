@@ -86,7 +86,13 @@
 //! | told of a part, and was cut short | the estimate, and what is known beyond it; with [`charge_delivered`](RateLimitLayer::charge_delivered) what is known | 1 |
 //! | told nothing | the estimate | 1 |
 //! | its tokens were paid for by another call (a shared reply) | none | 1 |
-//! | certainly was not worked on: refused, not sent, throttled, denied, invalid, or dropped before the inner service was called | none | none |
+//! | certainly was not worked on: refused, not sent, turned away by a provider (throttled, denied, invalid), or dropped before the inner service was called | none | none |
+//! | was turned away by one's own handler, with `HttpServer` or `GrpcServer` | none | 1 |
+//!
+//! Whether below is a provider or one's own handler, the protocol says, or an outcome that was
+//! [worked on](buttress_core::Sent::Yes): a provider's 401 used nothing of what it limits, but in a
+//! server whoever guesses passwords is limited as anybody else. Only what a layer *inside* refused is
+//! no request there either.
 //!
 //! What was charged, the [events](RateLimitEvent::Settled) tell, call by call; their sum is what was
 //! used. What goes back to the *quota* is at most what of the call's reservation has not come free

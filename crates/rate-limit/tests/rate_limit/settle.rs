@@ -62,6 +62,12 @@ async fn l6_the_charge_is_what_was_used() {
         (Outcome::new(Class::Denied), (0, 0)),
         (Outcome::new(Class::Invalid), (0, 0)),
         (Outcome::new(Class::Refused), (0, 0)),
+        // The same of one's own handler: it was called.
+        (Outcome::new(Class::Throttled).worked_on(), (0, 1)),
+        (Outcome::new(Class::Denied).worked_on(), (0, 1)),
+        (Outcome::new(Class::Invalid).worked_on(), (0, 1)),
+        (Outcome::new(Class::Unavailable).worked_on(), (100, 1)),
+        (Outcome::SUCCESS.worked_on().with_usage(SOME), (42, 1)),
     ] {
         let (tokens, requests) = after(outcome).await;
         assert_eq!((1_000 - tokens, 10 - requests), charged, "{outcome:?}");
