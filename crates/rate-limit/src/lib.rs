@@ -98,7 +98,13 @@
 //! used. What goes back to the *quota* is at most what of the call's reservation has not come free
 //! by itself meanwhile: the proof that this and nothing more keeps the limit is with [`Gcra`].
 //!
-//! Use beyond the estimate is a debt, of any size that can be. What cannot, such as the garbage of a
+//! Use beyond the estimate is a debt: the quota is past its burst, and until it is not, it admits
+//! nothing, not even calls that are estimated to cost none of it. So a quota of tokens limits also
+//! where nobody says a [`cost`](RateLimitLayer::cost): by what the calls turned out to use, after the
+//! fact. Those that are under way together when it fills up are not held back by each other; an
+//! estimate holds them back.
+//!
+//! A debt has any size that can be. What cannot, such as the garbage of a
 //! provider that counts to 2⁶⁴, would close the key for ever: the debt of one call is paid within
 //! [`longest_debt`](Limiter::longest_debt), and what is beyond that is not charged.
 //!
@@ -137,7 +143,7 @@
 //! |---|---|
 //! | key | none: all calls share the quotas |
 //! | keys | 100 000, forgotten only when they are as if never used |
-//! | cost | one request, no tokens |
+//! | cost | one request, no tokens: quotas of tokens then limit by what was used, after the fact |
 //! | waiting | none; once it is allowed, 1024 calls of each key |
 //! | algorithm | [`Gcra`]; [`SlidingLog`] and [`SlidingCounter`] by [`counting`](Limiter::counting) |
 //! | longest pause or reset that is believed | 5 minutes |
