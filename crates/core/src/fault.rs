@@ -30,8 +30,8 @@ use crate::{Class, Outcome, Refused};
 #[diagnostic::on_unimplemented(
     message = "a layer cannot look inside the error `{Self}`",
     label = "`{Self}` is not a `Fault`",
-    note = "for an error of your own: `impl Fault for {Self} {{ fn cause(&self) -> Option<&(dyn Error + 'static)> {{ Some(self) }} }}`",
-    note = "for somebody else's error: put `.map_err(BoxError::from)` innermost, under the layers"
+    note = "for an error type of your own crate: `impl Fault for {Self} {{ fn cause(&self) -> Option<&(dyn Error + 'static)> {{ Some(self) }} }}`",
+    note = "for somebody else's error: put `BoxErrorLayer` of `buttress-http` innermost, under the layers (with `default-features = false`, that crate has no client)"
 )]
 pub trait Fault {
     /// This error, or else the first error below it.

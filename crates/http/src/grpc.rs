@@ -72,7 +72,7 @@ use crate::{Body, Judge, Meter, hints, retry_after};
 /// Around a tonic channel, whose error has to be one that layers can refuse with:
 ///
 /// ```
-/// use buttress_http::{BoxError, Grpc, TrackLayer};
+/// use buttress_http::{BoxErrorLayer, Grpc, TrackLayer};
 /// use http::Request;
 /// use tonic::{body::Body, transport::Channel};
 /// use tower::ServiceBuilder;
@@ -80,7 +80,7 @@ use crate::{Body, Judge, Meter, hints, retry_after};
 /// # let _ = |channel: Channel| {
 /// let tracked = ServiceBuilder::new()
 ///     .layer(TrackLayer::new(Grpc))
-///     .map_err(BoxError::from)
+///     .layer(BoxErrorLayer)
 ///     .service(channel);
 /// # let _ = buttress_core::check::<Request<Body>, _>(tracked);
 /// # };
