@@ -16,7 +16,7 @@ use buttress_http::{
     client::Client,
     standing::{Standing, StandingLayer},
 };
-use buttress_rate_limit::{Limiter, Quotas, Rate, RateLimitLayer};
+use buttress_rate_limit::{Cost, Limiter, Quotas, Rate, RateLimitLayer, Unit};
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
@@ -208,4 +208,75 @@ async fn a_server_says_to_each_caller_how_its_limits_stand_and_when_to_come_back
     }
     server.abort();
     assert!(server.await.unwrap_err().is_cancelled());
+}
+
+/// A server at a port of its own, and the client of one who asks six times.
+async fn six_answers(router: Router) -> Vec<u16> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = tokio::spawn(async move { axum::serve(listener, router).await });
+    let client = Client::direct(&url).unwrap();
+    let mut answers = Vec::new();
+    for _ in 0..6 {
+        let request = Request::get("/").body(Full::<Bytes>::default()).unwrap();
+        let (head, body) = client.clone().oneshot(request).await.unwrap().into_parts();
+        answers.push(head.status.as_u16());
+        assert!(body.collect().await.is_ok());
+    }
+    server.abort();
+    assert!(server.await.unwrap_err().is_cancelled());
+    answers
+}
+
+/// Three requests, of a thousand tokens each, and then one in twenty minutes.
+fn three() -> (Limiter, RateLimitLayer<HttpServer>) {
+    let rate = |units| Rate::per_hour(NonZeroU32::new(units).unwrap());
+    let limiter = Limiter::new(Quotas::requests(rate(3)).and_tokens(rate(9_000)));
+    let layer = RateLimitLayer::new(HttpServer, limiter.clone());
+    (limiter, layer)
+}
+
+#[tokio::test]
+async fn l6_what_ones_own_handler_turned_away_was_a_request() {
+    for status in [200, 400, 401, 403, 404, 422, 429, 500] {
+        let (limiter, layer) = three();
+        let layer = layer.cost(|_: &Request<Body>| Cost::tokens(900, 100));
+        let handler = get(move || async move { StatusCode::from_u16(status).unwrap() });
+        let router = Router::new()
+            .route("/", handler)
+            .layer((layer, TrackLayer::default()));
+        let answers = six_answers(router).await;
+        assert_eq!(answers, [status, status, status, 429, 429, 429]);
+        // Of the tokens, what was certainly not used comes back.
+        let turned_away = [400, 401, 403, 422, 429].contains(&status);
+        let left = limiter.remaining(&(), Unit::Tokens).unwrap();
+        assert_eq!(left >= 9_000, turned_away, "{status}: {left}");
+    }
+}
+
+#[tokio::test]
+async fn l6_what_a_layer_inside_refused_was_no_request() {
+    let (outer, inner) = (three(), three());
+    let refusing = PermitLayer::new(HttpServer, 0);
+    let router = Router::new().route("/", get(|| async { "never" })).layer((
+        outer.1,
+        refusing,
+        TrackLayer::default(),
+    ));
+    assert_eq!(six_answers(router).await, [429; 6]);
+    assert_eq!(outer.0.remaining(&(), Unit::Requests), Some(3));
+
+    // Also where axum has erased the body in between.
+    let (outer, breaker) = (three(), breaker(HttpServer));
+    let router = Router::new()
+        .route("/", get(|| async { StatusCode::UNAUTHORIZED }))
+        .layer((breaker.clone(), inner.1, TrackLayer::default()))
+        .layer((outer.1, TrackLayer::default()));
+    assert_eq!(
+        six_answers(router).await,
+        [401, 401, 401, 429, 429, 429],
+        "three were the handler's, the rest the inner limit's"
+    );
+    assert_eq!(outer.0.remaining(&(), Unit::Requests), Some(0));
+    assert_eq!(inner.0.remaining(&(), Unit::Requests), Some(0));
 }

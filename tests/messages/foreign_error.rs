@@ -1,6 +1,6 @@
 // Somebody else's error cannot be looked into.
 //! a layer cannot look inside the error `ParseIntError`
-//! put `.map_err(BoxError::from)` innermost, under the layers
+//! put `BoxErrorLayer` of `buttress-http` innermost, under the layers
 #[path = "../toys/mod.rs"]
 mod toys;
 

@@ -1,6 +1,7 @@
 // An error of the user's own that has no room for a refusal.
 //! the service's error `Broken` is not made from a `Refused`
-//! impl From<Refused> for Broken
+//! for an error type of your own crate: `impl From<Refused> for Broken`
+//! put `BoxErrorLayer` of `buttress-http` innermost, under the layers
 #[path = "../toys/mod.rs"]
 mod toys;
 

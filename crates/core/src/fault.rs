@@ -4,25 +4,40 @@ use crate::{Class, Outcome, Refused};
 
 /// What a layer may see of an error: where to begin looking for what caused it.
 ///
-/// For an error type of your own it is one line:
+/// For an error type of your own crate it is one line, beside an [`Error`] whose
+/// [`source`](Error::source) leads to what it holds:
 ///
 /// ```
-/// use std::{error::Error, fmt};
+/// use std::{error::Error, fmt, io};
 /// use buttress_core::Fault;
 ///
 /// #[derive(Debug)]
-/// struct ApiError;
+/// struct ApiError(io::Error);
 ///
 /// impl Fault for ApiError {
 ///     fn cause(&self) -> Option<&(dyn Error + 'static)> {
 ///         Some(self)
 ///     }
 /// }
-/// # impl fmt::Display for ApiError {
-/// #     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { f.write_str("no") }
-/// # }
-/// # impl Error for ApiError {}
+///
+/// impl Error for ApiError {
+///     fn source(&self) -> Option<&(dyn Error + 'static)> {
+///         Some(&self.0)
+///     }
+/// }
+///
+/// impl fmt::Display for ApiError {
+///     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+///         f.write_str("the API cannot be reached")
+///     }
+/// }
 /// ```
+///
+/// From there a layer goes down from source to source, and sees no further than these lead: to the
+/// [`Refused`] of a layer inside, which is then no failure of the upstream's, and to the client's own
+/// error, which says whether the request was sent. An error that holds one and whose `source` is not
+/// written is [`Unavailable`](Class::Unavailable), and is retried. With `thiserror`, `#[from]`,
+/// `#[source]` and `#[error(transparent)]` write it.
 ///
 /// It is a trait of its own, and not `Into<BoxError>`, because layers look at errors by
 /// reference, and because a bound on a boxed error's lifetime would keep calls from being
@@ -30,8 +45,8 @@ use crate::{Class, Outcome, Refused};
 #[diagnostic::on_unimplemented(
     message = "a layer cannot look inside the error `{Self}`",
     label = "`{Self}` is not a `Fault`",
-    note = "for an error of your own: `impl Fault for {Self} {{ fn cause(&self) -> Option<&(dyn Error + 'static)> {{ Some(self) }} }}`",
-    note = "for somebody else's error: put `.map_err(BoxError::from)` innermost, under the layers"
+    note = "for an error type of your own crate: `impl Fault for {Self} {{ fn cause(&self) -> Option<&(dyn Error + 'static)> {{ Some(self) }} }}`",
+    note = "for somebody else's error: put `BoxErrorLayer` of `buttress-http` innermost, under the layers (with `default-features = false`, that crate has no client)"
 )]
 pub trait Fault {
     /// This error, or else the first error below it.

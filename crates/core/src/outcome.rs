@@ -23,7 +23,7 @@ use crate::{Class, Finish, Money, Usage};
 pub struct Outcome {
     /// What the call says.
     pub class: Class,
-    /// Whether the upstream can have seen the request.
+    /// Whether the upstream has seen the request.
     pub sent: Sent,
     /// The server's own word on whether to ask it again (`x-should-retry`). It changes that
     /// answer alone: class and health stay.
@@ -38,7 +38,7 @@ pub struct Outcome {
     pub finish: Option<Finish>,
 }
 
-/// Whether the upstream can have seen the request.
+/// Whether the upstream has seen the request.
 ///
 /// ```
 /// use buttress_core::{Class, Outcome, Sent};
@@ -48,6 +48,9 @@ pub struct Outcome {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Sent {
+    /// It has, and worked on it, whatever it answered: in a server, the handler was called. A
+    /// provider that answers "too many" or "no" did not work on it, and is `Maybe`.
+    Yes,
     /// It may have, and may have acted on it.
     Maybe,
     /// It has not, or says that it did not begin: to send it again is always safe.
@@ -90,6 +93,15 @@ impl Outcome {
     pub const fn not_sent(self) -> Self {
         Self {
             sent: Sent::No,
+            ..self
+        }
+    }
+
+    /// The upstream has seen the request and worked on it, whatever it answered.
+    #[must_use]
+    pub const fn worked_on(self) -> Self {
+        Self {
+            sent: Sent::Yes,
             ..self
         }
     }
@@ -163,8 +175,18 @@ impl Outcome {
         }
     }
 
-    /// Whether the call certainly used nothing that is counted or paid for: it was not sent, or
-    /// was turned away. A reservation made for it can go back whole.
+    /// Whether the call certainly used no tokens: it was not sent, or was turned away. A reservation
+    /// made for it can go back whole, unless it was [worked on](Sent::Yes): turned away by one's own
+    /// handler, it used no tokens either, and yet was a request.
+    ///
+    /// ```
+    /// use buttress_core::{Class, Outcome, Sent};
+    ///
+    /// // A provider's 401, and a handler's of one's own.
+    /// let (theirs, ours) = (Outcome::new(Class::Denied), Outcome::new(Class::Denied).worked_on());
+    /// assert!(theirs.unused() && theirs.sent != Sent::Yes, "no tokens, and no request");
+    /// assert!(ours.unused() && ours.sent == Sent::Yes, "no tokens, and one request");
+    /// ```
     #[must_use]
     pub const fn unused(&self) -> bool {
         self.usage.is_none()

@@ -16,7 +16,7 @@ use crate::{Cached, CallInfo, Completion, Outcome, Refused, Report, Trail};
     message = "`{Self}` cannot tell what a result of `{Res}` or `{E}` means",
     label = "no class for this result",
     note = "with `Http`, the response must be tracked: put `TrackLayer` innermost, right around the client",
-    note = "the error must be a `Fault`: implement it for an error of your own, or put `.map_err(BoxError::from)` innermost",
+    note = "the error must be a `Fault`: implement it for an error type of your own crate, or put `BoxErrorLayer` of `buttress-http` innermost",
     note = "for a service whose work ends with its future, use `Plain`"
 )]
 pub trait Classify<Res, E> {
@@ -99,9 +99,10 @@ pub trait Track<Res> {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot refuse: the service's error `{E}` is not made from a `Refused`",
     label = "a refusal has no way to become `{E}`",
-    note = "for an error of your own: `impl From<Refused> for {E}`, and `impl Fault for {E}`",
-    note = "for somebody else's error: put `.map_err(BoxError::from)` innermost, under the layers",
-    note = "for a server whose error is `Infallible`: use `HttpServer`, which refuses with a response"
+    note = "for an error type of your own crate: `impl From<Refused> for {E}`, and `impl Fault for {E}`",
+    note = "for somebody else's error: put `BoxErrorLayer` of `buttress-http` innermost, under the layers (with `default-features = false`, that crate has no client)",
+    note = "for a server whose error is `Infallible`: use `HttpServer`, which refuses with a response, and put `TrackLayer` innermost",
+    note = "in axum, where each call of `Router::layer` boxes the body anew, put both into one: `.layer((this, TrackLayer::default()))`"
 )]
 pub trait Refuse<Res, E> {
     /// The refusal, as the caller of this service expects it.

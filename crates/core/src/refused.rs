@@ -6,11 +6,12 @@ use crate::{Class, Outcome};
 ///
 /// Layers pass the inner service's error through unchanged and ask of it only
 /// `From<Refused>`, so that they can be added, removed and reordered without a type changing.
-/// Boxed errors need nothing; an error enum of your own needs one variant and one line:
+/// Boxed errors need nothing; an error enum of your own needs a variant, two lines, and a
+/// [`source`](Error::source) that leads to the `Refused`:
 ///
 /// ```
 /// use std::{error::Error, fmt};
-/// use buttress_core::{Fault, Reason, Refused};
+/// use buttress_core::{Class, Fault, Reason, Refused, outcome_of};
 ///
 /// #[derive(Debug)]
 /// enum ApiError {
@@ -29,18 +30,32 @@ use crate::{Class, Outcome};
 ///         Some(self)
 ///     }
 /// }
-/// # impl fmt::Display for ApiError {
-/// #     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { write!(f, "{self:?}") }
-/// # }
-/// # impl Error for ApiError {
-/// #     fn source(&self) -> Option<&(dyn Error + 'static)> {
-/// #         match self { Self::Status(_) => None, Self::Refused(refused) => Some(refused) }
-/// #     }
-/// # }
+/// impl Error for ApiError {
+///     fn source(&self) -> Option<&(dyn Error + 'static)> {
+///         match self {
+///             Self::Status(_) => None,
+///             Self::Refused(refused) => Some(refused),
+///         }
+///     }
+/// }
 ///
-/// let error = ApiError::from(Refused::new(Reason::CircuitOpen));
-/// assert_eq!(Refused::find(&error).unwrap().reason(), Reason::CircuitOpen);
+/// impl fmt::Display for ApiError {
+///     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+///         match self {
+///             Self::Status(status) => write!(f, "status {status}"),
+///             Self::Refused(_) => f.write_str("refused"),
+///         }
+///     }
+/// }
+///
+/// let error = ApiError::from(Refused::new(Reason::Limited));
+/// assert_eq!(Refused::find(&error).unwrap().reason(), Reason::Limited);
+/// assert_eq!(outcome_of(&error).class, Class::Refused);
 /// ```
+///
+/// **Without that `source`** (a bare `impl Error for ApiError {}`) nobody can see that it is a refusal:
+/// it is judged as an error that nothing lists, [`Unavailable`](Class::Unavailable), and a retry asks
+/// again where it should not. With `thiserror`, `#[from]` and `#[error(transparent)]` write it.
 ///
 /// Judge a refusal by its [`class`](Refused::class): a timeout is a refusal of class
 /// [`Unavailable`](Class::Unavailable), since the upstream was asked and did not answer.

@@ -25,8 +25,9 @@ pub struct Tried {
     pub endpoint: Arc<str>,
     /// What was known of the attempt when it was over, or its response began.
     pub outcome: Outcome,
-    /// How long that took.
-    pub took: Duration,
+    /// How long that took. `None`: it was not measured, as of one that ended when it was first polled,
+    /// for which no clock is read.
+    pub took: Option<Duration>,
     /// What it failed with, in few words: one line, at most [`Tried::MAX_ERROR`] bytes.
     pub error: Option<Cow<'static, str>>,
 }
@@ -57,13 +58,17 @@ impl Tried {
     /// The longest text of an [`error`](Tried::error), in bytes.
     pub const MAX_ERROR: usize = 120;
 
-    /// An attempt at the endpoint of this name.
+    /// An attempt at the endpoint of this name, which took so long, if that was measured.
     #[must_use]
-    pub fn new(endpoint: impl Into<Arc<str>>, outcome: Outcome, took: Duration) -> Self {
+    pub fn new(
+        endpoint: impl Into<Arc<str>>,
+        outcome: Outcome,
+        took: impl Into<Option<Duration>>,
+    ) -> Self {
         Self {
             endpoint: endpoint.into(),
             outcome,
-            took,
+            took: took.into(),
             error: None,
         }
     }
@@ -90,11 +95,10 @@ impl Tried {
 
 impl fmt::Display for Tried {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}: {} after {:?}",
-            self.endpoint, self.outcome.class, self.took
-        )?;
+        write!(f, "{}: {}", self.endpoint, self.outcome.class)?;
+        if let Some(took) = self.took {
+            write!(f, " after {took:?}")?;
+        }
         match &self.error {
             Some(error) => write!(f, ": {error}"),
             None => Ok(()),
@@ -164,6 +168,14 @@ mod tests {
 
     use super::Tried;
     use crate::{Class, Outcome};
+
+    #[test]
+    fn a_time_that_was_not_measured_is_not_told() {
+        let tried = Tried::new("a", Outcome::SUCCESS, None);
+        assert_eq!((tried.took, tried.to_string()), (None, "a: success".into()));
+        let tried = Tried::new("a", Outcome::SUCCESS, Duration::ZERO);
+        assert_eq!(tried.to_string(), "a: success after 0ns");
+    }
 
     #[test]
     fn the_text_of_an_error_is_one_line_and_bounded() {

@@ -190,7 +190,7 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
     /// The current attempt, as evidence.
     fn tried(&self, outcome: Outcome) -> Tried {
         let took = self.began.map(|began| now().duration_since(began));
-        Tried::new(self.name(), outcome, took.unwrap_or_default())
+        Tried::new(self.name(), outcome, took)
     }
 
     /// How many attempts the call took: with those of the retries inside, where the request carries a

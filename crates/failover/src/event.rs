@@ -25,7 +25,7 @@ pub enum FailoverEvent<'a> {
     /// An attempt failed. Whether another endpoint is tried is not known yet.
     #[non_exhaustive]
     Failed {
-        /// Where, how, and after how long.
+        /// Where, how, and after how long: [`None`](Tried::took) if it ended at once.
         tried: &'a Tried,
         /// The variant that the call is of, if it is of one.
         variant: Option<&'a str>,
@@ -124,7 +124,9 @@ impl Event for FailoverEvent<'_> {
             Self::Failed { tried, variant } => {
                 each("endpoint", Fact::Name(&tried.endpoint));
                 each("class", Fact::Class(tried.outcome.class));
-                each("took", Fact::Time(tried.took));
+                if let Some(took) = tried.took {
+                    each("took", Fact::Time(took));
+                }
                 if let Some(error) = &tried.error {
                     each("error", Fact::Name(error));
                 }

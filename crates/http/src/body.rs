@@ -69,7 +69,8 @@ pin_project! {
 #[diagnostic::on_unimplemented(
     message = "the response body `{Self}` is not tracked",
     label = "nobody can tell when this body ends",
-    note = "put `TrackLayer` innermost, right around the client: it makes every body a tracked `buttress_http::Body`"
+    note = "put `TrackLayer` innermost, right around the client: it makes every body a tracked `buttress_http::Body`",
+    note = "in axum, where each call of `Router::layer` boxes the body anew, put both into one: `.layer((this, TrackLayer::default()))`"
 )]
 pub trait Tracked {
     /// Does `completion` when this body is over; at once, if it is over already.

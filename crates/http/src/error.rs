@@ -30,6 +30,11 @@ pub fn outcome_of_error<E: Fault + ?Sized>(error: &E) -> Outcome {
     outcome
 }
 
+/// Whether one of our own layers refused.
+pub(crate) fn is_refusal<E: Fault + ?Sized>(error: &E) -> bool {
+    error.cause().and_then(Refused::find).is_some()
+}
+
 /// The reason of a refusal, or the kind of a client's error: nothing that somebody else wrote.
 pub(crate) fn describe<E: Fault + ?Sized>(error: &E) -> Option<&'static str> {
     let cause = error.cause()?;

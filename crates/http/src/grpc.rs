@@ -72,7 +72,7 @@ use crate::{Body, Judge, Meter, hints, retry_after};
 /// Around a tonic channel, whose error has to be one that layers can refuse with:
 ///
 /// ```
-/// use buttress_http::{BoxError, Grpc, TrackLayer};
+/// use buttress_http::{BoxErrorLayer, Grpc, TrackLayer};
 /// use http::Request;
 /// use tonic::{body::Body, transport::Channel};
 /// use tower::ServiceBuilder;
@@ -80,7 +80,7 @@ use crate::{Body, Judge, Meter, hints, retry_after};
 /// # let _ = |channel: Channel| {
 /// let tracked = ServiceBuilder::new()
 ///     .layer(TrackLayer::new(Grpc))
-///     .map_err(BoxError::from)
+///     .layer(BoxErrorLayer)
 ///     .service(channel);
 /// # let _ = buttress_core::check::<Request<Body>, _>(tracked);
 /// # };
@@ -91,8 +91,10 @@ pub struct Grpc;
 /// The protocol of gRPC servers: refusals are responses without messages, whose head has the
 /// status.
 ///
-/// As [`HttpServer`](crate::HttpServer), for tonic's servers. It may stand in a client as well, where
-/// tonic should see a refusal of the client's own layers as a status.
+/// As [`HttpServer`](crate::HttpServer), for tonic's servers: what answers below is one's own handler.
+/// It may stand in a client as well, where tonic should see a refusal of the client's own layers as a
+/// status; a rate limit there counts a call that a server turned away. To have those back, give the
+/// limit [`Http`](crate::Http), and make a status of its refusals [outermost](grpc_code_of_refusal).
 ///
 /// | reason | status |
 /// |---|---|

@@ -2,13 +2,15 @@ use std::borrow::Cow;
 
 use buttress_core::{
     Cached, CallInfo, Carry, Class, Classify, Completion, Fault, Outcome, Reason, Refuse, Refused,
-    Replay, Report, Track, Trail,
+    Replay, Report, Sent, Track, Trail,
 };
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 
 use crate::{
-    Body, GrpcServer, Replayable, Tracked, error::describe, outcome_of_error, retry_after,
+    Body, GrpcServer, Replayable, Tracked,
+    error::{describe, is_refusal},
+    outcome_of_error, retry_after,
 };
 
 /// The protocol of HTTP clients: refusals are errors.
@@ -73,6 +75,12 @@ pub struct IdempotentHttp {
 /// | circuit open, no endpoint left, the shared call failed | 503 |
 /// | not cached | 504 ([RFC 9111, 5.2.1.7](https://www.rfc-editor.org/rfc/rfc9111#section-5.2.1.7)) |
 /// | any timeout, or too slow | 504 |
+///
+/// What answers below is one's own handler: whatever it says, and also where it fails, it was called,
+/// and its call was [worked on](Sent::Yes). So a 401 is a request for a rate limit, as a 200 is; with
+/// [`Http`] it would be a provider's, who turned a call away and did nothing for it. A refusal of a
+/// layer inside is no answer of the handler's, nor is what a judge says was [not
+/// sent](Outcome::not_sent).
 ///
 /// # Examples
 ///
@@ -161,14 +169,50 @@ impl Http {
 /// [Trace Context]: https://www.w3.org/TR/trace-context/
 const OF_A_TRACE: [&str; 3] = ["traceparent", "tracestate", "baggage"];
 
+/// Who answers below.
+trait Side {
+    /// One's own handler, and not somebody else's server.
+    const OURS: bool;
+
+    /// What is known by an answer or a failure of that one.
+    fn of(outcome: Outcome) -> Outcome {
+        match outcome.sent {
+            Sent::Maybe if Self::OURS => outcome.worked_on(),
+            _ => outcome,
+        }
+    }
+}
+
+impl Side for Http {
+    const OURS: bool = false;
+}
+
+impl Side for IdempotentHttp {
+    const OURS: bool = false;
+}
+
+impl Side for HttpServer {
+    const OURS: bool = true;
+}
+
+impl Side for GrpcServer {
+    const OURS: bool = true;
+}
+
 // What is the same for every protocol over http types.
 macro_rules! over_http {
     ($($protocol:ty),*) => {$(
         impl<B: Tracked, E: Fault> Classify<Response<B>, E> for $protocol {
             fn classify(&self, result: Result<&Response<B>, &E>) -> Outcome {
                 match result {
-                    Ok(response) => response.body().seen(),
-                    Err(error) => outcome_of_error(error),
+                    Ok(response) => Self::of(response.body().seen()),
+                    Err(error) => {
+                        let outcome = outcome_of_error(error);
+                        match Self::OURS && !is_refusal(error) {
+                            true => outcome.worked_on(),
+                            false => outcome,
+                        }
+                    }
                 }
             }
 
@@ -189,12 +233,16 @@ macro_rules! over_http {
                 R: Report + Send + 'static,
             {
                 let body = response.body_mut();
-                let was = body.seen();
-                if was == *seen {
-                    body.attach(completion);
+                let was = Self::of(body.seen());
+                let ours = Self::OURS && was.sent == Sent::Yes;
+                if was != *seen {
+                    let seen = if ours { Self::of(*seen) } else { *seen };
+                    let was = was.class;
+                    body.attach(Completion::new(SeenOtherwise { seen, was, ours, completion }));
+                } else if ours {
+                    body.attach(Completion::new(Ours { completion }));
                 } else {
-                    let (seen, was) = (*seen, was.class);
-                    body.attach(Completion::new(SeenOtherwise { seen, was, completion }));
+                    body.attach(completion);
                 }
             }
 
@@ -318,21 +366,51 @@ where
     }
 }
 
-// ===== SeenOtherwise =====
+// ===== What is attached =====
+
+/// A layer of a server, which hears that the handler was called, however its response ends. Others
+/// may follow the same body, to whom it is somebody else's answer.
+struct Ours<R: Report> {
+    completion: Completion<R>,
+}
 
 /// A layer whose classifier sees a response otherwise than its body does.
 struct SeenOtherwise<R: Report> {
     seen: Outcome,
     // What the body said then.
     was: Class,
+    // One's own handler answered.
+    ours: bool,
     completion: Completion<R>,
+}
+
+impl<R: Report> Report for Ours<R> {
+    fn report(&mut self, outcome: &Outcome) {
+        self.completion.complete(&outcome.worked_on());
+    }
+
+    fn watches(&self) -> bool {
+        self.completion.get_ref().watches()
+    }
+
+    fn progress(&mut self, progress: buttress_core::Progress) {
+        self.completion.get_mut().progress(progress);
+    }
+
+    fn poll_cut(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Refused> {
+        self.completion.get_mut().poll_cut(cx)
+    }
 }
 
 impl<R: Report> Report for SeenOtherwise<R> {
     fn report(&mut self, outcome: &Outcome) {
         // The classifier's word stands, until the body has another one than it had then. What was
         // used, only the body knows in the end.
-        let mut judged = *outcome;
+        let mut judged = if self.ours {
+            outcome.worked_on()
+        } else {
+            *outcome
+        };
         if self.seen.failed() || outcome.class == self.was {
             judged = self.seen;
             judged.usage = outcome.usage.or(self.seen.usage);

@@ -572,13 +572,16 @@ async fn a_status_in_the_trailers_reaches_the_layers_of_client_and_server() {
 
     assert_eq!(unary(stack.clone(), "hello").await.unwrap(), "hello");
     assert_eq!(outside.heard(), [Outcome::SUCCESS]);
-    assert_eq!(inside.heard(), [Outcome::SUCCESS]);
+    assert_eq!(inside.heard(), [Outcome::SUCCESS.worked_on()]);
 
     let (messages, code) = streamed(stack.clone()).await;
     assert_eq!(messages, ["one", "two"]);
     assert_eq!(code, Code::ResourceExhausted);
     assert_eq!(outside.heard(), [Outcome::new(Class::Interrupted)]);
-    assert_eq!(inside.heard(), [Outcome::new(Class::Interrupted)]);
+    assert_eq!(
+        inside.heard(),
+        [Outcome::new(Class::Interrupted).worked_on()]
+    );
 
     upstream.busy.store(usize::MAX, Ordering::SeqCst);
     let status = unary(stack, "hello").await.unwrap_err();
@@ -587,7 +590,10 @@ async fn a_status_in_the_trailers_reaches_the_layers_of_client_and_server() {
         (Code::Unavailable, "busy")
     );
     assert_eq!(outside.heard(), [Outcome::new(Class::Unavailable)]);
-    assert_eq!(inside.heard(), [Outcome::new(Class::Unavailable)]);
+    assert_eq!(
+        inside.heard(),
+        [Outcome::new(Class::Unavailable).worked_on()]
+    );
 }
 
 #[tokio::test]
@@ -699,7 +705,7 @@ async fn r11_a_unary_call_is_sent_again_with_the_same_message() {
     assert_eq!(upstream.calls(), 2);
     assert_eq!(
         inside.heard(),
-        [Outcome::new(Class::Unavailable), Outcome::SUCCESS]
+        [Outcome::new(Class::Unavailable), Outcome::SUCCESS].map(Outcome::worked_on)
     );
 }
 
@@ -730,5 +736,8 @@ async fn one_reply_is_shared_by_several_tonic_clients() {
         assert_eq!(code, Code::ResourceExhausted, "the trailers too");
     }
     assert_eq!(upstream.calls(), 1);
-    assert_eq!(inside.heard(), [Outcome::new(Class::Interrupted)]);
+    assert_eq!(
+        inside.heard(),
+        [Outcome::new(Class::Interrupted).worked_on()]
+    );
 }

@@ -35,8 +35,8 @@ pub trait Cell: fmt::Debug + Send + Sync + Sized + 'static {
     /// One of which nothing is used.
     fn new() -> Self;
 
-    /// Whether so many units would be admitted now, after so many others. May be more than the
-    /// burst.
+    /// Whether so many units would be admitted now. May be more than the burst; or none, which
+    /// fit unless there is debt: more used than the burst.
     fn peek(&self, ticks: &Ticks, now: u64, units: u64) -> Result<(), No>;
 
     /// Takes them. Never more than the burst.

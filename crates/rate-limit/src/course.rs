@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use buttress_core::{Class, Limits, Outcome, Report};
+use buttress_core::{Class, Limits, Outcome, Report, Sent};
 use tokio::time::Instant;
 
 use crate::{
@@ -205,7 +205,14 @@ where
                 reserved.with_usage(usage)
             }
             Some(usage) => reserved.at_least(reserved.with_usage(usage)),
-            None if outcome.unused() => Cost::NONE,
+            None if outcome.unused() => match outcome.sent {
+                // It used no tokens, but a handler of ours was called.
+                Sent::Yes => Cost {
+                    requests: reserved.requests,
+                    ..Cost::NONE
+                },
+                _ => Cost::NONE,
+            },
             None => reserved,
         }
     }

@@ -56,7 +56,7 @@ use crate::{
 /// cannot go back has drained, and was available to others. Over-use goes to the end of the queue
 /// as a debt, beyond the burst if need be; nobody knew of it before, so the limit of a window holds
 /// for what was reserved and for debts from the moment that they are known: while the level is
-/// above the burst, nothing is admitted.
+/// above the burst, nothing is admitted, not even a call that takes nothing of it.
 ///
 /// *Under threads.* Only settlements lower the end, one at a time, under the lock of the key. One
 /// reads the end, then the clock, then exchanges; if the exchange succeeds, nobody was admitted

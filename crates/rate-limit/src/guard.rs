@@ -157,7 +157,8 @@ impl Guard {
         let needed = units
             .saturating_add(self.taken)
             .saturating_sub(self.remaining);
-        if units == 0 || needed == 0 {
+        // None of it needs something too, where more was taken than there is.
+        if needed == 0 {
             return 0;
         }
         let (refill, time) = self.refill;

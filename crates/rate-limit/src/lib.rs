@@ -86,13 +86,25 @@
 //! | told of a part, and was cut short | the estimate, and what is known beyond it; with [`charge_delivered`](RateLimitLayer::charge_delivered) what is known | 1 |
 //! | told nothing | the estimate | 1 |
 //! | its tokens were paid for by another call (a shared reply) | none | 1 |
-//! | certainly was not worked on: refused, not sent, throttled, denied, invalid, or dropped before the inner service was called | none | none |
+//! | certainly was not worked on: refused, not sent, turned away by a provider (throttled, denied, invalid), or dropped before the inner service was called | none | none |
+//! | was turned away by one's own handler, with `HttpServer` or `GrpcServer` | none | 1 |
+//!
+//! Whether below is a provider or one's own handler, the protocol says, or an outcome that was
+//! [worked on](buttress_core::Sent::Yes): a provider's 401 used nothing of what it limits, but in a
+//! server whoever guesses passwords is limited as anybody else. Only what a layer *inside* refused is
+//! no request there either.
 //!
 //! What was charged, the [events](RateLimitEvent::Settled) tell, call by call; their sum is what was
 //! used. What goes back to the *quota* is at most what of the call's reservation has not come free
 //! by itself meanwhile: the proof that this and nothing more keeps the limit is with [`Gcra`].
 //!
-//! Use beyond the estimate is a debt, of any size that can be. What cannot, such as the garbage of a
+//! Use beyond the estimate is a debt: the quota is past its burst, and until it is not, it admits
+//! nothing, not even calls that are estimated to cost none of it. So a quota of tokens limits also
+//! where nobody says a [`cost`](RateLimitLayer::cost): by what the calls turned out to use, after the
+//! fact. Those that are under way together when it fills up are not held back by each other; an
+//! estimate holds them back.
+//!
+//! A debt has any size that can be. What cannot, such as the garbage of a
 //! provider that counts to 2⁶⁴, would close the key for ever: the debt of one call is paid within
 //! [`longest_debt`](Limiter::longest_debt), and what is beyond that is not charged.
 //!
@@ -131,7 +143,7 @@
 //! |---|---|
 //! | key | none: all calls share the quotas |
 //! | keys | 100 000, forgotten only when they are as if never used |
-//! | cost | one request, no tokens |
+//! | cost | one request, no tokens: quotas of tokens then limit by what was used, after the fact |
 //! | waiting | none; once it is allowed, 1024 calls of each key |
 //! | algorithm | [`Gcra`]; [`SlidingLog`] and [`SlidingCounter`] by [`counting`](Limiter::counting) |
 //! | longest pause or reset that is believed | 5 minutes |

@@ -71,6 +71,8 @@ pub struct Quotas {
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) quotas: Box<[(Unit, Ticks)]>,
+    /// One of them counts requests, and no more than that.
+    one_of_requests: bool,
     /// What these were made of.
     pub(crate) source: Quotas,
 }
@@ -242,9 +244,23 @@ impl fmt::Debug for Quotas {
 impl Plan {
     pub(crate) fn new(source: Quotas) -> Self {
         let quotas = source.iter().map(|(unit, rate)| (unit, Ticks::new(rate)));
+        let of_requests = source.iter().filter(|(unit, _)| *unit == Unit::Requests);
         Self {
             quotas: quotas.collect(),
+            one_of_requests: of_requests.count() == 1,
             source,
+        }
+    }
+
+    /// The unit of the only quota that such a cost takes anything of, where that is seen at a glance: a
+    /// call of no tokens.
+    #[inline]
+    pub(crate) const fn only_unit(&self, cost: &Cost) -> Option<Unit> {
+        let no_tokens = cost.input == 0 && cost.output == 0;
+        if self.one_of_requests && no_tokens && cost.requests > 0 {
+            Some(Unit::Requests)
+        } else {
+            None
         }
     }
 }

@@ -272,13 +272,20 @@ impl<K, A: Algorithm> State<K, A> {
     }
 
     fn peek_cells(&self, now: u64, cost: &Cost) -> Result<(), Denial> {
+        self.peek_others(now, cost, None)
+    }
+
+    /// Without those of a unit.
+    #[inline]
+    fn peek_others(&self, now: u64, cost: &Cost, without: Option<Unit>) -> Result<(), Denial> {
         let mut all = Ok(());
         for ((unit, ticks), cell) in self.plan.quotas.iter().zip(&self.cells) {
-            let units = cost.of(*unit);
-            if units > 0 {
-                let this = cell.peek(ticks, now, units);
-                all = later(all, this.map_err(|no| Denial::of(no, *unit)));
+            if Some(*unit) == without {
+                continue;
             }
+            // Who takes nothing of it waits too, while it is in debt.
+            let this = cell.peek(ticks, now, cost.of(*unit));
+            all = later(all, this.map_err(|no| Denial::of(no, *unit)));
         }
         all
     }
@@ -293,16 +300,20 @@ impl<K, A: Algorithm> State<K, A> {
         let quotas = &*self.plan.quotas;
         if let ([(unit, ticks)], [cell]) = (quotas, &*self.cells) {
             let mut marks = [0; 4];
-            let units = cost.of(*unit);
-            if units > 0 {
-                marks[0] = cell
-                    .take(ticks, now, units)
-                    .map_err(|no| Denial::of(no, *unit))?;
-            }
+            let taken = match cost.of(*unit) {
+                0 => cell.peek(ticks, now, 0).map(|()| 0),
+                units => cell.take(ticks, now, units),
+            };
+            marks[0] = taken.map_err(|no| Denial::of(no, *unit))?;
             return Ok(Marks::Few(marks));
         }
-        // So that nobody sees a reservation of a call that is not admitted, but in a race.
-        self.peek_cells(now, cost)?;
+        // So that nobody sees a reservation of a call that is not admitted, but in a race; and of what
+        // it takes nothing, this is all that is asked. Where it takes from one, that one decides.
+        let only = self.plan.only_unit(cost);
+        if let Err(denial) = self.peek_others(now, cost, only) {
+            // Which of all says when.
+            return Err(self.peek_cells(now, cost).err().unwrap_or(denial));
+        }
         let mut marks = Marks::new(quotas.len());
         for (index, (unit, ticks)) in quotas.iter().enumerate() {
             let units = cost.of(*unit);

@@ -90,7 +90,8 @@ pub trait Store<K> {
         None
     }
 
-    /// Takes the cost from all quotas of the key, or from none.
+    /// Takes the cost from all quotas of the key, or from none. A quota that is past its burst admits
+    /// nothing, whatever of it the cost is, and be it zero.
     ///
     /// # Errors
     ///

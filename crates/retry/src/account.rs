@@ -120,7 +120,7 @@ impl<P, B: Backoff, U: RetryBudget, D> Account<P, B, U, D> {
         if !protocol.whole(request) {
             return Err(Stop::NotCopied);
         }
-        if outcome.sent == Sent::Maybe && !protocol.safe(request) {
+        if outcome.sent != Sent::No && !protocol.safe(request) {
             return Err(Stop::Unsafe);
         }
         let wait = self

@@ -100,7 +100,14 @@
 //!
 //! # What the caller learns
 //!
-//! The result of the last attempt, untouched. How many there were: from the event; on a delivered
+//! The result of the last attempt, untouched. Where a layer inside refused that attempt, it is the
+//! refusal: an attempt that fails may open the circuit for the next, and the caller then gets "circuit
+//! open" and when to come back. What the attempt before failed with is in its
+//! [event](RetryEvent::Again), by its class, and in the log of whatever measures attempts inside. The
+//! error itself is not kept through the wait, as a response is not: it may hold what it came with, and
+//! the future of a call would only be `Send` where errors are.
+//!
+//! How many there were: from the event; on a delivered
 //! response, where the protocol has a place for it (`buttress_http::Attempts`); and from the
 //! [`Ledger`](buttress_core::Ledger) that the caller put into the request, with what they all used. Each
 //! attempt has its own number in [`CallInfo::attempt`].

@@ -135,7 +135,7 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
         if !config.protocol.whole(request) {
             return Err(Stop::NotCopied);
         }
-        if outcome.sent == Sent::Maybe && !config.protocol.safe(request) {
+        if outcome.sent != Sent::No && !config.protocol.safe(request) {
             return Err(Stop::Unsafe);
         }
         if self.deadline.is_some_and(|deadline| deadline <= now()) {
@@ -143,7 +143,7 @@ impl<P, S, C, D, F> Account<P, S, C, D, F> {
         }
         // Last of all, so that nothing is paid for an attempt that something else forbids.
         if let Some(budget) = &settings.budget
-            && outcome.sent == Sent::Maybe
+            && outcome.sent != Sent::No
         {
             let paid = budget.withdraw(outcome.class).ok_or(Stop::Budget)?;
             self.failures().paid = Paid::Ahead(paid);

@@ -330,7 +330,7 @@ async fn the_reply_says_where_the_call_went_and_how_many_attempts_it_took() {
     let reply = service.oneshot(request).await.unwrap();
     assert_eq!(Attempts::of(&reply), 3);
     let trail = reply.extensions().get::<Trail>().unwrap();
-    let text = "a: unavailable after 0ns: 503 Service Unavailable, b: success after 0ns";
+    let text = "a: unavailable: 503 Service Unavailable, b: success";
     assert_eq!(trail.to_string(), text);
     assert_eq!(ledger.trail(), trail.tried());
 }
@@ -350,7 +350,7 @@ async fn a_reply_of_the_first_endpoint_says_nothing_unless_it_is_to() {
         let reply = service.oneshot(request).await.unwrap();
         assert!(ledger.trail().is_empty(), "it has failed over nowhere");
         let trail = reply.extensions().get::<Trail>().map(ToString::to_string);
-        let told = always.then(|| "a: success after 0ns".into());
+        let told = always.then(|| "a: success".into());
         assert_eq!(trail, told);
     }
 }
@@ -367,7 +367,7 @@ async fn f7_the_first_status_and_hint_reach_the_caller_with_the_evidence_of_all(
     let trail = reply.extensions().get::<Trail>().unwrap().to_string();
     assert_eq!(
         trail,
-        "1: unavailable after 0ns: 503 Service Unavailable, 2: unavailable after 0ns: 500 \
+        "1: unavailable: 503 Service Unavailable, 2: unavailable: 500 \
          Internal Server Error"
     );
     assert_eq!(
@@ -431,7 +431,7 @@ async fn a_fallbacks_reply_is_marked() {
     assert!(trail.is_fallback());
     assert_eq!(
         trail.to_string(),
-        "1: unavailable after 0ns: 503 Service Unavailable, fallback"
+        "1: unavailable: 503 Service Unavailable, fallback"
     );
     assert_eq!(text(reply).await, "later");
 }

@@ -183,6 +183,26 @@ fn l1_while_time_passes_no_more_is_charged_than_has_come() {
 }
 
 #[test]
+fn l6_who_takes_nothing_while_a_debt_comes_is_before_it_or_waits_for_it() {
+    model(|| {
+        let rig = Rig::new(1);
+        let mark = rig.take(1).unwrap();
+        let none = |rig: &Rig| rig.cell.peek(&rig.ticks, rig.now(), 0);
+        assert_eq!(none(&rig), Ok(()), "full is no debt");
+        let owes = rig.spawn(|rig| assert!(rig.charge(1)));
+        let gives = rig.spawn(move |rig| rig.give_back(mark, 1));
+        let during = none(&rig);
+        assert!(matches!(during, Ok(()) | Err(No::Wait(SECOND))));
+        owes.join().unwrap();
+        let gave = gives.join().unwrap();
+        let wait = if gave { Ok(()) } else { Err(No::Wait(SECOND)) };
+        assert_eq!(none(&rig), wait);
+        rig.pass(SECOND);
+        assert_eq!(none(&rig), Ok(()));
+    });
+}
+
+#[test]
 fn l11_what_is_taken_before_a_cell_is_closed_is_known_to_who_closes_it() {
     model(|| {
         let rig = Rig::new(3);

@@ -228,8 +228,54 @@ fn l6_over_use_is_a_debt_that_later_calls_wait_for() {
     rig.take(10).unwrap();
     rig.cell.charge(&rig.ticks, rig.now, 25).unwrap();
     assert_eq!(rig.take(1), Err(No::Wait(26 * SECOND)));
+    // Nothing of it is not to be had either, until the debt is paid; then one that takes some has
+    // to wait for that.
+    let none = |rig: &Rig| rig.cell.peek(&rig.ticks, rig.now, 0);
+    assert_eq!(none(&rig), Err(No::Wait(25 * SECOND)));
+    rig.now = 25 * SECOND - 1;
+    assert_eq!(none(&rig), Err(No::Wait(1)));
+    rig.now = 25 * SECOND;
+    assert_eq!(none(&rig), Ok(()));
+    assert_eq!(rig.take(1), Err(No::Wait(SECOND)));
     rig.now = 26 * SECOND;
     rig.take(1).unwrap();
+}
+
+proptest! {
+    /// Against a level that is counted by hand, of which a second takes one.
+    #[test]
+    fn l6_none_fits_exactly_while_there_is_no_debt(
+        burst in 1_u64..20,
+        steps in prop::collection::vec((0_u8..3, 0_u64..30), 1..60),
+    ) {
+        let mut rig = Rig::new(ticks(1, burst));
+        let mut level = 0_u64;
+        for (what, units) in steps {
+            match what {
+                0 => {
+                    rig.now += units * SECOND;
+                    level = level.saturating_sub(units);
+                }
+                1 => {
+                    rig.cell.charge(&rig.ticks, rig.now, units).unwrap();
+                    level += units;
+                }
+                _ => {
+                    let units = units % burst + 1;
+                    let fits = rig.take(units).is_ok();
+                    prop_assert_eq!(fits, level + units <= burst);
+                    if fits {
+                        level += units;
+                    }
+                }
+            }
+            let expected = match level.checked_sub(burst) {
+                None | Some(0) => Ok(()),
+                Some(debt) => Err(No::Wait(debt * SECOND)),
+            };
+            prop_assert_eq!(rig.cell.peek(&rig.ticks, rig.now, 0), expected);
+        }
+    }
 }
 
 #[test]

@@ -77,6 +77,20 @@ async fn l9_a_settlement_gives_back_to_what_remains_there_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn l9_who_takes_nothing_waits_while_more_was_used_than_remains_there() {
+    let limiter = Limiter::new(tokens(10_000));
+    limiter.tighten(&(), &tells(None, 100, 60 * SECOND));
+    let call = limiter.reserve(&(), Cost::tokens(100, 0)).unwrap();
+    assert!(limiter.check(&(), Cost::REQUEST).is_ok());
+    call.settle(Cost::tokens(100, 1));
+    let limited = limiter.check(&(), Cost::REQUEST).unwrap_err();
+    assert_eq!(limited.by(), LimitedBy::Provider(Unit::Tokens));
+    assert_eq!(limited.wait(), Some(60 * SECOND));
+    advance(60 * SECOND).await;
+    assert!(limiter.check(&(), Cost::REQUEST).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
 async fn l9_what_is_said_never_loosens() {
     let limiter = Limiter::new(tokens(100));
     limiter

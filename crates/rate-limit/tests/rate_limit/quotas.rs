@@ -331,3 +331,33 @@ async fn without_quotas_everything_is_admitted() {
         assert_eq!(service.clone().oneshot(n).await.unwrap(), n);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn l2_l5_a_call_without_tokens_is_told_the_last_of_all_waits_and_takes_from_none() {
+    // No request is left for a minute, and of tokens there is a debt of twenty seconds, or of two
+    // minutes.
+    for (debt, wait) in [(20, 60), (120, 120)] {
+        let limiter = Limiter::new(requests(1).and_tokens(minute(60)));
+        let call = limiter.reserve(&(), Cost::tokens(60, 0)).unwrap();
+        call.settle(Cost::tokens(60, debt));
+        let take = |cost| limiter.reserve(&(), cost).map(|taken| taken.keep());
+        let limited = take(Cost::REQUEST).unwrap_err();
+        assert_eq!(limited.wait(), Some(wait * SECOND));
+        // One that costs nothing at all waits for the debt alone: the requests are used up, not owed.
+        let limited = take(Cost::NONE).unwrap_err();
+        assert_eq!(limited.wait(), Some(debt as u32 * SECOND));
+        advance(wait * SECOND - Duration::from_nanos(1)).await;
+        assert!(take(Cost::REQUEST).is_err());
+        advance(Duration::from_nanos(1)).await;
+        take(Cost::REQUEST).unwrap();
+    }
+    // Fewer requests than were taken already are a debt of them.
+    let limiter = Limiter::new(requests(10).and_tokens(minute(60)));
+    for _ in 0..10 {
+        limiter.reserve(&(), Cost::REQUEST).unwrap().keep();
+    }
+    limiter.set_quotas(requests(5).and_tokens(minute(60)));
+    let limited = limiter.reserve(&(), Cost::NONE).unwrap_err();
+    assert_eq!(limited.wait(), Some(60 * SECOND));
+    assert_eq!(limited.by(), LimitedBy::Quota(Unit::Requests));
+}

@@ -1,11 +1,16 @@
 //! What is charged in the end.
 
+use std::time::Duration;
+
 use buttress_core::{Class, Outcome, Plain, Reason, Refused, Usage};
 use buttress_http::{Http, TrackLayer};
-use buttress_rate_limit::{Cost, Limiter, RateLimitEvent, RateLimitLayer, Unit};
+use buttress_rate_limit::{
+    Algorithm, Cost, Gcra, LimitedBy, Limiter, Quotas, RateLimitEvent, RateLimitLayer,
+    SlidingCounter, SlidingLog, Unit,
+};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, StreamBody};
-use tokio::time::advance;
+use tokio::time::{Instant, advance};
 use tokio_test::task::spawn;
 use tower::{Layer, Service, ServiceExt, service_fn};
 
@@ -62,6 +67,12 @@ async fn l6_the_charge_is_what_was_used() {
         (Outcome::new(Class::Denied), (0, 0)),
         (Outcome::new(Class::Invalid), (0, 0)),
         (Outcome::new(Class::Refused), (0, 0)),
+        // The same of one's own handler: it was called.
+        (Outcome::new(Class::Throttled).worked_on(), (0, 1)),
+        (Outcome::new(Class::Denied).worked_on(), (0, 1)),
+        (Outcome::new(Class::Invalid).worked_on(), (0, 1)),
+        (Outcome::new(Class::Unavailable).worked_on(), (100, 1)),
+        (Outcome::SUCCESS.worked_on().with_usage(SOME), (42, 1)),
     ] {
         let (tokens, requests) = after(outcome).await;
         assert_eq!((1_000 - tokens, 10 - requests), charged, "{outcome:?}");
@@ -288,4 +299,96 @@ async fn l6_a_usage_that_cannot_be_leaves_a_debt_of_an_hour_and_no_more() {
     reservation.settle(Cost::tokens(u64::from(HOUR) + 60, 0));
     let limited = limiter.check(&(), Cost::tokens(1, 0)).unwrap_err();
     assert_eq!(limited.wait(), Some((HOUR + 1) * SECOND));
+}
+
+#[tokio::test(start_paused = true)]
+async fn l6_calls_that_say_no_tokens_wait_for_the_debt_that_they_make() {
+    // No cost function: each turns out to have used 100 of 1000 a minute.
+    let limiter = Limiter::new(requests(1_000).and_tokens(minute(1_000)));
+    let layer = RateLimitLayer::new(protocol(), limiter.clone());
+    let outcome = Outcome::SUCCESS.with_usage(Usage::new(60, 40));
+    let mut admitted = 0;
+    let mut refused = Vec::new();
+    for _ in 0..100 {
+        let call = layer.layer(Upstream::default());
+        match call.oneshot(ask(0).ending(outcome)).await {
+            Ok(_) => admitted += 1,
+            Err(No(no)) => refused.push(no),
+        }
+    }
+    // The eleventh finds the quota full, and no debt; it makes one of six seconds.
+    assert_eq!((admitted, refused.len()), (11, 89));
+    for no in refused {
+        assert_eq!(no.reason(), Reason::Limited);
+        assert_eq!(no.retry_after(), Some(6 * SECOND));
+    }
+    assert_eq!(limiter.remaining(&(), Unit::Requests), Some(989));
+    assert_eq!(left(&limiter), 0);
+    let standing = limiter.standing(&())[1];
+    assert_eq!(standing.full_in, 66 * SECOND);
+}
+
+/// A limiter that is in debt by so many tokens of sixty a minute.
+fn in_debt<A: Algorithm>(quotas: Quotas, by: u64) -> Limiter<(), A> {
+    let limiter = Limiter::new(quotas).counting::<A>();
+    let call = limiter.reserve(&(), Cost::tokens(60, 0)).unwrap();
+    call.settle(Cost::tokens(60, by));
+    limiter
+}
+
+#[tokio::test(start_paused = true)]
+async fn l2_who_takes_no_tokens_is_admitted_when_the_debt_is_paid_and_not_before() {
+    async fn waits<A: Algorithm>() {
+        // One quota, several, and none that counts what the call costs.
+        for quotas in [
+            tokens(60),
+            tokens(60).and_requests(minute(600)),
+            requests(600)
+                .and_output_tokens(minute(60))
+                .and_tokens(minute(60)),
+        ] {
+            let limiter = in_debt::<A>(quotas, 20);
+            let take = || {
+                let taken = limiter.reserve(&(), Cost::REQUEST);
+                taken.map(|taken| taken.keep())
+            };
+            let limited = take().unwrap_err();
+            assert_eq!(limited.by(), LimitedBy::Quota(Unit::Tokens));
+            assert_eq!(limiter.check(&(), Cost::REQUEST), Err(limited));
+            let wait = limited.wait().unwrap();
+            advance(wait - Duration::from_nanos(1)).await;
+            let limited = take().unwrap_err();
+            assert_eq!(limited.wait(), Some(Duration::from_nanos(1)));
+            advance(Duration::from_nanos(1)).await;
+            // As often as one likes: it is full, and not in debt.
+            for _ in 0..3 {
+                take().unwrap();
+            }
+        }
+    }
+    waits::<Gcra>().await;
+    waits::<SlidingLog>().await;
+    waits::<SlidingCounter>().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn l6_a_call_without_tokens_waits_in_line_until_the_debt_is_paid() {
+    let limiter = in_debt::<Gcra>(tokens(60), 20);
+    let layer = RateLimitLayer::new(protocol(), limiter).wait(60 * SECOND);
+    let start = Instant::now();
+    let reply = layer.layer(Upstream::default()).oneshot(ask(0)).await;
+    assert!(reply.is_ok());
+    // To the millisecond of tokio's timers.
+    assert_eq!(start.elapsed(), 20 * SECOND);
+
+    // By key, and only that key.
+    let limiter = Limiter::keyed(tokens(60));
+    let owes = limiter.reserve(&1, Cost::tokens(60, 0)).unwrap();
+    owes.settle(Cost::tokens(60, 20));
+    let layer =
+        RateLimitLayer::new(protocol(), Quotas::none()).limiter(limiter, |ask: &Ask| ask.key);
+    for (key, admitted) in [(1, false), (2, true)] {
+        let call = layer.layer(Upstream::default()).oneshot(ask(0).of(key));
+        assert_eq!(call.await.is_ok(), admitted, "{key}");
+    }
 }

@@ -1,6 +1,6 @@
 //! What is learned from outside.
 
-use buttress_core::{Class, Event, Fact, Ledger, Money, Outcome, Usage};
+use buttress_core::{Class, Event, Fact, Ledger, Money, Outcome, Reason, Refused, Usage};
 use buttress_retry::{Constant, RetryEvent, Stop};
 use buttress_testing::probe;
 use tokio_test::task::spawn;
@@ -17,6 +17,31 @@ async fn r15_the_final_error_is_the_last_real_one_unchanged() {
         call: 3,
     };
     assert_eq!(service.oneshot(ask()).await, Err(last));
+}
+
+#[tokio::test(start_paused = true)]
+async fn r15_a_refusal_of_a_layer_inside_is_the_answer_and_the_event_tells_what_came_before() {
+    // The first failure opens a circuit inside.
+    let open = Refused::new(Reason::CircuitOpen).with_retry_after(ms(30_000));
+    let (told, observer) = log();
+    let service = retry(protocol())
+        .on_event(observer)
+        .layer(Upstream::new([DOWN, open.outcome()]));
+    let refused = Failed {
+        outcome: open.outcome(),
+        call: 2,
+    };
+    assert_eq!(service.oneshot(ask()).await, Err(refused));
+    let told = told.lock().unwrap();
+    let [
+        Told::Again(1, failed, wait),
+        Told::Done(2, last, _, Stop::Settled),
+    ] = **told
+    else {
+        panic!("found {told:?}, expected two attempts")
+    };
+    assert_eq!((failed, last), (Class::Unavailable, Class::Refused));
+    assert_eq!(wait, ms(1000));
 }
 
 #[tokio::test(start_paused = true)]
