@@ -45,6 +45,46 @@
 //! assert_eq!(error.field(), Some("logit_bias"));
 //! ```
 //!
+//! # In a stack
+//!
+//! [`ConvertLayer`] does all of it in the stack of an endpoint. So two endpoints of different dialects
+//! stand side by side, for a failover for example, and are of one type:
+//!
+//! ```
+//! use buttress_http::{BoxError, TrackLayer};
+//! use buttress_llm::{CredentialsLayer, Dialect, Secret, convert::ConvertLayer};
+//! # use bytes::Bytes;
+//! # use http::{Request, Response};
+//! # use http_body_util::Full;
+//! # use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), BoxError> {
+//! # let client = service_fn(|_: Request<Full<Bytes>>| async {
+//! #     Ok::<_, BoxError>(Response::new(Full::<Bytes>::from("{}")))
+//! # });
+//! # let (openai, anthropic) = (client, client);
+//! # let [one, two] = [Secret::new("sk-1")?, Secret::new("sk-ant-2")?];
+//! # let request = Request::post("/v1/chat/completions").body(Full::default())?;
+//!
+//! // Requests are OpenAI's, and so is every reply.
+//! let endpoints = [
+//!     ServiceBuilder::new()
+//!         .layer(ConvertLayer::new(Dialect::OpenAi, Dialect::OpenAi))
+//!         .layer(CredentialsLayer::new(Dialect::OpenAi, one))
+//!         .layer(TrackLayer::new(Dialect::OpenAi))
+//!         .service(openai),
+//!     ServiceBuilder::new()
+//!         .layer(ConvertLayer::new(Dialect::OpenAi, Dialect::Anthropic).model("claude-haiku-4-5"))
+//!         .layer(CredentialsLayer::new(Dialect::Anthropic, two))
+//!         .layer(TrackLayer::new(Dialect::Anthropic))
+//!         .service(anthropic),
+//! ];
+//! // With `buttress-failover`: `Failover::new(Http, endpoints)`.
+//! # for endpoint in endpoints { let _ = endpoint.oneshot(request.clone()).await; }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # When to use it
 //!
 //! In a gateway, and wherever one program is to speak with providers of several dialects. Within
