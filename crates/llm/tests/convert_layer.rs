@@ -38,6 +38,8 @@ struct Arrived {
     body: Bytes,
 }
 
+type Place = Arc<Mutex<Option<Arrived>>>;
+
 /// What arrives at an endpoint behind this layer. It always answers the same.
 async fn send(layer: ConvertLayer, request: Req) -> Result<Arrived, ConvertError> {
     let (arrived, client) = endpoint();
@@ -54,7 +56,7 @@ async fn send(layer: ConvertLayer, request: Req) -> Result<Arrived, ConvertError
 }
 
 fn endpoint() -> (
-    Arc<Mutex<Option<Arrived>>>,
+    Place,
     impl Service<Req, Response = Response<Full<Bytes>>, Error = BoxError, Future: Send> + Clone + Send,
 ) {
     let arrived = Arc::new(Mutex::new(None));
