@@ -108,6 +108,8 @@ pub enum Reason {
     NoEndpoint,
     /// Only a stored reply was wanted, and there is none.
     NotCached,
+    /// The request cannot be made one of the endpoint's dialect: it was not sent.
+    Unconvertible,
     /// The call that this one was waiting on together with others failed.
     Coalesced,
     /// The whole call took too long.
@@ -176,10 +178,14 @@ impl Refused {
     }
 
     /// The outcome of a call that ended in this refusal. Only one of class
-    /// [`Refused`](Class::Refused) was certainly not sent: a timeout was.
+    /// [`Refused`](Class::Refused), and what is [`Unconvertible`](Reason::Unconvertible), was certainly
+    /// not sent: a timeout was.
     #[must_use]
     pub const fn outcome(&self) -> Outcome {
-        let outcome = Outcome::new(self.refusal.class);
+        let mut outcome = Outcome::new(self.refusal.class);
+        if matches!(self.refusal.reason, Reason::Unconvertible) {
+            outcome = outcome.not_sent();
+        }
         match self.refusal.retry_after {
             Some(wait) => outcome.with_retry_after(wait),
             None => outcome,
@@ -233,7 +239,7 @@ impl Error for Refusal {}
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Limited,
         Self::Oversized,
         Self::QueueFull,
@@ -241,6 +247,7 @@ impl Reason {
         Self::OverBudget,
         Self::NoEndpoint,
         Self::NotCached,
+        Self::Unconvertible,
         Self::Coalesced,
         Self::TotalTimeout,
         Self::AttemptTimeout,
@@ -262,6 +269,7 @@ impl Reason {
             | Self::OverBudget
             | Self::NoEndpoint
             | Self::NotCached => Class::Refused,
+            Self::Unconvertible => Class::Unfit,
             Self::Coalesced
             | Self::TotalTimeout
             | Self::AttemptTimeout
@@ -284,6 +292,7 @@ impl Reason {
             Self::OverBudget => "over budget",
             Self::NoEndpoint => "no endpoint left",
             Self::NotCached => "not cached",
+            Self::Unconvertible => "cannot be converted",
             Self::Coalesced => "shared call failed",
             Self::TotalTimeout => "call timed out",
             Self::AttemptTimeout => "attempt timed out",

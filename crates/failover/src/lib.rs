@@ -44,8 +44,10 @@
 //! ```
 //!
 //! Customised, around HTTP clients of two providers. What a request must be changed to for one of them,
-//! its model's name, its dialect, its credential, is a layer in that endpoint's stack: it gets a copy of
-//! its own, so that nothing of it reaches the other.
+//! its path, its model's name, its credential, is a layer in that endpoint's stack: it gets a copy of its
+//! own, so that nothing of it reaches the other. Here both speak the same dialect. For one that speaks
+//! another, a changed request is not enough: its replies, streams and errors must come back in the
+//! caller's. That is one line with `ConvertLayer` of `buttress-llm`, in place of the `MapRequestLayer`.
 //!
 //! ```
 //! use std::time::Duration;
@@ -74,10 +76,10 @@
 //!     .service(client);
 //! let west = ServiceBuilder::new()
 //!     .layer(MapRequestLayer::new(|mut ask: Ask| {
-//!         // Another model, and another key.
-//!         ask.headers_mut().insert("x-api-key", HeaderValue::from_static("two"));
-//!         *ask.uri_mut() = "/v1/messages".parse().expect("a path");
-//!         ask.map(|_| Full::from(r#"{"model":"its-own-name-for-it"}"#))
+//!         // Another path, and another key.
+//!         ask.headers_mut().insert("api-key", HeaderValue::from_static("two"));
+//!         *ask.uri_mut() = "/openai/deployments/large/chat/completions".parse().expect("a path");
+//!         ask
 //!     }))
 //!     .layer(TrackLayer::default())
 //!     .service(client);

@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use buttress_core::{Class, Completion, Fault, Outcome, Refused, Report};
+use buttress_core::{Class, Completion, Fault, Outcome, Progress, Refused, Report};
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use pin_project_lite::pin_project;
@@ -164,7 +164,8 @@ where
     ///
     /// What was attached so far stays inside, with this body. What is attached later follows the
     /// new stream, and is told the outcome and the progress of the one inside, unless the new one
-    /// fails by itself.
+    /// fails by itself. Of a body that was read to its end before, the content comes with the first frame
+    /// of the new one.
     ///
     /// A stream that goes on with a second body where this one broke off has the [`Link`] follow
     /// that one: what is attached later is told how the last body went.
@@ -175,6 +176,10 @@ where
     {
         let (seen, link) = (self.seen(), Link::default());
         link.follow(&mut self);
+        // Whoever made it whole first has read what the new stream is still to deliver.
+        if self.content.is_end_stream() && self.tail.had_content() {
+            link.pass(Progress::Content);
+        }
         let body = make(self, link.clone());
         Self::linked(seen, link, body)
     }

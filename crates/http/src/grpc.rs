@@ -103,6 +103,7 @@ pub struct Grpc;
 /// | circuit open, no endpoint left | 14 `UNAVAILABLE` |
 /// | the shared call failed | 8 if it was throttled, else 14 |
 /// | not cached | 5 `NOT_FOUND` |
+/// | cannot be converted | 12 `UNIMPLEMENTED`, or 3 `INVALID_ARGUMENT` where the class is invalid |
 /// | any timeout, or too slow | 4 `DEADLINE_EXCEEDED` |
 ///
 /// The response says when to come back in `grpc-retry-pushback-ms`, in whole milliseconds, rounded up;
@@ -139,6 +140,7 @@ const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 const OK: i32 = 0;
 const UNKNOWN: i32 = 2;
 const DEADLINE_EXCEEDED: i32 = 4;
+const INVALID_ARGUMENT: i32 = 3;
 const NOT_FOUND: i32 = 5;
 const PERMISSION_DENIED: i32 = 7;
 const RESOURCE_EXHAUSTED: i32 = 8;
@@ -195,6 +197,8 @@ pub const fn grpc_code_of_refusal(refused: Refused) -> i32 {
         Reason::Coalesced if matches!(refused.class(), Class::Throttled) => RESOURCE_EXHAUSTED,
         Reason::CircuitOpen | Reason::NoEndpoint | Reason::Coalesced => UNAVAILABLE,
         Reason::NotCached => NOT_FOUND,
+        Reason::Unconvertible if matches!(refused.class(), Class::Invalid) => INVALID_ARGUMENT,
+        Reason::Unconvertible => UNIMPLEMENTED,
         _ => DEADLINE_EXCEEDED,
     }
 }

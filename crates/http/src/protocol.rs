@@ -72,6 +72,7 @@ pub struct IdempotentHttp {
 /// |---|---|
 /// | limited, over budget, queue full | 429 |
 /// | costs more than the quota can hold | 413 |
+/// | cannot be converted | 400 |
 /// | circuit open, no endpoint left, the shared call failed | 503 |
 /// | not cached | 504 ([RFC 9111, 5.2.1.7](https://www.rfc-editor.org/rfc/rfc9111#section-5.2.1.7)) |
 /// | any timeout, or too slow | 504 |
@@ -116,6 +117,7 @@ pub const fn status_of_refusal(refused: Refused) -> StatusCode {
     match refused.reason() {
         Reason::Limited | Reason::OverBudget | Reason::QueueFull => StatusCode::TOO_MANY_REQUESTS,
         Reason::Oversized => StatusCode::PAYLOAD_TOO_LARGE,
+        Reason::Unconvertible => StatusCode::BAD_REQUEST,
         Reason::CircuitOpen | Reason::NoEndpoint | Reason::Coalesced => {
             StatusCode::SERVICE_UNAVAILABLE
         }

@@ -156,6 +156,11 @@ impl Tail {
         }
     }
 
+    /// Whether content has come.
+    pub(crate) const fn had_content(&self) -> bool {
+        self.content
+    }
+
     /// Whether a caller may see the response by now: there is content, or the call is decided.
     pub(crate) fn is_known(&self) -> bool {
         self.content || self.verdict(false).is_some()

@@ -18,6 +18,7 @@ use buttress_http::{Body, BodyError, ByStatus, Http, Judge, Meter, TrackLayer, T
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, response::Parts};
 use http_body::{Body as _, Frame};
+use http_body_util::{BodyExt, Full};
 use proptest::prelude::*;
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 
@@ -351,6 +352,40 @@ fn a_converted_body_goes_as_the_one_inside_unless_it_fails_by_itself() {
         drop(body);
         assert_eq!(inside.0.lock().unwrap().len(), 1);
         assert_eq!(outside.0.lock().unwrap()[0].1.class, expected, "{steps:?}");
+    }
+}
+
+#[test]
+fn a_body_that_was_read_to_its_end_and_then_converted_tells_its_content_once() {
+    struct Watch(Vec<Progress>, Arc<Mutex<Vec<Progress>>>);
+
+    impl Report for Watch {
+        fn report(&mut self, outcome: &Outcome) {
+            assert_eq!(outcome.class, Class::Success);
+            *self.1.lock().unwrap() = std::mem::take(&mut self.0);
+        }
+
+        fn watches(&self) -> bool {
+            true
+        }
+
+        fn progress(&mut self, progress: Progress) {
+            self.0.push(progress);
+        }
+    }
+
+    for (steps, expected) in [
+        (&[Ping, Text, Terminator][..], &[Progress::FirstContent][..]),
+        (&[Ping, Terminator], &[]),
+    ] {
+        let mut body = respond(Words, false, 200, steps);
+        read(&mut body, ALL);
+        let whole = Full::from("whole").map_err(|never| match never {});
+        let mut body = body.convert(|_, _| whole);
+        let seen: Arc<Mutex<Vec<Progress>>> = Arc::default();
+        body.attach(Completion::new(Watch(Vec::new(), Arc::clone(&seen))));
+        assert_eq!(read(&mut body, ALL), ["whole"]);
+        assert_eq!(*seen.lock().unwrap(), expected, "{steps:?}");
     }
 }
 

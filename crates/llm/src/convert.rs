@@ -45,6 +45,46 @@
 //! assert_eq!(error.field(), Some("logit_bias"));
 //! ```
 //!
+//! # In a stack
+//!
+//! [`ConvertLayer`] does all of it in the stack of an endpoint. So two endpoints of different dialects
+//! stand side by side, for a failover for example, and are of one type:
+//!
+//! ```
+//! use buttress_http::{BoxError, TrackLayer};
+//! use buttress_llm::{CredentialsLayer, Dialect, Secret, convert::ConvertLayer};
+//! # use bytes::Bytes;
+//! # use http::{Request, Response};
+//! # use http_body_util::Full;
+//! # use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), BoxError> {
+//! # let client = service_fn(|_: Request<Full<Bytes>>| async {
+//! #     Ok::<_, BoxError>(Response::new(Full::<Bytes>::from("{}")))
+//! # });
+//! # let (openai, anthropic) = (client, client);
+//! # let [one, two] = [Secret::new("sk-1")?, Secret::new("sk-ant-2")?];
+//! # let request = Request::post("/v1/chat/completions").body(Full::default())?;
+//!
+//! // Requests are OpenAI's, and so is every reply.
+//! let endpoints = [
+//!     ServiceBuilder::new()
+//!         .layer(ConvertLayer::new(Dialect::OpenAi, Dialect::OpenAi))
+//!         .layer(CredentialsLayer::new(Dialect::OpenAi, one))
+//!         .layer(TrackLayer::new(Dialect::OpenAi))
+//!         .service(openai),
+//!     ServiceBuilder::new()
+//!         .layer(ConvertLayer::new(Dialect::OpenAi, Dialect::Anthropic).model("claude-haiku-4-5"))
+//!         .layer(CredentialsLayer::new(Dialect::Anthropic, two))
+//!         .layer(TrackLayer::new(Dialect::Anthropic))
+//!         .service(anthropic),
+//! ];
+//! // With `buttress-failover`: `Failover::new(Http, endpoints)`.
+//! # for endpoint in endpoints { let _ = endpoint.oneshot(request.clone()).await; }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # When to use it
 //!
 //! In a gateway, and wherever one program is to speak with providers of several dialects. Within
@@ -96,18 +136,24 @@ mod arguments;
 mod body;
 mod context;
 mod error;
+mod event;
 mod failure;
+mod future;
 mod gemini;
+mod layer;
 mod model;
 mod notes;
 mod openai;
 mod own;
 mod parts;
 mod read;
+mod rename;
 mod response;
 mod rest;
+mod service;
 mod signature;
 mod stream;
+mod target;
 mod text;
 mod told;
 mod write;
@@ -120,10 +166,18 @@ use self::{
     model::{Reply, Request},
     notes::Notes,
     read::{Names, Reader},
+    rename::Rename,
+    target::Asked,
+    text::Text,
     write::Writer,
 };
 pub use self::{
     error::ConvertError,
+    event::ConvertEvent,
+    future::ResponseFuture,
+    layer::ConvertLayer,
+    response::Responding,
+    service::ConvertService,
     stream::{Stream, StreamError},
 };
 use crate::{
@@ -143,6 +197,7 @@ pub struct Conversion {
 pub struct Converted {
     way: Conversion,
     body: Bytes,
+    model: String,
     left_out: Vec<String>,
     stream: bool,
     include_usage: bool,
@@ -166,13 +221,19 @@ impl Conversion {
     ///
     /// [`ConvertError`]: nothing is left out that would change the reply.
     pub fn request(&self, body: impl Into<Bytes>) -> Result<Converted, ConvertError> {
-        self.convert(body.into())
+        self.convert(body.into(), Asked::default(), &Rename::No)
     }
 
-    fn convert(&self, body: Bytes) -> Result<Converted, ConvertError> {
+    fn convert(
+        &self,
+        body: Bytes,
+        asked: Asked<'_>,
+        rename: &Rename,
+    ) -> Result<Converted, ConvertError> {
         let converted = Converted {
             way: *self,
             body: body.clone(),
+            model: String::new(),
             left_out: Vec::new(),
             stream: false,
             include_usage: false,
@@ -182,6 +243,7 @@ impl Conversion {
         if self.caller == self.endpoint {
             let request = Peek::new(body).map_err(ConvertError::Syntax)?;
             return Ok(Converted {
+                model: request.model().unwrap_or_default().to_owned(),
                 stream: request.stream(),
                 include_usage: request.include_usage(),
                 ..converted
@@ -194,8 +256,16 @@ impl Conversion {
         })?;
         let explain = |fault: Fault| fault.explain(text);
         let mut json = Reader::new(text, Names::Once);
-        let request = self.caller.read_request(&mut json);
+        let mut request = self.caller.read_request(&mut json);
         json.end().map_err(explain)?;
+        if let Some((model, stream)) = asked.path {
+            (request.model, request.stream) = (Text::of(model), stream);
+        }
+        // Before it is written: for some models something else is.
+        let renamed = rename.of(&request.model.decode());
+        if let Some(name) = renamed {
+            request.model = Text::of(&name);
+        }
 
         let mut notes = Notes::new(self.endpoint);
         // What stands around the text of a message may be so much longer than it was.
@@ -211,6 +281,7 @@ impl Conversion {
         let left_out = notes.end().map_err(explain)?;
         Ok(Converted {
             body: out.freeze(),
+            model: request.model.decode().into_owned(),
             left_out: error::paths(text, &left_out),
             stream: request.stream,
             include_usage: request.include_usage,
@@ -226,6 +297,13 @@ impl Converted {
     #[must_use]
     pub fn body(&self) -> &Bytes {
         &self.body
+    }
+
+    /// The model that is asked for: where the endpoint is Gemini's, its place is the path. Empty where
+    /// the request names none, as Gemini's own do not.
+    #[must_use]
+    pub fn model(&self) -> &str {
+        &self.model
     }
 
     /// The members that the endpoint's dialect has no place for, and that do not change what the
@@ -288,7 +366,7 @@ impl Converted {
         let text = String::from_utf8_lossy(body);
         let mut json = Reader::new(&text, Names::Any);
         let reply = self.way.endpoint.read_reply(&mut json);
-        json.end().map_err(|fault| fault.explain(&text))?;
+        json.end().map_err(|fault| fault.explain_reply(&text))?;
         let mut out = BytesMut::with_capacity(body.len() + 256);
         write(reply, &mut out);
         Ok(out.freeze())

@@ -13,6 +13,7 @@
 //! - [`request::Peek`]: model, stream and bounds of a request in one pass, and edits in place.
 //! - [`convert`]: a request, its reply and its stream of one dialect as those of another, with a table
 //!   of what becomes of every field.
+//! - [`ConvertLayer`]: the same in the stack of an endpoint, for callers of another dialect.
 //! - [`openai::UsageFilter`]: a stream without the chunk that its caller did not ask for.
 //! - [`gemini::Target`]: model and method in the path.
 //! - [`ErrorBody`] and [`ErrorReply`]: the error envelope of each dialect, read and written;
@@ -109,6 +110,7 @@
 //! | the time and the ids of a [converted](convert::Converted) reply, where the endpoint tells none | the response's `date`; a number that no other reply has |
 //! | which replies may be [given again](key#what-may-be-kept) | those of temperature 0, to one request for one reply without tools |
 //! | the secret under which [`key::ChatKeys`] hashes | a random one of this process |
+//! | the model that a [`ConvertLayer`] asks for, and where | the one that was asked for, at `/v1/chat/completions`, `/v1/messages` or below `/v1beta/models` |
 //! | the prices that are [shipped](price::Prices::shipped) | of 2026-11-21, in US dollars |
 //! | how long a key is benched that was denied | 60 s, doubled with each further denial up to 1 h; until the hint, if that is later |
 //!
@@ -162,6 +164,7 @@ mod shape;
 pub use self::{
     answering::{ResponseModel, WithModel},
     anthropic::Anthropic,
+    convert::ConvertLayer,
     credentials::{strip_credentials, strip_query_credentials},
     dialect::{Dialect, UnknownDialect},
     error::{ErrorBody, ErrorReply, tell_retry},

@@ -12,9 +12,9 @@ use buttress_core::{
     Carry, Class, Classify, ClassifyWith, Completion, Ledger, Outcome, ProtocolExt, Report, Sent,
     Track, settle,
 };
-use buttress_http::{BoxError, Http, sse::is_event_stream};
+use buttress_http::{BoxError, Http, client::ResponseBody, sse::is_event_stream};
 use buttress_llm::{
-    convert::{ConvertError, Converted},
+    convert::{ConvertError, Converted, Responding},
     openai::UsageFilter,
     request::Peek,
 };
@@ -99,7 +99,7 @@ pin_project! {
     enum State<F> {
         Unsaid { error: Option<BoxError> },
         Called { #[pin] call: F, back: Back },
-        Converting { reply: Pin<Box<dyn Future<Output = Reply> + Send>> },
+        Converting { reply: Responding<ResponseBody> },
     }
 }
 
@@ -267,12 +267,12 @@ where
                     match std::mem::replace(back, Back::AsItComes) {
                         Back::AsItComes => return Poll::Ready(Ok(reply)),
                         Back::Converted(converted) => {
-                            let reply = Box::pin(async move { converted.response(reply).await });
+                            let reply = converted.response(reply);
                             this.state.set(State::Converting { reply });
                         }
                     }
                 }
-                StateProj::Converting { reply } => return reply.as_mut().poll(cx).map(Ok),
+                StateProj::Converting { reply } => return Pin::new(reply).poll(cx).map(Ok),
             }
         }
     }
@@ -303,12 +303,7 @@ pub(crate) fn judged() -> Judged {
 fn judge(result: Result<&Reply, &Box<dyn Error + Send + Sync + '_>>) -> Option<Outcome> {
     match result {
         Ok(reply) => worthless(reply).map(Worthless::outcome),
-        Err(error) => {
-            let unsaid: &ConvertError = error.source()?.downcast_ref()?;
-            let mut outcome = Outcome::new(unsaid.class());
-            outcome.sent = Sent::No;
-            Some(outcome)
-        }
+        Err(_) => None,
     }
 }
 

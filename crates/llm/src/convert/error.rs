@@ -1,6 +1,6 @@
 use std::{error::Error, fmt, iter::Peekable, vec};
 
-use buttress_core::Class;
+use buttress_core::{Class, Reason, Refused};
 
 use crate::{
     Dialect,
@@ -10,9 +10,58 @@ use crate::{
 
 /// Why a request or a reply could not be made one of another dialect.
 ///
-/// It names the member and quotes no value, but a number that is out of range. For a request, [`Unfit`](ConvertError::Unfit) is a fact
-/// about the endpoint, and another one may serve it; everything else is wrong anywhere, and the
+/// It names the member and quotes no value, but a number that is out of range. Of a request,
+/// [`Unfit`](ConvertError::Unfit) is a fact about the endpoint, and another one may serve it;
+/// [`Reply`](ConvertError::Reply) is the endpoint's fault, and everything else is wrong anywhere, and the
 /// caller's 400.
+///
+/// # In a service of yours
+///
+/// The layers outside know it, below a box or wherever [`source`](Error::source) leads to it: a request
+/// that could not be converted is of its [`class`](ConvertError::class), and was not sent. So an endpoint
+/// that it was not for neither cools down nor trips its breaker.
+///
+/// ```
+/// use std::{error::Error, fmt};
+/// use buttress_core::{Class, Fault, Sent};
+/// use buttress_http::outcome_of_error;
+/// use buttress_llm::{Dialect, convert::{Conversion, ConvertError}};
+///
+/// #[derive(Debug)]
+/// enum ApiError {
+///     Io(std::io::Error),
+///     Convert(ConvertError),
+/// }
+///
+/// impl From<ConvertError> for ApiError {
+///     fn from(error: ConvertError) -> Self {
+///         Self::Convert(error)
+///     }
+/// }
+///
+/// impl Fault for ApiError {
+///     fn cause(&self) -> Option<&(dyn Error + 'static)> {
+///         Some(self)
+///     }
+/// }
+/// # impl fmt::Display for ApiError {
+/// #     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { write!(f, "{self:?}") }
+/// # }
+/// impl Error for ApiError {
+///     fn source(&self) -> Option<&(dyn Error + 'static)> {
+///         match self {
+///             Self::Io(error) => Some(error),
+///             Self::Convert(error) => Some(error),
+///         }
+///     }
+/// }
+///
+/// let way = Conversion::new(Dialect::OpenAi, Dialect::Anthropic);
+/// let request = r#"{"model":"m","messages":[{"role":"user","content":"Hi"}],"seed":1}"#;
+/// let error: ApiError = way.request(request).unwrap_err().into();
+/// let outcome = outcome_of_error(&error);
+/// assert_eq!((outcome.class, outcome.sent), (Class::Unfit, Sent::No));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConvertError {
@@ -34,7 +83,13 @@ pub enum ConvertError {
         /// Why, for people.
         why: &'static str,
     },
+    /// What the endpoint replied is not what its dialect says.
+    Reply(Box<ConvertError>),
 }
+
+/// That a request cannot be converted, as every layer knows it.
+static UNFIT: Refused = Refused::new(Reason::Unconvertible);
+static INVALID: Refused = UNFIT.with_class(Class::Invalid);
 
 /// What is wrong, and at which byte of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,12 +138,14 @@ const FIELD: usize = 256;
 // ===== impl ConvertError =====
 
 impl ConvertError {
-    /// What it means for the call: `Unfit` for this endpoint, or `Invalid` anywhere.
+    /// What it means for the call: `Unfit` for this endpoint, `Invalid` anywhere, or `Unavailable` where
+    /// the reply is at fault.
     #[must_use]
     pub const fn class(&self) -> Class {
         match self {
             Self::Unfit { .. } => Class::Unfit,
-            _ => Class::Invalid,
+            Self::Reply(_) => Class::Unavailable,
+            Self::Syntax(_) | Self::Invalid { .. } => Class::Invalid,
         }
     }
 
@@ -98,6 +155,7 @@ impl ConvertError {
         match self {
             Self::Syntax(_) => None,
             Self::Invalid { field, .. } | Self::Unfit { field, .. } => Some(field),
+            Self::Reply(error) => error.field(),
         }
     }
 }
@@ -111,6 +169,7 @@ impl fmt::Display for ConvertError {
             Self::Unfit { field, to, why } => {
                 write!(f, "`{field}` cannot be said in the dialect {to}: {why}")
             }
+            Self::Reply(error) => error.fmt(f),
         }
     }
 }
@@ -118,8 +177,10 @@ impl fmt::Display for ConvertError {
 impl Error for ConvertError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Syntax(error) => Some(error),
-            _ => None,
+            Self::Unfit { .. } => Some(&UNFIT),
+            Self::Syntax(_) | Self::Invalid { .. } => Some(&INVALID),
+            // It was sent, and answered.
+            Self::Reply(_) => None,
         }
     }
 }
@@ -132,6 +193,11 @@ impl Fault {
             at: bad.at,
             wrong: Wrong::Syntax(bad),
         }
+    }
+
+    /// The same, of a reply.
+    pub(super) fn explain_reply(self, text: &str) -> ConvertError {
+        ConvertError::Reply(Box::new(self.explain(text)))
     }
 
     /// The error, with the name of the field that it is about in `text`.

@@ -1,6 +1,11 @@
 //! The response of an endpoint as the caller reads it.
 
-use std::time::UNIX_EPOCH;
+use std::{
+    fmt, mem,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::UNIX_EPOCH,
+};
 
 use buttress_core::{Class, Outcome};
 use buttress_http::{Body, Tracked, sse::is_event_stream};
@@ -10,6 +15,7 @@ use http::{
     header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, ETAG},
     response::Parts,
 };
+use http_body::Body as _;
 use http_body_util::{BodyExt, Full};
 
 use super::{
@@ -27,6 +33,36 @@ const LONGEST_ERROR: usize = 64 << 10;
 
 const JSON: &str = "application/json";
 const EVENT_STREAM: &str = "text/event-stream";
+
+/// What [`Converted::response`] makes of a response: a future that waits for what is to be whole.
+///
+/// Dropped before its end, it takes the endpoint's reply with it.
+#[must_use = "a future does nothing unless it is polled"]
+pub struct Responding<B: http_body::Body> {
+    state: State<B>,
+}
+
+enum State<B: http_body::Body> {
+    Ready { response: Response<Body<B>> },
+    Whole { whole: Whole<B> },
+    Done,
+}
+
+/// A reply, or an error, on the way to be read whole.
+struct Whole<B: http_body::Body> {
+    converted: Converted,
+    head: Parts,
+    body: Body<B>,
+    read: Gathered,
+    longest: usize,
+}
+
+/// What was read so far.
+#[derive(Default)]
+struct Gathered {
+    first: Bytes,
+    more: BytesMut,
+}
 
 /// Why there is nothing to convert.
 enum Unread {
@@ -46,17 +82,29 @@ impl Converted {
     /// a success has the status of what it means. What is no reply in the endpoint's dialect
     /// becomes a 502. A whole reply to a request for a stream becomes that stream: the SDKs find no
     /// event in anything else, and tell nobody; whether a stream was asked for is known of the dialects
-    /// that say so in the request ([`is_stream`](Converted::is_stream)). What was attached to the body before sees the endpoint's reply; what is attached
-    /// later is told the same, once the converted one was delivered.
-    pub async fn response<B>(mut self, response: Response<Body<B>>) -> Response<Body<B>>
+    /// that say so in the request ([`is_stream`](Converted::is_stream)). What was attached to the body
+    /// before sees the endpoint's reply; what is attached later is told the same, once the converted one
+    /// was delivered.
+    pub fn response<B>(self, response: Response<Body<B>>) -> Responding<B>
     where
-        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Send,
+    {
+        Responding {
+            state: self.begin(response),
+        }
+    }
+
+    /// What needs no waiting, or else what is to be read whole.
+    fn begin<B>(mut self, response: Response<Body<B>>) -> State<B>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Send,
     {
         if self.way.caller == self.way.endpoint {
-            return response;
+            return State::Ready { response };
         }
-        let (mut head, mut body) = response.into_parts();
+        let (mut head, body) = response.into_parts();
         self.created = self.created.or_else(|| date(&head.headers));
         // They are of the bytes that came.
         for name in [CONTENT_LENGTH, ETAG] {
@@ -66,15 +114,35 @@ impl Converted {
         if head.status.is_success() && is_event_stream(&head.headers) {
             let stream = self.stream();
             let body = body.convert(|body, _| Events::new(body, stream));
-            return Response::from_parts(head, body);
+            let response = Response::from_parts(head, body);
+            return State::Ready { response };
         }
-
         let longest = if head.status.is_success() {
             LONGEST
         } else {
             LONGEST_ERROR
         };
-        let read = collect(&mut body, longest).await;
+        let whole = Whole {
+            converted: self,
+            head,
+            body,
+            read: Gathered::default(),
+            longest,
+        };
+        State::Whole { whole }
+    }
+
+    /// The response, once all of the endpoint's was read, or could not be.
+    fn end<B>(
+        &self,
+        mut head: Parts,
+        body: Body<B>,
+        read: Result<Bytes, Unread>,
+    ) -> Response<Body<B>>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Send,
+    {
         let seen = body.seen();
         let mut kind = JSON;
         let read = match read {
@@ -161,6 +229,96 @@ impl Converted {
     }
 }
 
+// ===== impl Responding =====
+
+impl<B> Future for Responding<B>
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Send,
+{
+    type Output = Response<Body<B>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let read = match &mut self.state {
+            State::Whole { whole } => Some(ready!(whole.poll_read(cx))),
+            _ => None,
+        };
+        Poll::Ready(match (mem::replace(&mut self.state, State::Done), read) {
+            (State::Ready { response }, _) => response,
+            (State::Whole { whole }, Some(read)) => {
+                let Whole {
+                    converted,
+                    head,
+                    body,
+                    ..
+                } = whole;
+                converted.end(head, body, read)
+            }
+            _ => panic!("polled after completion"),
+        })
+    }
+}
+
+impl<B: http_body::Body> fmt::Debug for Responding<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match self.state {
+            State::Ready { .. } => "ready",
+            State::Whole { .. } => "whole",
+            State::Done => "done",
+        };
+        f.debug_tuple("Responding")
+            .field(&format_args!("{state}"))
+            .finish()
+    }
+}
+
+// ===== impl Whole =====
+
+impl<B> Whole<B>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+{
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Unread>> {
+        while let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            let Ok(frame) = frame else {
+                return Poll::Ready(Err(Unread::Broken));
+            };
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
+            if self.read.len() + data.len() > self.longest {
+                return Poll::Ready(Err(Unread::TooLong));
+            }
+            self.read.add(data);
+        }
+        Poll::Ready(Ok(mem::take(&mut self.read).whole()))
+    }
+}
+
+// ===== impl Gathered =====
+
+impl Gathered {
+    fn len(&self) -> usize {
+        self.first.len() + self.more.len()
+    }
+
+    fn add(&mut self, data: Bytes) {
+        // Most come in one frame, which is kept as it is.
+        if self.first.is_empty() {
+            self.first = data;
+        } else {
+            self.more.extend_from_slice(&data);
+        }
+    }
+
+    fn whole(self) -> Bytes {
+        if self.more.is_empty() {
+            return self.first;
+        }
+        [self.first, self.more.freeze()].concat().into()
+    }
+}
+
 // ===== impl Unread =====
 
 impl Unread {
@@ -179,32 +337,6 @@ impl Unread {
             Self::NoReply => UNNAMED,
         }
     }
-}
-
-/// Reads a body that is to be whole.
-async fn collect<B>(body: &mut B, longest: usize) -> Result<Bytes, Unread>
-where
-    B: http_body::Body<Data = Bytes> + Unpin,
-{
-    let (mut first, mut more) = (Bytes::new(), BytesMut::new());
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| Unread::Broken)?.into_data() else {
-            continue;
-        };
-        if first.len() + more.len() + data.len() > longest {
-            return Err(Unread::TooLong);
-        }
-        // Most come in one frame, which is kept as it is.
-        if first.is_empty() {
-            first = data;
-        } else {
-            more.extend_from_slice(&data);
-        }
-    }
-    if more.is_empty() {
-        return Ok(first);
-    }
-    Ok([first, more.freeze()].concat().into())
 }
 
 /// The status of an error that came with a success, of what it was found to mean.

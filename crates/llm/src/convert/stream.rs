@@ -143,7 +143,7 @@ impl Events {
             let mut json = Reader::new(&text, Names::Any);
             reader.read(&mut json, &mut tell);
             json.end()
-                .map_err(|fault| StreamError::Event(fault.explain(&text)))?;
+                .map_err(|fault| StreamError::Event(fault.explain_reply(&text)))?;
         }
         Ok(())
     }
