@@ -12,7 +12,7 @@ use std::{
 
 use buttress_core::{Class, Outcome, Progress, Share};
 use bytes::Bytes;
-use http::{Response, response::Parts};
+use http::{Response, header::SET_COOKIE, response::Parts};
 use http_body_util::BodyExt as _;
 
 use self::{bill::Bill, codec::Reply, reader::Reader};
@@ -24,6 +24,8 @@ use crate::{Body, GrpcServer, Http, HttpServer, IdempotentHttp, Link, Tracked, t
 /// [`open`](Share::open) gives a response with the same head, whose body begins at the beginning
 /// and then goes on live. No reader is in charge: whichever comes to the end of the recording
 /// polls the body inside, and all are woken. One that reads slowly holds nobody back.
+///
+/// It has no `Set-Cookie`: a cookie is one client's, and a reader may be anybody.
 ///
 /// # How it ends
 ///
@@ -200,7 +202,8 @@ where
     }
 
     fn new(response: Response<Body<B>>, judged: Outcome) -> Self {
-        let (head, mut body) = response.into_parts();
+        let (mut head, mut body) = response.into_parts();
+        head.headers.remove(SET_COOKIE);
         let (mut seen, link) = (body.seen(), Link::default());
         // What a peeked reply has told of by now is on the bill, and there once.
         (seen.usage, seen.cost) = (None, None);

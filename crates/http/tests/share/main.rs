@@ -34,6 +34,21 @@ fn what_is_shared_goes_between_threads_though_its_body_is_not_sync() {
 }
 
 #[test]
+fn s2_no_reader_gets_the_cookie_of_another() {
+    let response = Response::builder()
+        .header("set-cookie", "session=1")
+        .header("set-cookie", "theme=dark")
+        .header("x-request-id", "7")
+        .body(Body::<http_body_util::Full<Bytes>>::ready("hello"))
+        .unwrap();
+    let shared = HttpServer.share(response, &Outcome::SUCCESS);
+    for reader in [HttpServer.open(&shared), HttpServer.open(&shared)] {
+        assert!(!reader.headers().contains_key("set-cookie"));
+        assert_eq!(reader.headers()["x-request-id"], "7");
+    }
+}
+
+#[test]
 fn c5_readers_replay_what_has_passed_and_follow_live() {
     let call = Call::begin();
     let mut leader = call.open();
