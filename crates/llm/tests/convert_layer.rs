@@ -216,7 +216,14 @@ async fn within_one_dialect_every_byte_stays_as_it_came_whatever_it_is() {
         assert!(arrived.body == body);
     }
     // Nor is what is no chat given another name.
-    let layer = ConvertLayer::new(OpenAi, OpenAi).model("other");
+    let told = Arc::new(AtomicU64::new(0));
+    let to = told.clone();
+    let layer = ConvertLayer::new(OpenAi, OpenAi)
+        .model("other")
+        .on_event(move |event| {
+            assert!(matches!(event, ConvertEvent::Refused { .. }));
+            to.fetch_add(1, Ordering::Relaxed);
+        });
     let sent = request("/v1/embeddings", r#"{"model" : "e"}"#);
     assert!(send(layer.clone(), sent).await.unwrap().body == r#"{"model" : "e"}"#);
     // What cannot be read cannot be renamed, and would be refused there.
@@ -224,6 +231,7 @@ async fn within_one_dialect_every_byte_stays_as_it_came_whatever_it_is() {
         .await
         .unwrap_err();
     assert_eq!(error.class(), Class::Invalid);
+    assert_eq!(told.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]

@@ -2,7 +2,8 @@ use buttress_core::{Class, Fact};
 
 use super::ConvertError;
 
-/// What happens in a [`ConvertLayer`](super::ConvertLayer). Between two of the same dialect, nothing does.
+/// What happens in a [`ConvertLayer`](super::ConvertLayer). Between two of the same dialect nothing is
+/// converted, and nothing told but that a chat could not be read in which the model is to be another.
 ///
 /// ```
 /// use buttress_core::Event as _;
@@ -20,7 +21,7 @@ pub enum ConvertEvent<'a> {
         /// [`Converted::left_out`](super::Converted::left_out).
         left_out: &'a [String],
     },
-    /// A request could not be converted, and is not sent.
+    /// A request could not be converted, or its model not renamed, and is not sent.
     Refused {
         /// Why, and which member.
         error: &'a ConvertError,

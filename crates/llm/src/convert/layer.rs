@@ -59,8 +59,9 @@ use crate::Dialect;
 ///
 /// # Between two of the same dialect
 ///
-/// Nothing is converted: requests and replies pass as they came, whatever they are, and no event is told.
-/// Only the name of the model is another in a chat, if it is to be.
+/// Nothing is converted: requests and replies pass as they came, whatever they are. Only the name of the
+/// model is another in a chat, if it is to be, and a chat that cannot be read for that is
+/// [`Invalid`](buttress_core::Class::Invalid).
 ///
 /// # When not
 ///

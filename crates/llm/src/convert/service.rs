@@ -1,5 +1,5 @@
 use std::{
-    fmt,
+    fmt, mem,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -106,26 +106,24 @@ impl<S: fmt::Debug> fmt::Debug for ConvertService<S> {
 
 impl Settings {
     fn request(&self, request: Request<Full<Bytes>>) -> Result<Sent, ConvertError> {
-        if self.way.caller == self.way.endpoint {
-            return Ok((self.renamed(request)?, None));
-        }
-        let made = self.converted(request);
+        let made = match self.way.caller == self.way.endpoint {
+            true => self.renamed(request).map(|request| (request, None)),
+            false => self.converted(request),
+        };
         if let Some(observer) = &self.observer {
-            (observer.observe)(&match &made {
-                Ok((_, converted)) => ConvertEvent::Sent {
+            match &made {
+                Ok((_, Some(converted))) => (observer.observe)(&ConvertEvent::Sent {
                     left_out: converted.left_out(),
-                },
-                Err(error) => ConvertEvent::Refused { error },
-            });
+                }),
+                Ok((_, None)) => {}
+                Err(error) => (observer.observe)(&ConvertEvent::Refused { error }),
+            }
         }
-        made.map(|(request, converted)| (request, Some(converted)))
+        made
     }
 
     /// For an endpoint of another dialect.
-    fn converted(
-        &self,
-        request: Request<Full<Bytes>>,
-    ) -> Result<(Request<Full<Bytes>>, Converted), ConvertError> {
+    fn converted(&self, request: Request<Full<Bytes>>) -> Result<Sent, ConvertError> {
         let Conversion { caller, endpoint } = self.way;
         let (mut head, body) = request.into_parts();
         let unfit = |field: &str, why| ConvertError::Unfit {
@@ -139,14 +137,15 @@ impl Settings {
             return Err(unfit("alt", "a stream is told in events, with `alt=sse`"));
         }
         let body = body.into_inner().unwrap_or_default();
-        let converted = self.way.convert(body, asked, &self.rename)?;
+        let mut converted = self.way.convert(body, asked, &self.rename)?;
         let (model, stream) = (converted.model(), converted.is_stream());
         let uri = target::uri(endpoint, self.version, (model, stream), head.uri)?;
         // Its query is new. User and password may stand before the host.
         head.uri = strip_query_credentials(uri);
-        let body = converted.body().clone();
         of_the_endpoint(&mut head.headers, endpoint);
-        Ok((with_body(head, body), converted))
+        // It is sent, and not kept until the reply is there.
+        let body = mem::take(&mut converted.body);
+        Ok((with_body(head, body), Some(converted)))
     }
 
     /// For an endpoint of the same dialect: every byte but the model's name stays.
