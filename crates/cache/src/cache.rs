@@ -324,19 +324,18 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
             && may_be_kept(&outcome)
             && outcome.class == landed.seen
             && let Some(weight) = self.fits(weight)
-            && let Some(made) = Instant::now().checked_sub(landed.cached.age)
         {
             let tags = flight.keyed.all_tags();
             let entry = Arc::new(Entry {
                 shared: landed.shared.clone(),
                 tags,
-                made,
+                made: landed.made.unwrap_or_else(Instant::now),
                 freshness,
                 outcome,
                 weight,
                 rest: Rest::default(),
             });
-            let below = match landed.cached.status {
+            let below = match landed.status {
                 // It is from there.
                 CacheStatus::Hit => Below::Nothing,
                 _ => self.below(key, tags, &outcome),

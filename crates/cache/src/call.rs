@@ -2,7 +2,7 @@
 
 use std::{any::Any, future::poll_fn, sync::Arc};
 
-use buttress_core::{CacheStatus, Cached, Class, Classify, Outcome, Share};
+use buttress_core::{CacheStatus, Class, Classify, Outcome, Share};
 use tokio::time::Instant;
 use tower_service::Service;
 
@@ -65,7 +65,8 @@ where
                 Landing::Reply(Landed {
                     shared: parts.protocol.share(response, &outcome),
                     seen: outcome.class,
-                    cached: Cached::new(CacheStatus::Miss),
+                    status: CacheStatus::Miss,
+                    made: None,
                     keep: Some(freshness),
                 })
             }
@@ -90,7 +91,8 @@ fn instead<T: Clone>(entry: &Entry<T>) -> Option<Landed<T>> {
     entry.freshness.serves_if_error(age).then(|| Landed {
         shared: entry.shared.clone(),
         seen: entry.outcome.class,
-        cached: Cached::new(CacheStatus::Stale).with_age(age),
+        status: CacheStatus::Stale,
+        made: Some(entry.made),
         keep: None,
     })
 }
@@ -125,11 +127,14 @@ where
         if seen != Class::Success || !freshness.is_fresh(age) {
             return None;
         }
+        // Of a clock that does not go back so far, nobody knows how old it will be.
+        let made = Instant::now().checked_sub(age)?;
         self.cache.counters().add(Count::LevelHits, 1);
         Some(Landed {
             shared,
             seen,
-            cached: Cached::new(CacheStatus::Hit).with_age(age),
+            status: CacheStatus::Hit,
+            made: Some(made),
             keep: Some(freshness),
         })
     }

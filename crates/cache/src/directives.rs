@@ -25,7 +25,7 @@ pub struct Directives {
     /// `no-cache`: what is kept does not serve, not even if the upstream fails; the reply is kept. A
     /// call that is under way does serve.
     pub no_cache: bool,
-    /// `only-if-cached`: if nothing is kept, the answer is a refusal for
+    /// `only-if-cached`: if nothing is kept in memory, the answer is a refusal for
     /// [`NotCached`](buttress_core::Reason::NotCached).
     pub only_if_cached: bool,
     /// `max-age`: what is kept serves if it is no older, when it is asked for. `None`: of any age.

@@ -11,7 +11,8 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
-use buttress_core::{Cached, Class, Ledger, Outcome};
+use buttress_core::{CacheStatus, Cached, Class, Ledger, Outcome};
+use tokio::time::Instant;
 
 use crate::{
     Freshness, Keyed,
@@ -45,7 +46,9 @@ pub(crate) struct Landed<T> {
     /// How it looked when it came.
     pub(crate) seen: Class,
     /// Where the reply comes from, as the one who led sees it.
-    pub(crate) cached: Cached,
+    pub(crate) status: CacheStatus,
+    /// When it was made, if that was before the call.
+    pub(crate) made: Option<Instant>,
     /// For how long it is kept, counted from when it was made. `None`: it is kept already.
     pub(crate) keep: Option<Freshness>,
 }
@@ -241,7 +244,9 @@ impl<T: Send + 'static> Wake for Flight<T> {
 
 impl<T: Clone> Landed<T> {
     fn found(&self) -> Found<T> {
-        Found::Landed(self.shared.clone(), self.cached)
+        let age = self.made.map(|made| made.elapsed()).unwrap_or_default();
+        let cached = Cached::new(self.status).with_age(age);
+        Found::Landed(self.shared.clone(), cached)
     }
 }
 

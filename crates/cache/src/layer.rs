@@ -141,7 +141,8 @@ where
     }
 
     /// Keeps for so long also responses of class `Invalid` and `Unfit`, which say that the request
-    /// is at fault, and would be so again. Default: no failure is kept.
+    /// is at fault, and would be so again. Default: no failure is kept. Terms of the reply bound it if
+    /// [`heed_reply`](CacheLayer::heed_reply) comes after it.
     #[must_use]
     pub fn negative(self, time: Duration) -> CacheLayer<P, K, T, Negative<L>, V> {
         let Self {

@@ -160,6 +160,9 @@ pub struct SecondLevel<T> {
 type Encode<T> = dyn Fn(&T) -> Option<Vec<u8>> + Send + Sync;
 type Decode<T> = dyn Fn(&[u8]) -> Option<T> + Send + Sync;
 
+/// Calls this if a write does not come to its end, whatever ends it: its runtime may.
+struct Failing<F: FnOnce()>(Option<F>);
+
 /// Something is being forgotten.
 pub(crate) struct Removing<T> {
     level: Arc<SecondLevel<T>>,
@@ -235,17 +238,19 @@ impl<T> SecondLevel<T> {
         let keep = freshness.fresh.saturating_add(freshness.revalidate);
         let keep = keep.max(freshness.fresh.saturating_add(freshness.if_error));
         let (level, entry) = (self.clone(), entry.clone());
+        let failing = Failing::unless_done(failed);
         runtime.spawn(async move {
             if !write.begins().await {
-                return;
+                return failing.done();
             }
-            if let Some(payload) = (level.encode)(&entry.shared) {
-                let bytes = Self::sealed(key, freshness, &payload);
-                let tags = entry.tags.iter().collect();
-                let put = level.store.put(key, bytes, keep, tags);
-                if !matches!(timeout(level.within, put).await, Ok(Ok(()))) {
-                    failed();
-                }
+            let Some(payload) = (level.encode)(&entry.shared) else {
+                return failing.done();
+            };
+            let bytes = Self::sealed(key, freshness, &payload);
+            let tags = entry.tags.iter().collect();
+            let put = level.store.put(key, bytes, keep, tags);
+            if let Ok(Ok(())) = timeout(level.within, put).await {
+                failing.done();
             }
         });
     }
@@ -316,14 +321,34 @@ impl<T: Send + Sync + 'static> Removing<T> {
         let (Some(mut write), Ok(runtime)) = (write, Handle::try_current()) else {
             return failed();
         };
+        let failing = Failing::unless_done(failed);
         runtime.spawn(async move {
             write.begins().await;
             let level = &self.level;
-            let removed = timeout(level.within, level.store.remove(what)).await;
-            if !matches!(removed, Ok(Ok(()))) {
-                failed();
+            if let Ok(Ok(())) = timeout(level.within, level.store.remove(what)).await {
+                failing.done();
             }
         });
+    }
+}
+
+// ===== impl Failing =====
+
+impl<F: FnOnce()> Failing<F> {
+    const fn unless_done(failed: F) -> Self {
+        Self(Some(failed))
+    }
+
+    fn done(mut self) {
+        self.0 = None;
+    }
+}
+
+impl<F: FnOnce()> Drop for Failing<F> {
+    fn drop(&mut self) {
+        if let Some(failed) = self.0.take() {
+            failed();
+        }
     }
 }
 

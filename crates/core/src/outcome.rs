@@ -38,7 +38,9 @@ pub struct Outcome {
     pub finish: Option<Finish>,
 }
 
-/// Whether the upstream has seen the request.
+/// Whether the upstream has seen the request. To send it again is certainly safe if this is
+/// [`No`](Sent::No), and otherwise only if the request is; [`Yes`](Sent::Yes) is what servers say of their
+/// own handler, and no client.
 ///
 /// ```
 /// use buttress_core::{Class, Outcome, Sent};

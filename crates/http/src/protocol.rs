@@ -210,9 +210,9 @@ macro_rules! over_http {
                     Ok(response) => Self::of(response.body().seen()),
                     Err(error) => {
                         let outcome = outcome_of_error(error);
-                        match Self::OURS && !is_refusal(error) {
-                            true => outcome.worked_on(),
-                            false => outcome,
+                        match is_refusal(error) {
+                            true => outcome,
+                            false => Self::of(outcome),
                         }
                     }
                 }

@@ -158,6 +158,8 @@ mod text;
 mod told;
 mod write;
 
+use std::fmt;
+
 use bytes::{Bytes, BytesMut};
 
 use self::{
@@ -193,7 +195,7 @@ pub struct Conversion {
 }
 
 /// A request in the endpoint's dialect, and what its reply needs.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Converted {
     way: Conversion,
     body: Bytes,
@@ -291,6 +293,18 @@ impl Conversion {
 }
 
 // ===== impl Converted =====
+
+impl fmt::Debug for Converted {
+    /// Neither what it says nor the names of what is left out: both are the caller's words.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Converted")
+            .field("way", &self.way)
+            .field("bytes", &self.body.len())
+            .field("left_out", &self.left_out.len())
+            .field("stream", &self.stream)
+            .finish_non_exhaustive()
+    }
+}
 
 impl Converted {
     /// The request for the endpoint.

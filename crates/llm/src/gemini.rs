@@ -3,8 +3,16 @@
 mod reader;
 mod target;
 
+use http::Uri;
+
 pub(crate) use self::reader::GeminiReader;
 pub use self::target::{InvalidModel, Target};
+
+/// Whether a stream is asked for as events, and not as one JSON array.
+pub(crate) fn has_events(uri: &Uri) -> bool {
+    let mut pairs = uri.query().unwrap_or_default().split('&');
+    pairs.any(|pair| pair == "alt=sse")
+}
 
 /// Whether a `finishReason` says that a filter ended the reply.
 pub(crate) fn is_filter(reason: &[u8]) -> bool {

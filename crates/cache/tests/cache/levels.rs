@@ -300,8 +300,34 @@ async fn what_is_warmed_is_told_and_is_there_for_the_others_too() {
             .count(),
         1
     );
-    yield_now().await;
     let (other, upstream) = over(layer(&process(&remote)));
     assert_eq!(told(other.oneshot(ask("hi")).await), "hello (hit)");
     assert_eq!(upstream.calls(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_that_is_warmed_is_there_however_much_it_is() {
+    let remote = Remote::default();
+    let cache = process(&remote);
+    let replies = (0..1000).map(|number| (key(&ask(&number.to_string())), said("hello")));
+    assert_eq!(layer(&cache).warm(replies).await, 1000);
+    assert_eq!(remote.len(), 1000);
+    assert_eq!(cache.statistics().level_failures, 0);
+}
+
+#[test]
+fn c11_a_removal_whose_runtime_ends_has_failed() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_time().start_paused(true).build().unwrap()
+    };
+    let remote = Remote::default();
+    let cache = process(&remote);
+    runtime().block_on(async {
+        let kept = layer(&cache).warm([(key(&ask("hi")), said("hello"))]).await;
+        assert_eq!(kept, 1);
+    });
+    runtime().block_on(async { cache.invalidate(&key(&ask("hi"))) });
+    assert_eq!(remote.len(), 1, "nobody has removed it");
+    assert_eq!(cache.statistics().level_failures, 1);
 }

@@ -99,6 +99,24 @@ async fn c5_what_one_process_was_told_another_answers_without_a_call_chunk_by_ch
 }
 
 #[tokio::test(start_paused = true)]
+async fn c9_a_reply_from_there_grows_older_while_it_is_read() {
+    let remote = Remote::default();
+    keep(&remote, &["one", "end"]).await;
+    advance(secs(50)).await;
+    let (service, _, upstream) = process(&remote);
+    let mut first = get(&service, "/1").await;
+    advance(secs(5)).await;
+    let late = get(&service, "/1").await;
+    assert_eq!(late.extensions().get::<Cached>().unwrap().age, secs(55));
+    advance(secs(5)).await;
+    rest(first.body_mut());
+    drop((first, late));
+    // It is a minute old, and was fresh for no longer.
+    assert_eq!(status(&get(&service, "/1").await), CacheStatus::Miss);
+    assert_eq!(upstream.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn c4_what_has_not_ended_well_is_not_put_there() {
     let bad: [&[&str]; 3] = [&["one"], &["one", "error"], &["invalid"]];
     for chunks in bad {

@@ -160,7 +160,9 @@ impl Reply {
         if count > most_frames::<Mark>(cap) {
             return None;
         }
-        let mut frames = Vec::with_capacity(count + usize::from(has(Flags::TRAILERS)));
+        // No more than there are bytes for: each has a mark and a length.
+        let room = count.min(from.0.len() / 2);
+        let mut frames = Vec::with_capacity(room + usize::from(has(Flags::TRAILERS)));
         for _ in 0..count {
             let mark = Mark::of(from.byte()?)?;
             frames.push((Content::Data(from.bytes()?), mark));

@@ -147,7 +147,8 @@ impl ConvertLayer {
         }
     }
 
-    /// Asks the endpoint for this model, whichever was asked for. Default: for the same.
+    /// Asks the endpoint for this model, whichever was asked for. Default: for the same. Within one dialect
+    /// a request that names no model is none the wiser.
     ///
     /// A name that cannot stand in a path is [`Invalid`](super::ConvertError::Invalid) where the endpoint
     /// is Gemini's.

@@ -181,7 +181,8 @@ impl Converted {
             Err(unread) => {
                 head.status = StatusCode::BAD_GATEWAY;
                 let outcome = match seen.class {
-                    Class::Success => seen.with_class(Class::Unavailable),
+                    // Nothing of it was delivered.
+                    Class::Success | Class::Interrupted => seen.with_class(Class::Unavailable),
                     _ => seen,
                 };
                 let data = self.error(&mut head, None, unread.message(), &outcome);

@@ -7,7 +7,7 @@ use std::{
 use buttress_http::Body;
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Request, Response,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response,
     header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING},
     request::Parts,
 };
@@ -163,6 +163,10 @@ impl Settings {
             };
             let mut request = request;
             *request.uri_mut() = uri;
+            return Ok(request);
+        }
+        // Some ask at the same path what is no chat: which of them are kept, say.
+        if request.method() != Method::POST {
             return Ok(request);
         }
         let (head, body) = request.into_parts();

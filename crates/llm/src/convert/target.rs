@@ -3,7 +3,10 @@
 use http::{Uri, uri::PathAndQuery};
 
 use super::ConvertError;
-use crate::{Dialect, gemini::Target};
+use crate::{
+    Dialect,
+    gemini::{self, Target},
+};
 
 /// What the URI of a request for a chat says of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,10 +39,7 @@ impl<'a> Asked<'a> {
 
     /// Whether it asks for a stream that is one JSON array, as Gemini's is without `alt=sse`.
     pub(super) fn is_array(&self, uri: &Uri) -> bool {
-        let events = uri
-            .query()
-            .is_some_and(|query| query.split('&').any(|pair| pair == "alt=sse"));
-        matches!(self.path, Some((_, true))) && !events
+        matches!(self.path, Some((_, true))) && !gemini::has_events(uri)
     }
 }
 

@@ -19,7 +19,7 @@ pub(super) struct Facts {
     effect: Option<&'static str>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum Temperature {
     #[default]
     Absent,
@@ -90,7 +90,10 @@ impl Facts {
             b"generationConfig" | b"generation_config" => {
                 for (name, value) in tape.members(value) {
                     match name {
-                        b"temperature" => self.temperature = temperature(value, tape),
+                        // Of two spellings nobody knows which counts.
+                        b"temperature" => {
+                            self.temperature = self.temperature.max(temperature(value, tape));
+                        }
                         b"candidateCount" | b"candidate_count" => {
                             self.several |= several(value, tape);
                         }

@@ -191,7 +191,10 @@ fn first_word(text: &[u8], name: Range<usize>) -> u64 {
     if let Some(word) = text[name.start..].first_chunk() {
         let word = u64::from_be_bytes(*word);
         // What is after the name is none of it.
-        return word & !u64::MAX.checked_shr(8 * len as u32).unwrap_or_default();
+        return word
+            & !u64::MAX
+                .checked_shr(8 * len.min(8) as u32)
+                .unwrap_or_default();
     }
     let bytes = text[name].iter().zip((0..8).rev());
     bytes.fold(0, |word, (byte, at)| word | u64::from(*byte) << (8 * at))

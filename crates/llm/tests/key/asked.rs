@@ -79,3 +79,21 @@ fn c6_who_wants_another_form_has_another_key_as_asked() {
     );
     assert_eq!(whole.get(), u128::from_le_bytes(whole.to_bytes()));
 }
+
+#[test]
+fn c6_geminis_two_streams_have_two_keys_as_asked() {
+    let as_asked = |method: &str| {
+        let uri = format!("https://api.test/v1beta/models/gemini-2.5-pro:{method}");
+        let request = Request::post(uri).body(r#"{"contents":[]}"#).unwrap();
+        let keys = shared(Dialect::Gemini);
+        let chat = keys.read(&request).unwrap();
+        (chat.key(), chat.key_as_asked())
+    };
+    let (whole, events, array) = (
+        as_asked("generateContent"),
+        as_asked("streamGenerateContent?alt=sse"),
+        as_asked("streamGenerateContent"),
+    );
+    assert!(whole.0 == events.0 && events.0 == array.0);
+    assert!(whole.1 != events.1 && events.1 != array.1 && array.1 != whole.1);
+}
