@@ -174,6 +174,8 @@ pub struct Chat<'a> {
     seed: Seed,
     stream: bool,
     include_usage: bool,
+    /// Of Gemini: what `alt` asks for beside JSON, or nothing.
+    alt: u128,
     cacheable: Result<(), Uncacheable>,
 }
 
@@ -324,6 +326,7 @@ impl<T: Tenancy> ChatKeys<T> {
             seed: self.seed,
             stream: target.map_or(facts.stream, |target| target.stream()),
             include_usage: facts.include_usage,
+            alt: target.map_or(0, |_| scope::alt(&self.seed, head.uri)),
             cacheable: facts.cacheable(self.asked),
         })
     }
@@ -367,8 +370,8 @@ impl<'a> Chat<'a> {
         self.key
     }
 
-    /// Equal for chats that are the same and want their reply in the same form: whole, as a stream, or
-    /// as one that tells its usage. For a cache that gives everybody what is recorded as it is.
+    /// Equal for chats that are the same and want their reply in the same form: whole, as a stream, as
+    /// one that tells its usage, or of Gemini in what `alt` says. For a cache that gives everybody what is recorded as it is.
     #[must_use]
     pub const fn key_as_asked(&self) -> ChatKey {
         let form = match (self.stream, self.include_usage) {
@@ -378,7 +381,7 @@ impl<'a> Chat<'a> {
         };
         // Keys are as if drawn at random: that the next number is another's is as likely as that the
         // same is.
-        ChatKey(self.key.0.wrapping_add(form))
+        ChatKey(self.key.0.wrapping_add(form).wrapping_add(self.alt))
     }
 
     fn into_owned(self) -> Chat<'static> {

@@ -79,3 +79,25 @@ fn c6_who_wants_another_form_has_another_key_as_asked() {
     );
     assert_eq!(whole.get(), u128::from_le_bytes(whole.to_bytes()));
 }
+
+#[test]
+fn c6_a_stream_of_gemini_as_events_is_another_form_than_as_an_array() {
+    let keys = shared(Dialect::Gemini);
+    let chat = |method: &str| {
+        let request = Request::post(format!("https://api.test/v1beta/models/m:{method}"));
+        let request = request.body(r#"{"contents":[]}"#).unwrap();
+        let chat = keys.read(&request).unwrap();
+        (chat.key(), chat.key_as_asked())
+    };
+    let whole = chat("generateContent");
+    let (array, events) = (
+        chat("streamGenerateContent"),
+        chat("streamGenerateContent?alt=sse"),
+    );
+    assert!(
+        whole.0 == array.0 && array.0 == events.0,
+        "the same is said"
+    );
+    assert!(whole.1 != array.1 && array.1 != events.1 && events.1 != whole.1);
+    assert_eq!(whole, chat("generateContent?alt=json"), "it is so anyway");
+}
