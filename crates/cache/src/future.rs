@@ -226,6 +226,9 @@ where
         shared: &T,
         cached: Cached,
     ) -> Result<S::Response, S::Error> {
+        if matches!(cached.status, CacheStatus::Hit | CacheStatus::Stale) {
+            return Ok(Self::delivers_kept(parts, waits, shared, cached));
+        }
         let cached = match (cached.status, waits.as_who) {
             (CacheStatus::Miss, Who::Heir(..) | Who::Follower) => {
                 Cached::new(CacheStatus::Coalesced)
@@ -236,6 +239,24 @@ where
         let reading = Reading::completion(parts.clone(), waits.seat, cached.status);
         settle(&parts.protocol, &mut result, reading);
         result.map(|response| parts.delivers::<Req, _>(response, waits.wanted, cached))
+    }
+
+    /// The same of one that is over: its flight ends here, not with the reading of it, or it would
+    /// grow no older until then.
+    fn delivers_kept(
+        parts: &Parts<P, K, L, V, T>,
+        mut waits: Waits<T, S, V::Wanted, Req>,
+        shared: &T,
+        cached: Cached,
+    ) -> S::Response {
+        let response = parts.protocol.open(shared);
+        if let Some(outcome) = parts.protocol.ended(shared) {
+            parts.cache.counters().saved(&outcome);
+        }
+        if let Some(kept) = waits.seat.leaves(|landed| parts.ended(landed)) {
+            parts.options.kept(&parts.cache, kept);
+        }
+        parts.delivers::<Req, _>(response, waits.wanted, cached)
     }
 
     /// There is only an error, which means this.

@@ -99,6 +99,23 @@ async fn c5_what_one_process_was_told_another_answers_without_a_call_chunk_by_ch
 }
 
 #[tokio::test(start_paused = true)]
+async fn c9_who_reads_slowly_what_is_from_there_does_not_keep_it_young() {
+    let remote = Remote::default();
+    keep(&remote, &["one", "end"]).await;
+    advance(secs(40)).await;
+    let (service, _, upstream) = process(&remote);
+    let mut slow = get(&service, "/1").await;
+    assert_eq!(status(&slow), CacheStatus::Hit);
+    advance(secs(10)).await;
+    let other = get(&service, "/1").await;
+    assert_eq!(other.extensions().get::<Cached>().unwrap().age, secs(50));
+    advance(secs(10)).await;
+    rest(slow.body_mut());
+    assert_eq!(status(&get(&service, "/1").await), CacheStatus::Miss);
+    assert_eq!(upstream.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn c4_what_has_not_ended_well_is_not_put_there() {
     let bad: [&[&str]; 3] = [&["one"], &["one", "error"], &["invalid"]];
     for chunks in bad {
