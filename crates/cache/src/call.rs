@@ -8,8 +8,9 @@ use tower_service::Service;
 
 use crate::{
     Lifetime,
-    entry::Entry,
+    entry::{Entry, Rest},
     flight::{Call, Landed, Landing},
+    key::Tags,
     parts::Parts,
     stats::Count,
 };
@@ -22,6 +23,13 @@ pub(crate) struct Asks<T> {
     pub(crate) for_leader: bool,
     /// Under this key the second level is asked first.
     pub(crate) level: Option<u128>,
+}
+
+/// What the second level has of a reply.
+enum Below<T> {
+    Fresh(Landed<T>),
+    /// It serves at most if the upstream fails.
+    Old(Arc<Entry<T>>),
 }
 
 /// Readies the service and calls it, for all who wait.
@@ -44,10 +52,16 @@ where
     T: Clone + Send + Sync + 'static,
 {
     Box::pin(async move {
-        if let Some(key) = asks.level
-            && let Some(landed) = parts.found_below::<S::Response>(key).await
-        {
-            return Landing::Reply(landed);
+        let mut fallback = asks.fallback;
+        if let Some(key) = asks.level {
+            match parts.found_below::<S::Response>(key).await {
+                Some(Below::Fresh(landed)) => return Landing::Reply(landed),
+                Some(Below::Old(entry)) => {
+                    let younger = fallback.filter(|known| known.made > entry.made);
+                    fallback = Some(younger.unwrap_or(entry));
+                }
+                None => {}
+            }
         }
         let result = match poll_fn(|cx| service.poll_ready(cx)).await {
             Ok(()) => service.call(request).await,
@@ -55,7 +69,7 @@ where
         };
         let outcome = parts.protocol.classify(result.as_ref());
         if fails_by_itself(&outcome)
-            && let Some(landed) = asks.fallback.and_then(|entry| instead(&entry))
+            && let Some(landed) = fallback.and_then(|entry| instead(&entry))
         {
             return Landing::Reply(landed);
         }
@@ -115,27 +129,39 @@ impl<P, K, L, V, T> Parts<P, K, L, V, T>
 where
     T: Clone + Send + Sync + 'static,
 {
-    /// What the second level has, if that is fresh.
-    async fn found_below<Res>(&self, key: u128) -> Option<Landed<T>>
+    /// What the second level has.
+    async fn found_below<Res>(&self, key: u128) -> Option<Below<T>>
     where
         P: Share<Res, Shared = T>,
     {
         let found = self.cache.level()?.get(key).await;
         let found = found.inspect_err(|()| self.options.level_failed(&self.cache, "get"));
         let (shared, freshness, age) = found.ok()??;
-        let seen = self.protocol.ended(&shared)?.class;
-        if seen != Class::Success || !freshness.is_fresh(age) {
+        let outcome = self.protocol.ended(&shared)?;
+        let seen = outcome.class;
+        if seen != Class::Success {
             return None;
         }
         // Of a clock that does not go back so far, nobody knows how old it will be.
         let made = Instant::now().checked_sub(age)?;
+        if !freshness.is_fresh(age) {
+            return Some(Below::Old(Arc::new(Entry {
+                shared,
+                tags: Tags::default(),
+                made,
+                freshness,
+                outcome,
+                weight: 0,
+                rest: Rest::default(),
+            })));
+        }
         self.cache.counters().add(Count::LevelHits, 1);
-        Some(Landed {
+        Some(Below::Fresh(Landed {
             shared,
             seen,
             status: CacheStatus::Hit,
             made: Some(made),
             keep: Some(freshness),
-        })
+        }))
     }
 }

@@ -318,7 +318,8 @@ where
 
     /// Keeps these replies, as if they had just come, and says how many of them it could. One that is
     /// a stream is read to its end first. What is kept for a key already is replaced. It is put into
-    /// the second level, if there is one, and told as [`CacheEvent::Stored`].
+    /// the second level, if there is one, as fast as that takes it, and told as
+    /// [`CacheEvent::Stored`].
     ///
     /// ```
     /// use buttress_cache::{CacheLayer, Keyed};
@@ -350,6 +351,9 @@ where
             let ended = self.protocol.ended(&shared).filter(|_| whole);
             let good = |outcome: &Outcome| outcome.class == Class::Success && may_be_kept(outcome);
             if let Some(outcome) = ended.filter(good) {
+                if let Some(level) = self.cache.level() {
+                    level.room().await;
+                }
                 let weight = self.options.weight(&self.protocol, &shared);
                 let kept = self.cache.put(&keyed, shared, outcome, freshness, weight);
                 if let Some(kept) = kept {

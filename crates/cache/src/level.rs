@@ -216,6 +216,11 @@ impl<T> SecondLevel<T> {
         }
     }
 
+    /// Until so little is being put there that one more can be.
+    pub(crate) async fn room(&self) {
+        self.writes.room().await;
+    }
+
     /// From now on something is being put there for this key. `None`: too much is already.
     pub(crate) fn puts(&self, key: u128, tags: Tags) -> Option<Write> {
         self.writes.enter(What::Put(key, tags))

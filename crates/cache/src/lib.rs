@@ -139,7 +139,8 @@
 //! Responses of `Http` become bytes and come back as what they were, streams as streams:
 //! `SecondLevel::new(store, Shared::encode, Shared::decode)`, with the `Shared` of `buttress-http`. A
 //! store that is slow, broken or corrupt is a miss, and what is invalidated while it is being put there
-//! stays gone.
+//! stays gone. What is there and no longer fresh serves within its window if the upstream fails; to be
+//! served while it is refreshed it has to be in memory.
 //!
 //! # How a reply says where it comes from
 //!

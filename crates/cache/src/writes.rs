@@ -91,6 +91,21 @@ impl Writes {
         })
     }
 
+    /// Until there is room for another put.
+    pub(crate) async fn room(&self) {
+        loop {
+            let first = {
+                let all = self.lock();
+                let mut puts = all.under_way.iter().filter(|one| one.what.is_put());
+                let first = puts.next().map(|one| one.over.clone());
+                first.filter(|_| puts.count() + 1 >= Self::MOST)
+            };
+            let Some(first) = first else { return };
+            // It is closed: that is what was waited for.
+            let _ = first.acquire().await;
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, All> {
         // Nothing that can panic leaves it half-way.
         self.all.lock().unwrap_or_else(PoisonError::into_inner)

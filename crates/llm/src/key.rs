@@ -174,8 +174,8 @@ pub struct Chat<'a> {
     seed: Seed,
     stream: bool,
     include_usage: bool,
-    /// The stream is to be one JSON array, as Gemini's is if nothing is said.
-    array: bool,
+    /// Of Gemini: what `alt` asks for beside JSON, or nothing.
+    alt: u128,
     cacheable: Result<(), Uncacheable>,
 }
 
@@ -325,8 +325,8 @@ impl<T: Tenancy> ChatKeys<T> {
             model,
             seed: self.seed,
             stream: target.map_or(facts.stream, |target| target.stream()),
-            array: target.is_some_and(|target| target.stream()) && !gemini::has_events(head.uri),
             include_usage: facts.include_usage,
+            alt: target.map_or(0, |_| scope::alt(&self.seed, head.uri)),
             cacheable: facts.cacheable(self.asked),
         })
     }
@@ -370,19 +370,18 @@ impl<'a> Chat<'a> {
         self.key
     }
 
-    /// Equal for chats that are the same and want their reply in the same form: whole, as a stream,
-    /// as one that tells its usage, or, of Gemini, as one that is a JSON array. For a cache that gives everybody what is recorded as it is.
+    /// Equal for chats that are the same and want their reply in the same form: whole, as a stream, as
+    /// one that tells its usage, or of Gemini in what `alt` says. For a cache that gives everybody what is recorded as it is.
     #[must_use]
     pub const fn key_as_asked(&self) -> ChatKey {
-        let form = match (self.stream, self.array, self.include_usage) {
-            (false, ..) => 0,
-            (true, false, false) => 1,
-            (true, false, true) => 2,
-            (true, true, _) => 3,
+        let form = match (self.stream, self.include_usage) {
+            (false, _) => 0,
+            (true, false) => 1,
+            (true, true) => 2,
         };
         // Keys are as if drawn at random: that the next number is another's is as likely as that the
         // same is.
-        ChatKey(self.key.0.wrapping_add(form))
+        ChatKey(self.key.0.wrapping_add(form).wrapping_add(self.alt))
     }
 
     fn into_owned(self) -> Chat<'static> {

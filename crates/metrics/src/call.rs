@@ -174,9 +174,10 @@ impl Call {
     /// For those who want to know more.
     #[cold]
     fn tell(&self, extra: &Extra, outcome: &Outcome, took: Duration) {
+        let sums_up = self.set.settings.place.has_ledger();
         let attempts = match &self.ledger {
-            Some(ledger) => ledger.attempts(),
-            None => extra.attempt,
+            Some(ledger) if sums_up => ledger.attempts(),
+            _ => extra.attempt,
         };
         let trail = self.ledger.as_ref().map(Ledger::trail).unwrap_or_default();
         let is_streamed = self.pace.pieces > 0 && self.pace.is_streamed();

@@ -50,11 +50,13 @@ impl Circuits {
         self.circuit(place);
     }
 
-    /// A circuit changed. The events of two threads may come in another order.
+    /// A circuit changed. The events of two threads may come in another order. The first change is
+    /// that of a circuit made anew, where there was one of this name before: a stack that was built
+    /// again, or a key that had been forgotten.
     pub(crate) fn changed(&mut self, place: Place, state: f64, generation: u64) {
         self.shown_to(handles::recorder());
         if let Some(circuit) = self.circuit(place)
-            && generation >= circuit.generation
+            && (generation >= circuit.generation || generation == 1)
         {
             circuit.generation = generation;
             circuit.state = state;

@@ -97,7 +97,8 @@ where
         if is_told {
             call.with_extra(self.extra(&mut request, span));
         }
-        if self.settings.place.has_ledger()
+        // What an attempt had used that ends before there is a response is told there alone.
+        if (self.settings.place.has_ledger() || self.protocol.info(&request).ledger.is_some())
             && let Some(ledger) = self.ledger(&mut request)
         {
             call.with_ledger(ledger);

@@ -170,7 +170,9 @@ where
     #[inline(never)]
     fn settle(&self, hold: &St::Hold, used: Cost, outcome: &Outcome) {
         let (reserved, store) = (self.cost, &self.config.store);
+        // What a handler of ours says is meant for the one whom it answers.
         if outcome.class == Class::Throttled
+            && outcome.sent != Sent::Yes
             && let Some(hint) = outcome.retry_after
         {
             store.pause(hold, hint);

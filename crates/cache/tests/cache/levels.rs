@@ -306,13 +306,43 @@ async fn what_is_warmed_is_told_and_is_there_for_the_others_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_that_is_warmed_is_there_however_much_it_is() {
+async fn more_is_warmed_than_may_be_put_there_at_a_time() {
     let remote = Remote::default();
     let cache = process(&remote);
-    let replies = (0..1000).map(|number| (key(&ask(&number.to_string())), said("hello")));
-    assert_eq!(layer(&cache).warm(replies).await, 1000);
-    assert_eq!(remote.len(), 1000);
-    assert_eq!(cache.statistics().level_failures, 0);
+    let many = (0..1000).map(|n| {
+        let prompt = n.to_string();
+        (key(&ask(&prompt)), said("hello"))
+    });
+    assert_eq!(layer(&cache).warm(many).await, 1000);
+    while remote.puts() < 1000 && cache.statistics().level_failures == 0 {
+        yield_now().await;
+    }
+    assert_eq!((remote.len(), cache.statistics().level_failures), (1000, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn c9_what_is_there_and_stale_serves_if_the_upstream_fails_within_its_window() {
+    let remote = Remote::default();
+    let lifetime = Freshness::new(secs(60)).stale_if_error(secs(60));
+    let (one, mut upstream) = over(layer(&process(&remote)).lifetime(lifetime));
+    let mut call = send(&one, ask("hi"));
+    assert!(call.poll().is_pending());
+    upstream.next_call().await.reply(said("hello"));
+    call.await.unwrap();
+    yield_now().await;
+
+    tokio::time::advance(secs(60)).await;
+    let cache = process(&remote);
+    let (other, mut upstream) = over(layer(&cache).lifetime(lifetime));
+    for (after, answer) in [(59, "hello (stale)"), (1, "error: down")] {
+        tokio::time::advance(secs(after)).await;
+        let mut call = send(&other, ask("hi"));
+        assert!(call.poll().is_pending(), "the upstream is asked first");
+        upstream.next_call().await.fail("down".into());
+        assert_eq!(told(call.await), answer);
+    }
+    assert!(is_empty(&cache));
+    assert_eq!(cache.statistics().level_hits, 0);
 }
 
 #[test]
@@ -324,8 +354,11 @@ fn c11_a_removal_whose_runtime_ends_has_failed() {
     let remote = Remote::default();
     let cache = process(&remote);
     runtime().block_on(async {
-        let kept = layer(&cache).warm([(key(&ask("hi")), said("hello"))]).await;
-        assert_eq!(kept, 1);
+        layer(&cache).warm([(key(&ask("hi")), said("hello"))]).await;
+        while remote.len() == 0 {
+            yield_now().await;
+        }
+        yield_now().await;
     });
     runtime().block_on(async { cache.invalidate(&key(&ask("hi"))) });
     assert_eq!(remote.len(), 1, "nobody has removed it");

@@ -240,8 +240,9 @@ async fn c12_a_put_that_hangs_holds_a_removal_up_for_its_time_alone() {
 async fn so_many_puts_are_under_way_at_a_time_and_removals_are_counted_apart() {
     let store = Held::default();
     let cache = process(&store);
-    let replies = (0..300).map(|number| (key(&ask(&number.to_string())), said("hello")));
-    assert_eq!(layer(&cache).warm(replies).await, 300);
+    for number in 0..300 {
+        keep(&cache, &number.to_string(), "hello").await;
+    }
     assert_eq!(store.begun().await.len(), 256);
     assert_eq!(cache.statistics().level_failures, 44);
     cache.invalidate(&key(&ask("299")));

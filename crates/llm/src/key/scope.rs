@@ -206,6 +206,25 @@ pub(super) fn model(seed: &Seed, model: &str) -> u128 {
     hash.finish()
 }
 
+/// In which form Gemini's reply is asked for: nothing, where that is JSON, as it is unless `alt` says
+/// otherwise.
+pub(super) fn alt(seed: &Seed, uri: &Uri) -> u128 {
+    let pairs = uri.query().unwrap_or_default().split('&');
+    let mut asked = pairs
+        .filter(|pair| is_alt(pair) && *pair != "alt=json")
+        .peekable();
+    if asked.peek().is_none() {
+        return 0;
+    }
+    let mut hash = seed.begin("alt");
+    asked.for_each(|pair| hash.item(Item::Endpoint, pair.as_bytes()));
+    hash.finish()
+}
+
+fn is_alt(pair: &str) -> bool {
+    pair.starts_with("alt=")
+}
+
 // ===== impl Seen =====
 
 impl<'a> Seen<'a> {
@@ -278,7 +297,7 @@ impl<'a> Seen<'a> {
             }
         }
         if let Some(query) = uri.query() {
-            let transport = |pair: &str| dialect == Dialect::Gemini && pair.starts_with("alt=");
+            let transport = |pair: &str| dialect == Dialect::Gemini && is_alt(pair);
             let pairs = query.split('&');
             for pair in pairs.filter(|pair| !is_credential(pair) && !transport(pair)) {
                 to.item(Item::Endpoint, pair.as_bytes());

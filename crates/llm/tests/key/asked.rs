@@ -81,19 +81,23 @@ fn c6_who_wants_another_form_has_another_key_as_asked() {
 }
 
 #[test]
-fn c6_geminis_two_streams_have_two_keys_as_asked() {
-    let as_asked = |method: &str| {
-        let uri = format!("https://api.test/v1beta/models/gemini-2.5-pro:{method}");
-        let request = Request::post(uri).body(r#"{"contents":[]}"#).unwrap();
-        let keys = shared(Dialect::Gemini);
+fn c6_a_stream_of_gemini_as_events_is_another_form_than_as_an_array() {
+    let keys = shared(Dialect::Gemini);
+    let chat = |method: &str| {
+        let request = Request::post(format!("https://api.test/v1beta/models/m:{method}"));
+        let request = request.body(r#"{"contents":[]}"#).unwrap();
         let chat = keys.read(&request).unwrap();
         (chat.key(), chat.key_as_asked())
     };
-    let (whole, events, array) = (
-        as_asked("generateContent"),
-        as_asked("streamGenerateContent?alt=sse"),
-        as_asked("streamGenerateContent"),
+    let whole = chat("generateContent");
+    let (array, events) = (
+        chat("streamGenerateContent"),
+        chat("streamGenerateContent?alt=sse"),
     );
-    assert!(whole.0 == events.0 && events.0 == array.0);
-    assert!(whole.1 != events.1 && events.1 != array.1 && array.1 != whole.1);
+    assert!(
+        whole.0 == array.0 && array.0 == events.0,
+        "the same is said"
+    );
+    assert!(whole.1 != array.1 && array.1 != events.1 && events.1 != whole.1);
+    assert_eq!(whole, chat("generateContent?alt=json"), "it is so anyway");
 }

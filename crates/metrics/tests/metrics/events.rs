@@ -184,6 +184,21 @@ async fn a_change_that_is_told_late_does_not_bring_an_old_state_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_circuit_that_is_made_anew_under_its_old_name_is_shown() {
+    let prometheus = Prometheus::install();
+    let observer = Observer::new();
+    let state = || prometheus.each("buttress_breaker_state", &[("circuit", "one")]);
+    for (to, generation) in [("open", 1), ("half-open", 2), ("closed", 3)] {
+        observer.see(&Changed(to, generation));
+    }
+    // The stack was built again, or its key forgotten.
+    observer.see(&Changed("open", 1));
+    assert_eq!(state(), [2.0]);
+    observer.see(&Changed("half-open", 2));
+    assert_eq!(state(), [1.0]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn failovers_and_timeouts_are_counted() {
     let prometheus = Prometheus::install();
     let observer = Observer::new();

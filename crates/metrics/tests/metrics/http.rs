@@ -322,6 +322,26 @@ async fn a_request_has_the_usage_the_cost_and_the_path_of_all_its_attempts() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn m4_an_attempt_that_is_dropped_while_its_reply_is_held_back_has_what_that_had_told() {
+    let prometheus = Prometheus::install();
+    let client =
+        service_fn(|_: Ask| async { Ok::<_, BoxError>(Response::new(Stream::of(&["used 10 1"]))) });
+    let service = ServiceBuilder::new()
+        .layer(MetricsLayer::request(Http))
+        .layer(MetricsLayer::attempt(Http))
+        .layer(TrackLayer::new(Lines))
+        .service(client);
+    let mut call = tokio_test::task::spawn(service.oneshot(Request::new(())));
+    assert!(call.poll().is_pending(), "there is no content yet");
+    drop(call);
+    let cancelled = [("class", "cancelled")];
+    assert_eq!(prometheus.sum("buttress_attempts_total", &cancelled), 1.0);
+    let tokens = |name: &str| prometheus.sum(name, &[("estimated", "true")]);
+    assert_eq!(tokens("buttress_request_tokens_sum"), 11.0);
+    assert_eq!(tokens("gen_ai_client_token_usage_sum"), 11.0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_pace_of_a_request_is_that_of_its_reply_without_the_tokens_of_attempts_before() {
     let prometheus = Prometheus::install();
     let stream = Stream::default();

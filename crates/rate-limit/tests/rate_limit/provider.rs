@@ -228,6 +228,16 @@ async fn l9_a_throttled_call_with_a_hint_pauses_its_key_until_then() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn l10_what_ones_own_handler_tells_one_caller_pauses_nobody_else() {
+    let layer = RateLimitLayer::new(protocol(), requests(1_000));
+    let service = layer.layer(Upstream::default());
+    let told = Outcome::new(Class::Throttled).worked_on();
+    let told = told.with_retry_after(7 * SECOND);
+    let first = service.clone().oneshot(ask(0).ending(told)).await;
+    assert!(first.is_ok() && service.oneshot(ask(0)).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
 async fn l9_what_a_provider_said_outlives_a_change_of_quotas() {
     let limiter = Limiter::new(tokens(1_000));
     limiter.tighten(&(), &tells(None, 30, 20 * SECOND));
