@@ -23,7 +23,7 @@ pub struct Directives {
     /// nor is the reply kept.
     pub no_store: bool,
     /// `no-cache`: what is kept does not serve, not even if the upstream fails; the reply is kept. A
-    /// call that is under way does serve.
+    /// call that is under way does serve, and with it what that finds in a second level.
     pub no_cache: bool,
     /// `only-if-cached`: if nothing is kept in memory, the answer is a refusal for
     /// [`NotCached`](buttress_core::Reason::NotCached).

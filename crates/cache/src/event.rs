@@ -48,7 +48,9 @@ pub enum CacheEvent {
         /// How much it weighs, in bytes, what the cache needs for it included.
         bytes: u64,
     },
-    /// A refresh is over. Nobody waited for it, so that nobody else is told what it used.
+    /// A refresh is over. Mostly nobody else is told what it used. A caller that came meanwhile, and for
+    /// whom what was kept did not serve, has joined it; it may have been told what the reply used, as
+    /// one who pays.
     #[non_exhaustive]
     Refreshed {
         /// How it went.

@@ -38,7 +38,8 @@ pub struct Terms {
     /// `private`: not to be kept where others get it. It changes nothing: whose a reply is, is in
     /// its [key](crate::CacheKey).
     pub private: bool,
-    /// `s-maxage`, or else `max-age`: fresh for no longer.
+    /// `s-maxage`, or else `max-age`: fresh for no longer, counted from when the reply is here. What
+    /// another cache says in `Age` is not taken off.
     pub max_age: Option<Duration>,
 }
 
