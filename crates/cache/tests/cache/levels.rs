@@ -300,6 +300,7 @@ async fn what_is_warmed_is_told_and_is_there_for_the_others_too() {
             .count(),
         1
     );
+    yield_now().await;
     let (other, upstream) = over(layer(&process(&remote)));
     assert_eq!(told(other.oneshot(ask("hi")).await), "hello (hit)");
     assert_eq!(upstream.calls(), 0);
