@@ -145,7 +145,7 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
     ///
     /// A [second level](Cache::with_second_level) forgets it in a task of its own, on the runtime of
     /// whoever calls this, after what was being put there for it, and is not asked for anything until
-    /// that has ended. Without a runtime, or if it fails, or beyond 256 at a time, that is one of the
+    /// that has ended. Without a runtime, or if it fails, or beyond 4096 at a time, that is one of the
     /// [`level_failures`](Statistics::level_failures), and the reply may come back from there.
     pub fn invalidate(&self, key: &Keyed) {
         let (key, removing) = (key.hash(), self.removing());

@@ -109,7 +109,7 @@ pub enum Removal {
 /// |---|---|
 /// | [`within`](SecondLevel::within) | 50 ms |
 /// | puts at a time, those that wait included | 256; what comes beyond is not put there |
-/// | removals at a time | 256; what comes beyond is not removed |
+/// | removals at a time | 4096; what comes beyond is not removed, and is one of the [`level_failures`](crate::Statistics::level_failures): to forget more, use a tag |
 ///
 /// What is [forgotten](crate::Cache::invalidate) in one process is removed from the store, and stays
 /// in the memory of the others until its time is up.

@@ -53,14 +53,20 @@ enum Stage {
 // ===== impl Writes =====
 
 impl Writes {
-    /// Of puts and of removals, each.
-    const MOST: usize = 256;
+    /// What is not put there is asked for again.
+    const MOST_PUTS: usize = 256;
+    /// What is not removed may be served: these wait with nothing but their key.
+    const MOST_REMOVALS: usize = 4096;
 
     /// One more, after all that are there. `None`: there are too many.
     pub(crate) fn enter(self: &Arc<Self>, what: What) -> Option<Write> {
         let mut all = self.lock();
         let same = |one: &&UnderWay| one.what.is_put() == what.is_put();
-        if all.under_way.iter().filter(same).count() >= Self::MOST {
+        let most = match what.is_put() {
+            true => Self::MOST_PUTS,
+            false => Self::MOST_REMOVALS,
+        };
+        if all.under_way.iter().filter(same).count() >= most {
             return None;
         }
         let mut before = Vec::new();
@@ -98,7 +104,7 @@ impl Writes {
                 let all = self.lock();
                 let mut puts = all.under_way.iter().filter(|one| one.what.is_put());
                 let first = puts.next().map(|one| one.over.clone());
-                first.filter(|_| puts.count() + 1 >= Self::MOST)
+                first.filter(|_| puts.count() + 1 >= Self::MOST_PUTS)
             };
             let Some(first) = first else { return };
             // It is closed: that is what was waited for.

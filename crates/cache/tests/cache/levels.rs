@@ -346,6 +346,23 @@ async fn c9_what_is_there_and_stale_serves_if_the_upstream_fails_within_its_wind
     assert_eq!(cache.statistics().level_hits, 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn c11_many_that_are_invalidated_at_once_are_forgotten_there_too() {
+    let remote = Remote::default();
+    let cache = process(&remote);
+    let keyed = |number: usize| key(&ask(&number.to_string()));
+    let many = (0..1000).map(|number| (keyed(number), said("hello")));
+    layer(&cache).warm(many).await;
+    while remote.len() < 1000 {
+        yield_now().await;
+    }
+    (0..1000).for_each(|number| cache.invalidate(&keyed(number)));
+    for _ in 0..10_000 {
+        yield_now().await;
+    }
+    assert_eq!((remote.len(), cache.statistics().level_failures), (0, 0));
+}
+
 #[test]
 fn c11_a_removal_whose_runtime_ends_has_failed() {
     let runtime = || {
