@@ -6,6 +6,9 @@
 //!
 //! It has no test harness: the thread of that allocates, now and then, while this is counted.
 
+#[path = "../crates/metrics/tests/support/count.rs"]
+mod count;
+
 use std::{
     alloc::System,
     error::Error,
@@ -13,10 +16,7 @@ use std::{
     future::{Future, Ready, poll_fn, ready},
     num::NonZeroU32,
     pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -33,12 +33,10 @@ use buttress_timeout::TimeoutLayer;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
-use metrics::{
-    Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
-    SharedString, Unit,
-};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tower::{Layer, Service, service_fn};
+
+use count::{Count, Total};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -78,13 +76,6 @@ impl<S> Answers for S where
 /// A user's own error.
 #[derive(Debug)]
 struct Failed(Refused);
-
-/// Counts what is recorded.
-#[derive(Default)]
-struct Count(Arc<Total>);
-
-#[derive(Default)]
-struct Total(AtomicU64);
 
 const CALLS: usize = 1000;
 
@@ -303,59 +294,5 @@ impl fmt::Display for Failed {
 impl Error for Failed {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(&self.0)
-    }
-}
-
-// ===== impl Count =====
-
-impl Recorder for Count {
-    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-
-    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-
-    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-
-    fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
-        Counter::from_arc(Arc::clone(&self.0))
-    }
-
-    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
-        Gauge::from_arc(Arc::clone(&self.0))
-    }
-
-    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
-        Histogram::from_arc(Arc::clone(&self.0))
-    }
-}
-
-impl Total {
-    fn once_more(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-impl CounterFn for Total {
-    fn increment(&self, _: u64) {
-        self.once_more();
-    }
-
-    fn absolute(&self, _: u64) {}
-}
-
-impl GaugeFn for Total {
-    fn increment(&self, _: f64) {
-        self.once_more();
-    }
-
-    fn decrement(&self, _: f64) {
-        self.once_more();
-    }
-
-    fn set(&self, _: f64) {}
-}
-
-impl HistogramFn for Total {
-    fn record(&self, _: f64) {
-        self.once_more();
     }
 }

@@ -122,22 +122,7 @@ where
     /// gives one. Default: [`Freshness::default`].
     #[must_use]
     pub fn lifetime<L2>(self, lifetime: L2) -> CacheLayer<P, K, T, L2, V> {
-        let Self {
-            protocol,
-            key,
-            flavours,
-            cache,
-            options,
-            ..
-        } = self;
-        CacheLayer {
-            protocol,
-            key,
-            lifetime,
-            flavours,
-            cache,
-            options,
-        }
+        self.with_lifetime(|_| lifetime)
     }
 
     /// Keeps for so long also responses of class `Invalid` and `Unfit`, which say that the request
@@ -145,25 +130,7 @@ where
     /// [`heed_reply`](CacheLayer::heed_reply) comes after it.
     #[must_use]
     pub fn negative(self, time: Duration) -> CacheLayer<P, K, T, Negative<L>, V> {
-        let Self {
-            protocol,
-            key,
-            lifetime,
-            flavours,
-            cache,
-            options,
-        } = self;
-        CacheLayer {
-            protocol,
-            key,
-            lifetime: Negative {
-                inner: lifetime,
-                time,
-            },
-            flavours,
-            cache,
-            options,
-        }
+        self.with_lifetime(|inner| Negative { inner, time })
     }
 
     /// How each caller wants its reply delivered: see [`Flavours`](crate::Flavours). Default:
@@ -243,25 +210,7 @@ where
     where
         F: Fn(&Res) -> Terms,
     {
-        let Self {
-            protocol,
-            key,
-            lifetime,
-            flavours,
-            cache,
-            options,
-        } = self;
-        CacheLayer {
-            protocol,
-            key,
-            lifetime: Limited {
-                inner: lifetime,
-                terms,
-            },
-            flavours,
-            cache,
-            options,
-        }
+        self.with_lifetime(|inner| Limited { inner, terms })
     }
 
     /// About how many bytes a reply takes in memory, asked once of each that is kept. Default: what
@@ -363,6 +312,25 @@ where
             }
         }
         warmed
+    }
+
+    fn with_lifetime<L2>(self, make: impl FnOnce(L) -> L2) -> CacheLayer<P, K, T, L2, V> {
+        let Self {
+            protocol,
+            key,
+            lifetime,
+            flavours,
+            cache,
+            options,
+        } = self;
+        CacheLayer {
+            protocol,
+            key,
+            lifetime: make(lifetime),
+            flavours,
+            cache,
+            options,
+        }
     }
 
     fn with_key<K2>(self, make: impl FnOnce(K) -> K2) -> CacheLayer<P, K2, T, L, V> {

@@ -237,12 +237,12 @@ macro_rules! over_http {
                 let body = response.body_mut();
                 let was = Self::of(body.seen());
                 let ours = Self::OURS && was.sent == Sent::Yes;
-                if was != *seen {
+                let seen = (was != *seen).then(|| {
                     let seen = if ours { Self::of(*seen) } else { *seen };
-                    let was = was.class;
-                    body.attach(Completion::new(SeenOtherwise { seen, was, ours, completion }));
-                } else if ours {
-                    body.attach(Completion::new(Ours { completion }));
+                    (seen, was.class)
+                });
+                if ours || seen.is_some() {
+                    body.attach(Completion::new(Otherwise { seen, ours, completion }));
                 } else {
                     body.attach(completion);
                 }
@@ -370,53 +370,29 @@ where
 
 // ===== What is attached =====
 
-/// A layer of a server, which hears that the handler was called, however its response ends. Others
-/// may follow the same body, to whom it is somebody else's answer.
-struct Ours<R: Report> {
-    completion: Completion<R>,
-}
-
-/// A layer whose classifier sees a response otherwise than its body does.
-struct SeenOtherwise<R: Report> {
-    seen: Outcome,
-    // What the body said then.
-    was: Class,
-    // One's own handler answered.
+/// A layer that hears otherwise of a response than others who may follow the same body.
+struct Otherwise<R: Report> {
+    /// What its classifier sees, and of which class the body said to be then.
+    seen: Option<(Outcome, Class)>,
+    /// One's own handler answered: it was called, however its response ends.
     ours: bool,
     completion: Completion<R>,
 }
 
-impl<R: Report> Report for Ours<R> {
+impl<R: Report> Report for Otherwise<R> {
     fn report(&mut self, outcome: &Outcome) {
-        self.completion.complete(&outcome.worked_on());
-    }
-
-    fn watches(&self) -> bool {
-        self.completion.get_ref().watches()
-    }
-
-    fn progress(&mut self, progress: buttress_core::Progress) {
-        self.completion.get_mut().progress(progress);
-    }
-
-    fn poll_cut(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Refused> {
-        self.completion.get_mut().poll_cut(cx)
-    }
-}
-
-impl<R: Report> Report for SeenOtherwise<R> {
-    fn report(&mut self, outcome: &Outcome) {
+        let mut judged = match self.ours {
+            true => outcome.worked_on(),
+            false => *outcome,
+        };
         // The classifier's word stands, until the body has another one than it had then. What was
         // used, only the body knows in the end.
-        let mut judged = if self.ours {
-            outcome.worked_on()
-        } else {
-            *outcome
-        };
-        if self.seen.failed() || outcome.class == self.was {
-            judged = self.seen;
-            judged.usage = outcome.usage.or(self.seen.usage);
-            judged.cost = outcome.cost.or(self.seen.cost);
+        if let Some((seen, was)) = self.seen
+            && (seen.failed() || outcome.class == was)
+        {
+            judged = seen;
+            judged.usage = outcome.usage.or(seen.usage);
+            judged.cost = outcome.cost.or(seen.cost);
         }
         self.completion.complete(&judged);
     }

@@ -3,16 +3,16 @@
 //!
 //! It has no test harness: the thread of that allocates, now and then, while this is counted.
 
+#[path = "support/count.rs"]
+mod count;
+
 use std::{
     alloc::System,
     error::Error,
     fmt,
     future::{Ready, poll_fn, ready},
     pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll, Waker},
 };
 
@@ -25,22 +25,13 @@ use buttress_metrics::{Labels, MetricsLayer, Observer};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use metrics::{
-    Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
-    SharedString, Unit,
-};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tower::{Layer, Service, service_fn};
 
+use count::Count;
+
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
-
-/// Counts what is recorded, and allocates for handles alone.
-#[derive(Default)]
-struct Count(Arc<Total>);
-
-#[derive(Default)]
-struct Total(AtomicU64);
 
 /// A user's own error.
 #[derive(Debug)]
@@ -180,60 +171,6 @@ where
     assert!(ready.is_ready());
     let answer = pin!(service.call(request)).poll(&mut cx);
     assert!(matches!(answer, Poll::Ready(_)));
-}
-
-// ===== impl Count =====
-
-impl Recorder for Count {
-    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-
-    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-
-    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-
-    fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
-        Counter::from_arc(Arc::clone(&self.0))
-    }
-
-    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
-        Gauge::from_arc(Arc::clone(&self.0))
-    }
-
-    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
-        Histogram::from_arc(Arc::clone(&self.0))
-    }
-}
-
-impl Total {
-    fn once_more(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-impl CounterFn for Total {
-    fn increment(&self, _: u64) {
-        self.once_more();
-    }
-
-    fn absolute(&self, _: u64) {}
-}
-
-impl GaugeFn for Total {
-    fn increment(&self, _: f64) {
-        self.once_more();
-    }
-
-    fn decrement(&self, _: f64) {
-        self.once_more();
-    }
-
-    fn set(&self, _: f64) {}
-}
-
-impl HistogramFn for Total {
-    fn record(&self, _: f64) {
-        self.once_more();
-    }
 }
 
 // ===== impl Failed =====
