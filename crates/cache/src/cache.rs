@@ -19,7 +19,7 @@ use crate::{
     level::Removing,
     lifetime::may_be_kept,
     stats::{Count, Counters},
-    table::Table,
+    table::{Shard, Table},
     waiters::{Asleep, Place},
     writes::Write,
 };
@@ -70,6 +70,12 @@ pub(crate) enum Look<T> {
     Stale(Arc<Entry<T>>, Duration),
     /// What is here at most serves if the upstream fails.
     Nothing(Option<Arc<Entry<T>>>),
+}
+
+/// Lets nobody wait for a flight any longer that is gone.
+struct Closes<'a, T> {
+    shard: &'a Shard<T>,
+    flight: &'a Arc<Flight<T>>,
 }
 
 /// How a flight was left.
@@ -343,19 +349,19 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
             self.inner.memory.insert(key, entry.clone());
             kept = Some(Kept { key, entry, below });
         }
-        let closes = (over || last) && !state.closed;
         let mut asleep = Asleep::default();
-        if closes {
-            state.closed = true;
-            shard.close(&mut flights, flight);
-            asleep = state.waiters.take();
+        if over && !state.closed {
+            asleep = shard.close(&mut flights, flight, &mut state);
         }
+        // Otherwise it is cancelled. Until that is done, there is no other call for this key.
+        let closes = (last && !over).then(|| Closes { shard, flight });
         drop(state);
         drop(flights);
         drop(old);
+        asleep.wake();
         // With it goes the call, or the reply.
         drop(stage);
-        asleep.wake();
+        drop(closes);
         if let Some(kept) = &kept {
             self.inner.counters.add(Count::Stored, 1);
             self.bound(kept.entry.weight.into());
@@ -400,6 +406,21 @@ impl<T> fmt::Debug for Cache<T> {
         f.debug_struct("Cache")
             .field("flights", &self.inner.table.len())
             .finish_non_exhaustive()
+    }
+}
+
+// ===== impl Closes =====
+
+impl<T> Drop for Closes<'_, T> {
+    fn drop(&mut self) {
+        let mut flights = self.shard.lock();
+        let mut state = self.flight.lock();
+        if !state.closed {
+            let asleep = self.shard.close(&mut flights, self.flight, &mut state);
+            drop(state);
+            drop(flights);
+            asleep.wake();
+        }
     }
 }
 

@@ -13,7 +13,8 @@ use buttress_core::Ledger;
 use crate::{
     Keyed, Tag,
     entry::Unhashed,
-    flight::{Flight, Stage},
+    flight::{Flight, Stage, State},
+    waiters::Asleep,
 };
 
 pub(crate) struct Table<T> {
@@ -35,7 +36,8 @@ pub(crate) enum Joined<T> {
     Leads(Arc<Flight<T>>),
     /// Has a seat.
     Follows(Arc<Flight<T>>),
-    /// Has no seat: the reply cannot be read from its beginning any more.
+    /// Has no seat: the reply cannot be read from its beginning any more, or the call is being
+    /// cancelled.
     Behind(Arc<Flight<T>>),
     /// Has to look again.
     Landed,
@@ -123,9 +125,12 @@ impl<T> Shard<T> {
             hash_map::Entry::Occupied(found) => {
                 let flight = found.get().clone();
                 let mut state = flight.lock();
-                if let Stage::Landed(landed) = &state.stage
-                    && !reopens(&landed.shared)
-                {
+                let behind = match &state.stage {
+                    Stage::Landed(landed) => !reopens(&landed.shared),
+                    Stage::Gone => true,
+                    Stage::Out | Stage::Call(_) | Stage::Failed(..) => false,
+                };
+                if behind {
                     drop(state);
                     return Joined::Behind(flight);
                 }
@@ -143,7 +148,13 @@ impl<T> Shard<T> {
     }
 
     /// Its reply is over, or everybody has left: nobody joins it any more.
-    pub(crate) fn close(&self, flights: &mut Flights<T>, flight: &Arc<Flight<T>>) {
+    pub(crate) fn close(
+        &self,
+        flights: &mut Flights<T>,
+        flight: &Arc<Flight<T>>,
+        state: &mut State<T>,
+    ) -> Asleep {
+        state.closed = true;
         // After one that was invalidated there may be another.
         if let hash_map::Entry::Occupied(found) = flights.entry(flight.keyed.hash())
             && Arc::ptr_eq(found.get(), flight)
@@ -151,6 +162,7 @@ impl<T> Shard<T> {
             found.remove();
         }
         self.landed.fetch_add(1, Ordering::Release);
+        state.waiters.take()
     }
 
     /// Lets go of the flight of this key.

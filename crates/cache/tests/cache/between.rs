@@ -1,6 +1,10 @@
 //! Who comes between the beginning of a flight and its call.
 
-use std::task::Poll;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::atomic::{AtomicUsize, Ordering},
+    task::Poll,
+};
 
 use futures_util::FutureExt;
 use tower::{Layer, ServiceExt};
@@ -93,8 +97,8 @@ async fn c3_a_leader_that_panics_before_there_is_a_call_leaves_nobody_waiting() 
         *place.lock().unwrap() = Some(follower);
         panic!("on purpose");
     }));
-    let leads = std::panic::AssertUnwindSafe(|| tower::Service::call(&mut first, ask("hi")));
-    assert!(std::panic::catch_unwind(leads).is_err());
+    let leads = AssertUnwindSafe(|| tower::Service::call(&mut first, ask("hi")));
+    assert!(catch_unwind(leads).is_err());
     let mut follower = followers.lock().unwrap().take().expect("it came meanwhile");
     assert!(follower.is_woken());
     let Poll::Ready(refused) = follower.poll() else {
@@ -131,7 +135,7 @@ async fn c2_a_follower_that_came_while_the_call_was_being_polled_hears_of_its_en
             assert!(follower.poll().is_pending());
             *place.lock().unwrap() = Some(follower);
         }));
-        let leader = std::panic::AssertUnwindSafe(service.oneshot(ask("hi")));
+        let leader = AssertUnwindSafe(service.oneshot(ask("hi")));
         assert_eq!(leader.catch_unwind().await.is_err(), panics);
         let follower = followers.lock().unwrap().take().expect("it came meanwhile");
         assert!(follower.is_woken());
@@ -140,6 +144,56 @@ async fn c2_a_follower_that_came_while_the_call_was_being_polled_hears_of_its_en
             false => "hello (coalesced)",
         };
         assert_eq!(told(follower.await), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn c1_who_comes_while_a_call_is_being_cancelled_waits_until_it_is_gone() {
+    struct Calls(Hook, std::sync::Arc<AtomicUsize>);
+    impl Drop for Calls {
+        fn drop(&mut self) {
+            let hook = self.0.lock().unwrap().take();
+            let panics = hook.map(|hook| catch_unwind(AssertUnwindSafe(hook)));
+            self.1.fetch_sub(1, Ordering::Relaxed);
+            if let Some(Err(panic)) = panics {
+                resume_unwind(panic);
+            }
+        }
+    }
+    for panics in [false, true] {
+        let (hook, under_way) = (Hook::default(), std::sync::Arc::new(AtomicUsize::new(0)));
+        let (inner, count) = (hook.clone(), under_way.clone());
+        let layer = layer();
+        let cache = layer.handle();
+        let service = layer.layer(tower::service_fn(move |_: Ask| {
+            count.fetch_add(1, Ordering::Relaxed);
+            let calls = Calls(inner.clone(), count.clone());
+            async move {
+                tokio::task::yield_now().await;
+                drop(calls);
+                Ok::<_, crate::BoxError>(said("hello"))
+            }
+        }));
+        let newcomer = std::sync::Arc::new(std::sync::Mutex::new(None));
+        let (second, place) = (service.clone(), newcomer.clone());
+        let seen = under_way.clone();
+        let mut first = send(&service, ask("hi"));
+        assert!(first.poll().is_pending());
+        *hook.lock().unwrap() = Some(Box::new(move || {
+            let mut call = send(&second, ask("hi"));
+            assert!(call.poll().is_pending());
+            let calls = seen.load(Ordering::Relaxed);
+            assert_eq!(calls, 1, "only the one that is being cancelled");
+            *place.lock().unwrap() = Some(call);
+            assert!(!panics, "on purpose");
+        }));
+        let cancelled = catch_unwind(AssertUnwindSafe(move || drop(first)));
+        assert_eq!(cancelled.is_err(), panics);
+        let newcomer = newcomer.lock().unwrap().take().expect("it came meanwhile");
+        assert_eq!(under_way.load(Ordering::Relaxed), 0);
+        assert!(newcomer.is_woken());
+        assert_eq!(told(newcomer.await), "hello (miss)");
+        assert!(is_empty(&cache));
     }
 }
 
