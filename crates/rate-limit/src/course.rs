@@ -55,6 +55,12 @@ where
         &self.config
     }
 
+    /// Whether it has what the call costs.
+    #[inline]
+    pub(crate) const fn is_admitted(&self) -> bool {
+        matches!(self.phase, Phase::Held { .. })
+    }
+
     /// Takes the cost, if nothing and nobody is in the way.
     #[inline(always)]
     pub(crate) fn try_admit(&mut self) -> bool {

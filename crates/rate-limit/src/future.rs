@@ -30,9 +30,7 @@ pin_project! {
         K: Key,
     {
         #[pin]
-        step: Step<S::Future>,
-        service: S,
-        request: Option<Req>,
+        step: Step<S, Req, S::Future>,
         wait: Option<Pin<Box<WaitOf<St, K>>>>,
         // After the call: field order is drop order.
         course: Option<Completion<Course<P, St, G, C, L, K>>>,
@@ -41,10 +39,10 @@ pin_project! {
 
 pin_project! {
     #[project = StepProj]
-    enum Step<F> {
-        Asking,
-        Readying,
-        Calling { #[pin] call: F },
+    enum Step<S, Req, F> {
+        // What is called is where the call will be: a future is moved often.
+        Before { service: S, request: Option<Req> },
+        Called { #[pin] call: F },
         Done,
     }
 }
@@ -60,9 +58,10 @@ where
     #[inline]
     pub(crate) const fn new(service: S, request: Req, course: Course<P, St, G, C, L, K>) -> Self {
         Self {
-            step: Step::Asking,
-            service,
-            request: Some(request),
+            step: Step::Before {
+                service,
+                request: Some(request),
+            },
             wait: None,
             course: Some(Completion::new(course)),
         }
@@ -93,10 +92,10 @@ where
         let mut this = self.project();
         loop {
             match this.step.as_mut().project() {
-                StepProj::Asking => {
+                StepProj::Before { service, request } => {
                     let course = this.course.as_mut().expect("it is held").get_mut();
-                    if this.wait.is_some() || !course.try_admit() {
-                        let request = this.request.as_ref();
+                    if !course.is_admitted() && (this.wait.is_some() || !course.try_admit()) {
+                        let request = request.as_ref();
                         let answer = ready!(poll_admission(this.wait, course, request, cx));
                         if let Err(limited) = answer {
                             this.step.set(Step::Done);
@@ -104,10 +103,7 @@ where
                             return Poll::Ready(refuse(course, &limited));
                         }
                     }
-                    this.step.set(Step::Readying);
-                }
-                StepProj::Readying => {
-                    let ready = ready!(this.service.poll_ready(cx));
+                    let ready = ready!(service.poll_ready(cx));
                     if let Err(error) = ready {
                         this.step.set(Step::Done);
                         let mut course = this.course.take().expect("it is held");
@@ -115,12 +111,11 @@ where
                         course.complete(&outcome);
                         return Poll::Ready(Err(error));
                     }
-                    this.course.as_mut().expect("it is held").get_mut().called();
-                    let request = this.request.take().expect("called once");
-                    let call = this.service.call(request);
-                    this.step.set(Step::Calling { call });
+                    course.called();
+                    let call = service.call(request.take().expect("called once"));
+                    this.step.set(Step::Called { call });
                 }
-                StepProj::Calling { call } => {
+                StepProj::Called { call } => {
                     let mut result = ready!(call.poll(cx));
                     // The inner future is gone before its result is judged.
                     this.step.set(Step::Done);

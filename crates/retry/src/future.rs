@@ -3,6 +3,7 @@ use std::{
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use buttress_core::{Carry, Classify, Replay, RetryBudget, Track};
@@ -21,12 +22,10 @@ pin_project! {
         U: RetryBudget,
     {
         #[pin]
-        state: State<S::Future>,
+        state: State<S::Future, Req>,
         service: S,
         // The request, or why it is not sent again.
         kept: Result<Req, Stop>,
-        // What is sent next.
-        next: Option<Req>,
         // After the call: field order is drop order.
         account: Account<P, B, U, D>,
     }
@@ -34,10 +33,11 @@ pin_project! {
 
 pin_project! {
     #[project = StateProj]
-    enum State<F> {
+    enum State<F, Req> {
         Called { #[pin] call: F },
-        Waiting { #[pin] sleep: Sleep },
-        Readying,
+        // What is sent next is where its call will be: a future is moved often.
+        Waiting { #[pin] sleep: Sleep, next: Option<Req> },
+        Readying { next: Option<Req> },
     }
 }
 
@@ -59,7 +59,6 @@ where
             state: State::Called { call },
             service,
             kept,
-            next: None,
             account,
         }
     }
@@ -98,24 +97,29 @@ where
                     };
                     // Gone before anything is waited for: what it holds is free meanwhile.
                     drop(result);
-                    this.state.set(State::Readying);
-                    account.wait(this.next.insert(next), outcome, delay);
-                    if !delay.is_zero() {
-                        let sleep = sleep(delay);
-                        this.state.set(State::Waiting { sleep });
-                    }
+                    this.state.set(State::Readying { next: None });
+                    account.wait(&next, outcome, delay);
+                    let next = Some(next);
+                    this.state.set(match delay {
+                        Duration::ZERO => State::Readying { next },
+                        _ => State::Waiting {
+                            sleep: sleep(delay),
+                            next,
+                        },
+                    });
                 }
-                StateProj::Waiting { sleep } => {
+                StateProj::Waiting { sleep, next } => {
                     ready!(sleep.poll(cx));
-                    this.state.set(State::Readying);
+                    let next = next.take();
+                    this.state.set(State::Readying { next });
                 }
-                StateProj::Readying => {
+                StateProj::Readying { next } => {
                     if let Err(error) = ready!(this.service.poll_ready(cx)) {
                         let outcome = account.protocol().classify(Err(&error));
                         account.close(&outcome, Stop::NotReady);
                         return Poll::Ready(Err(error));
                     }
-                    let next = this.next.take().expect("polled after completion");
+                    let next = next.take().expect("polled after completion");
                     if let Some(ledger) = &account.protocol().info(&next).ledger {
                         ledger.another();
                     }
