@@ -170,7 +170,7 @@ where
     /// ```
     /// use buttress_cache::{CacheLayer, Directives, Keyed};
     /// use buttress_http::Http;
-    /// use http::{Request, header::CACHE_CONTROL};
+    /// use http::{Request, header::{AGE, CACHE_CONTROL}};
     /// # use http_body_util::Full;
     /// # type Ask = Request<Full<bytes::Bytes>>;
     /// # type Shared = buttress_http::Shared<Full<bytes::Bytes>>;
@@ -195,14 +195,15 @@ where
     /// ```
     /// use buttress_cache::{CacheLayer, Keyed, Terms};
     /// use buttress_http::{Body, Http};
-    /// use http::{Request, Response, header::CACHE_CONTROL};
+    /// use http::{Request, Response, header::{AGE, CACHE_CONTROL}};
     /// # use http_body_util::Full;
     /// # type Bytes = Full<bytes::Bytes>;
     /// # let key = |ask: &Request<Bytes>| Keyed::of(ask.uri());
     /// let layer = CacheLayer::<_, _, buttress_http::Shared<Bytes>>::new(Http, key)
     ///     .heed_reply(|reply: &Response<Body<Bytes>>| {
     ///         let all = reply.headers().get_all(CACHE_CONTROL);
-    ///         Terms::parse(all.iter().filter_map(|value| value.to_str().ok()))
+    ///         let terms = Terms::parse(all.iter().filter_map(|value| value.to_str().ok()));
+    ///         terms.aged(reply.headers().get(AGE).and_then(|age| age.to_str().ok()))
     ///     });
     /// ```
     #[must_use]

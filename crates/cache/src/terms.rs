@@ -38,8 +38,8 @@ pub struct Terms {
     /// `private`: not to be kept where others get it. It changes nothing: whose a reply is, is in
     /// its [key](crate::CacheKey).
     pub private: bool,
-    /// `s-maxage`, or else `max-age`: fresh for no longer, counted from when the reply is here. What
-    /// another cache says in `Age` is not taken off.
+    /// `s-maxage`, or else `max-age`: fresh for no longer, counted from when the reply is here. If
+    /// another cache may have had it before, see [`aged`](Terms::aged).
     pub max_age: Option<Duration>,
 }
 
@@ -65,6 +65,26 @@ impl Terms {
         }
         terms.max_age = shared.or(terms.max_age);
         terms
+    }
+
+    /// Of a reply that is so old already: what a cache between here and the upstream says in `Age`, in
+    /// seconds, is taken off [`max_age`](Terms::max_age) ([RFC 9111, section 4.2]). What is no number
+    /// is passed over.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use buttress_cache::Terms;
+    ///
+    /// let terms = Terms::parse(["max-age=60"]).aged(Some("50"));
+    /// assert_eq!(terms.max_age, Some(Duration::from_secs(10)));
+    /// ```
+    ///
+    /// [RFC 9111, section 4.2]: https://www.rfc-editor.org/rfc/rfc9111#section-4.2
+    #[must_use]
+    pub fn aged(mut self, age: Option<&str>) -> Self {
+        let age = age.map(str::trim).and_then(seconds).unwrap_or_default();
+        self.max_age = self.max_age.map(|most| most.saturating_sub(age));
+        self
     }
 
     /// As long as you would keep it, and no longer than the upstream says.
@@ -142,6 +162,20 @@ mod tests {
             secs(5)
         );
         assert_eq!(Terms::parse(["s-maxage=x, max-age=1"]).max_age, secs(1));
+    }
+
+    #[test]
+    fn what_a_reply_has_been_kept_elsewhere_is_taken_off_its_time() {
+        let aged = |age| Terms::parse(["max-age=60"]).aged(age).max_age;
+        assert_eq!(aged(None), secs(60));
+        assert_eq!(aged(Some(" 59 ")), secs(1));
+        for over in ["60", "61", "99999999999999999999999"] {
+            assert_eq!(aged(Some(over)), secs(0), "{over}");
+        }
+        for none in ["", "-1", "1.5", "soon"] {
+            assert_eq!(aged(Some(none)), secs(60), "{none}");
+        }
+        assert_eq!(Terms::default().aged(Some("5")), Terms::default());
     }
 
     #[test]

@@ -238,8 +238,8 @@ impl Error for Refusal {}
 // ===== impl Reason =====
 
 impl Reason {
-    /// Every reason.
-    pub const ALL: [Self; 16] = [
+    /// Every reason. There may be more in a later version.
+    pub const ALL: &'static [Self] = &[
         Self::Limited,
         Self::Oversized,
         Self::QueueFull,

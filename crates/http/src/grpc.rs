@@ -315,7 +315,7 @@ mod tests {
 
     #[test]
     fn no_reason_needs_percent_encoding() {
-        for reason in Reason::ALL {
+        for &reason in Reason::ALL {
             let text = reason.as_str();
             assert!(
                 text.bytes().all(|b| matches!(b, 0x20..=0x24 | 0x26..=0x7e)),

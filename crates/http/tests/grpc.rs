@@ -306,7 +306,7 @@ fn a_caller_that_leaves_after_the_trailers_leaves_a_success() {
 
 #[test]
 fn every_refusal_is_a_status_that_its_class_is_read_back_from() {
-    for reason in Reason::ALL {
+    for &reason in Reason::ALL {
         let refused = Refused::new(reason).with_retry_after(Duration::from_micros(1_000_001));
         let answer: Result<Response<Body<Piped>>, Infallible> = GrpcServer.refuse(refused);
         let Ok(response) = answer;

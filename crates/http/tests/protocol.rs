@@ -28,7 +28,7 @@ fn refuse(refused: Refused) -> Response<Body<Empty<Bytes>>> {
 
 #[test]
 fn a_refusal_is_answered_with_the_status_that_is_told_for_it() {
-    for reason in Reason::ALL {
+    for &reason in Reason::ALL {
         let refused = Refused::new(reason);
         assert_eq!(
             refuse(refused).status(),

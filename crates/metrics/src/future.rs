@@ -114,7 +114,8 @@ where
     }
     let said = protocol.describe(result.as_ref())?;
     Reason::ALL
-        .into_iter()
+        .iter()
+        .copied()
         .find(|reason| reason.as_str() == said)
 }
 

@@ -335,7 +335,7 @@ impl Describe<Ask, Reply> for Answers {
 async fn a_refusal_says_its_reason_and_its_class() {
     let prometheus = Prometheus::install();
     let service = MetricsLayer::request(protocol()).layer(service_fn(serve));
-    for reason in Reason::ALL {
+    for &reason in Reason::ALL {
         let refused = Refused::new(reason);
         for _ in 0..2 {
             let call = service.clone().oneshot(ask("m", Does::Refuse(refused)));
@@ -348,7 +348,7 @@ async fn a_refusal_says_its_reason_and_its_class() {
     assert!(call.await.is_err());
     let interrupted = [("class", "interrupted")];
     assert_eq!(prometheus.sum("buttress_requests_total", &interrupted), 1.0);
-    for reason in Reason::ALL {
+    for &reason in Reason::ALL {
         let labels = [
             ("reason", reason.as_str()),
             ("class", reason.class().as_str()),
