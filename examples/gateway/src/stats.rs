@@ -52,7 +52,7 @@ impl Counters {
     }
 
     pub(crate) fn timeout(&self, reason: Reason) {
-        count(&self.timed_out, &Reason::ALL, reason);
+        count(&self.timed_out, Reason::ALL, reason);
     }
 
     /// How many attempts were made anew, by the class of the one before.
@@ -69,7 +69,7 @@ impl Counters {
     /// How often something took too long, by what it was.
     pub(crate) fn timed_out(&self) -> impl Iterator<Item = (Reason, u64)> {
         let counts = self.timed_out.iter().map(|count| count.load(Relaxed));
-        Reason::ALL.into_iter().zip(counts)
+        Reason::ALL.iter().copied().zip(counts)
     }
 
     pub(crate) fn in_flight(&self) -> u64 {
@@ -102,7 +102,7 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn count<T: Copy + PartialEq, const N: usize>(counts: &[AtomicU64; N], kinds: &[T; N], kind: T) {
+fn count<T: PartialEq>(counts: &[AtomicU64], kinds: &[T], kind: T) {
     if let Some(place) = kinds.iter().position(|known| *known == kind) {
         counts[place].fetch_add(1, Relaxed);
     }
