@@ -1,6 +1,8 @@
 use std::{
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     task::{Context, Poll, ready},
+    thread,
     time::Duration,
 };
 
@@ -280,7 +282,17 @@ impl Tail {
 
 impl Drop for Tail {
     fn drop(&mut self) {
-        self.end(&End::Dropped);
+        if self.over {
+            return;
+        }
+        let mut end = || self.end(&End::Dropped);
+        if thread::panicking() {
+            // It may be the meter that did: asked once more, it would end the process. Who has not
+            // been told by then hears that the call was cancelled.
+            let _ = catch_unwind(AssertUnwindSafe(end));
+        } else {
+            end();
+        }
     }
 }
 
@@ -331,4 +343,55 @@ const fn at_once(outcome: Outcome) -> Outcome {
 
 const fn failed(class: Class) -> bool {
     Outcome::new(class).failed()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        panic::{AssertUnwindSafe, catch_unwind},
+        sync::{Arc, Mutex},
+    };
+
+    use buttress_core::{Class, Completion, Outcome, Progress, Report, Usage};
+    use bytes::Bytes;
+    use http_body::Frame;
+
+    use super::Tail;
+    use crate::Meter;
+
+    struct Broken;
+
+    impl Meter for Broken {
+        fn chunk(&mut self, _: &Bytes) -> Progress {
+            panic!("on purpose");
+        }
+
+        fn verdict(&self, _: bool) -> Option<Outcome> {
+            panic!("and ever since");
+        }
+
+        fn usage(&self) -> Option<Usage> {
+            None
+        }
+    }
+
+    struct Told(Arc<Mutex<Vec<Class>>>);
+
+    impl Report for Told {
+        fn report(&mut self, outcome: &Outcome) {
+            self.0.lock().unwrap().push(outcome.class);
+        }
+    }
+
+    #[test]
+    fn t9_a_meter_that_panics_again_as_it_goes_does_not_end_the_process() {
+        let told = Arc::default();
+        let mut tail = Tail::new(Outcome::SUCCESS, Some(Box::new(Broken)));
+        tail.attach(Completion::new(Told(Arc::clone(&told))));
+        let unwound = catch_unwind(AssertUnwindSafe(move || {
+            tail.delivers(&Frame::data(Bytes::from("hello")));
+        }));
+        assert_eq!(unwound.unwrap_err().downcast_ref(), Some(&"on purpose"));
+        assert_eq!(*told.lock().unwrap(), [Class::Cancelled]);
+    }
 }
