@@ -1,0 +1,98 @@
+//! For how long a response is held back.
+
+use std::{
+    convert::Infallible,
+    pin::{Pin, pin},
+    task::{Context, Poll, Waker, ready},
+    time::Duration,
+};
+
+use buttress_core::{Outcome, Progress};
+use buttress_http::{BoxError, Judge, Meter, TrackLayer};
+use bytes::Bytes;
+use http::{Request, Response, response::Parts};
+use http_body::Frame;
+use tokio::{task::coop::poll_proceed, time::advance};
+use tower::{Layer, Service, ServiceExt, service_fn};
+
+/// A reply that never says what it means.
+#[derive(Clone)]
+struct Dumb;
+
+/// A body in which nothing comes. One that is busy finds that out for as long as its task may.
+struct Nothing {
+    busy: bool,
+}
+
+impl Judge for Dumb {
+    fn head(&self, _: &Parts) -> Outcome {
+        Outcome::SUCCESS
+    }
+
+    fn meter(&self, _: &Parts) -> Option<Box<dyn Meter>> {
+        Some(Box::new(Self))
+    }
+}
+
+impl Meter for Dumb {
+    fn chunk(&mut self, _: &Bytes) -> Progress {
+        Progress::Ping
+    }
+
+    fn verdict(&self, _: bool) -> Option<Outcome> {
+        None
+    }
+}
+
+impl http_body::Body for Nothing {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        while self.busy {
+            ready!(poll_proceed(cx)).made_progress();
+        }
+        Poll::Pending
+    }
+}
+
+fn held(
+    time: Duration,
+    busy: bool,
+) -> impl Service<Request<()>, Response: Send, Error = BoxError, Future: Send> {
+    let nothing = move |_| async move { Ok::<_, BoxError>(Response::new(Nothing { busy })) };
+    TrackLayer::new(Dumb)
+        .peek_time(time)
+        .layer(service_fn(nothing))
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_no_time_what_is_there_is_looked_at_and_nothing_waited_for() {
+    // A timer would wait for the next whole millisecond.
+    advance(Duration::from_micros(300)).await;
+    let call = held(Duration::ZERO, false).oneshot(Request::new(()));
+    let mut call = pin!(call);
+    assert!(
+        call.as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+            .is_ready()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_uses_up_the_turn_of_its_task_is_held_back_no_longer() {
+    let service = held(Duration::from_secs(3), true);
+    let call = tokio::spawn(service.oneshot(Request::new(())));
+    // Nothing sleeps while it is busy: the clock goes on by hand.
+    for _ in 0..290 {
+        advance(Duration::from_millis(10)).await;
+    }
+    assert!(!call.is_finished(), "before its time");
+    for _ in 0..100 {
+        advance(Duration::from_millis(10)).await;
+    }
+    assert!(call.is_finished(), "it is held back still");
+}
