@@ -14,6 +14,11 @@ use crate::{Backoff, Decide, Stop, account::Account, scope::Scope};
 
 pin_project! {
     /// The future of [`Retry`](crate::Retry).
+    ///
+    /// # Panics
+    ///
+    /// When it has to wait, and there is no tokio runtime with its time enabled; and when it is
+    /// polled after its end.
     pub struct ResponseFuture<P, S, Req, B, U, D>
     where
         S: Service<Req>,
@@ -38,6 +43,7 @@ pin_project! {
         Called { #[pin] call: F },
         Waiting { #[pin] sleep: Sleep },
         Readying,
+        Done,
     }
 }
 
@@ -82,6 +88,8 @@ where
             match this.state.as_mut().project() {
                 StateProj::Called { call } => {
                     let mut result = ready!(call.poll(cx));
+                    // Gone before anybody hears of its result.
+                    this.state.set(State::Done);
                     let outcome = account.protocol().classify(result.as_ref());
                     let (delay, next) = match account.again(this.kept, &outcome) {
                         Ok(again) => again,
@@ -111,11 +119,12 @@ where
                 }
                 StateProj::Readying => {
                     if let Err(error) = ready!(this.service.poll_ready(cx)) {
+                        this.state.set(State::Done);
                         let outcome = account.protocol().classify(Err(&error));
                         account.close(&outcome, Stop::NotReady);
                         return Poll::Ready(Err(error));
                     }
-                    let next = this.next.take().expect("polled after completion");
+                    let next = this.next.take().expect("what is sent next");
                     if let Some(ledger) = &account.protocol().info(&next).ledger {
                         ledger.another();
                     }
@@ -124,6 +133,7 @@ where
                     let call = this.service.call(next);
                     this.state.set(State::Called { call });
                 }
+                StateProj::Done => panic!("polled after completion"),
             }
         }
     }
