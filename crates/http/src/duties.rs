@@ -21,6 +21,16 @@ struct Duty<R: Report + ?Sized> {
     completion: Completion<R>,
 }
 
+/// Does what others do as something ends, though it may end because one of them panics: a second
+/// panic while the first unwinds would end the process. The first is told.
+pub(crate) fn finish(end: impl FnOnce()) {
+    if thread::panicking() {
+        let _ = catch_unwind(AssertUnwindSafe(end));
+    } else {
+        end();
+    }
+}
+
 // ===== impl Duties =====
 
 impl Duties {
@@ -70,18 +80,11 @@ impl Duties {
         fn complete(first: Next, outcome: &Outcome) {
             if let Some(mut duty) = first {
                 let _rest = Rest(duty.next.take(), outcome);
-                let end = || {
+                finish(|| {
                     // Gone with it, whatever it does then.
                     let mut duty = duty;
                     duty.completion.complete(outcome);
-                };
-                if thread::panicking() {
-                    // A second panic while the first unwinds would end the process. The first is
-                    // told.
-                    let _ = catch_unwind(AssertUnwindSafe(end));
-                } else {
-                    end();
-                }
+                });
             }
         }
 

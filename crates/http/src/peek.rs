@@ -17,6 +17,7 @@ use tokio::{
 
 use crate::{
     Body, BodyError,
+    duties::finish,
     tail::{End, Tail},
 };
 
@@ -49,7 +50,8 @@ pin_project! {
             let mut this = this.project();
             if let Some((_, mut tail)) = this.response.take() {
                 this.rest.set(Rest::Ended { trailers: None });
-                tail.end(&End::Dropped);
+                // It may be the meter that panics, once more.
+                finish(|| tail.end(&End::Dropped));
                 let outcome = tail.seen();
                 if let (Some(ledger), Some(_)) = (this.ledger, outcome.usage) {
                     ledger.add(&outcome);

@@ -1,8 +1,6 @@
 use std::{
     fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
     task::{Context, Poll, ready},
-    thread,
     time::Duration,
 };
 
@@ -13,7 +11,10 @@ use bytes::Bytes;
 use http::{Extensions, HeaderMap};
 use http_body::Frame;
 
-use crate::{Link, Meter, duties::Duties};
+use crate::{
+    Link, Meter,
+    duties::{Duties, finish},
+};
 
 /// What a body knows of its call, and whom it tells.
 pub(crate) struct Tail {
@@ -282,16 +283,10 @@ impl Tail {
 
 impl Drop for Tail {
     fn drop(&mut self) {
-        if self.over {
-            return;
-        }
-        let mut end = || self.end(&End::Dropped);
-        if thread::panicking() {
-            // It may be the meter that did: asked once more, it would end the process. Who has not
-            // been told by then hears that the call was cancelled.
-            let _ = catch_unwind(AssertUnwindSafe(end));
-        } else {
-            end();
+        if !self.over {
+            // It may be the meter that panics, once more. Who has not been told by then hears that the
+            // call was cancelled.
+            finish(|| self.end(&End::Dropped));
         }
     }
 }

@@ -12,12 +12,13 @@ use buttress_http::{BoxError, Judge, Meter, TrackLayer};
 use bytes::Bytes;
 use http::{Request, Response, response::Parts};
 use http_body::Frame;
+use http_body_util::Full;
 use tokio::{task::coop::poll_proceed, time::advance};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
-/// A reply that never says what it means.
+/// Replies never say what they mean. One says what nobody can read.
 #[derive(Clone)]
-struct Dumb;
+struct Dumb(bool);
 
 /// A body in which nothing comes. One that is busy finds that out for as long as its task may.
 struct Nothing {
@@ -30,16 +31,19 @@ impl Judge for Dumb {
     }
 
     fn meter(&self, _: &Parts) -> Option<Box<dyn Meter>> {
-        Some(Box::new(Self))
+        Some(Box::new(Self(false)))
     }
 }
 
 impl Meter for Dumb {
-    fn chunk(&mut self, _: &Bytes) -> Progress {
+    fn chunk(&mut self, data: &Bytes) -> Progress {
+        self.0 = data == "oops";
+        assert!(!self.0, "on purpose");
         Progress::Ping
     }
 
     fn verdict(&self, _: bool) -> Option<Outcome> {
+        assert!(!self.0, "and ever since");
         None
     }
 }
@@ -64,7 +68,7 @@ fn held(
     busy: bool,
 ) -> impl Service<Request<()>, Response: Send, Error = BoxError, Future: Send> {
     let nothing = move |_| async move { Ok::<_, BoxError>(Response::new(Nothing { busy })) };
-    TrackLayer::new(Dumb)
+    TrackLayer::new(Dumb(false))
         .peek_time(time)
         .layer(service_fn(nothing))
 }
@@ -95,4 +99,16 @@ async fn a_body_that_uses_up_the_turn_of_its_task_is_held_back_no_longer() {
         advance(Duration::from_millis(10)).await;
     }
     assert!(call.is_finished(), "it is held back still");
+}
+
+#[tokio::test]
+async fn t9_a_meter_that_panics_again_as_its_reply_goes_does_not_end_the_process() {
+    let oops = service_fn(|_: Request<()>| async {
+        Ok::<_, BoxError>(Response::new(Full::<Bytes>::from("oops")))
+    });
+    let service = TrackLayer::new(Dumb(false)).layer(oops);
+    // Dropped by the panic, and not by who catches it.
+    let call = tokio::spawn(async { service.oneshot(Request::new(())).await.is_ok() });
+    let panic = call.await.unwrap_err().into_panic();
+    assert_eq!(panic.downcast_ref(), Some(&"on purpose"));
 }
