@@ -56,8 +56,10 @@ impl http_body::Body for Nothing {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        while self.busy {
-            ready!(poll_proceed(cx)).made_progress();
+        if self.busy {
+            loop {
+                ready!(poll_proceed(cx)).made_progress();
+            }
         }
         Poll::Pending
     }
