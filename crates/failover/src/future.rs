@@ -1,7 +1,7 @@
 use std::{
     fmt,
     future::Future,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
 };
@@ -10,7 +10,10 @@ use buttress_core::{
     Carry, Class, Classify, Completion, Outcome, Refuse, Replay, Sent, Track, Trail,
 };
 use pin_project_lite::pin_project;
-use tokio::time::{Sleep, sleep};
+use tokio::{
+    task::coop::{has_budget_remaining, unconstrained},
+    time::{Sleep, sleep},
+};
 use tower_service::Service;
 
 use crate::{
@@ -113,34 +116,43 @@ where
                                 }
                                 Poll::Ready(Err(error)) => Step::Broken(error),
                                 Poll::Pending => {
-                                    let timer = Box::pin(sleep(account.patience()));
-                                    this.state.set(State::Readying { service, timer });
-                                    continue;
+                                    let patience = account.patience();
+                                    if !patience.is_zero() {
+                                        let timer = Box::pin(sleep(patience));
+                                        this.state.set(State::Readying { service, timer });
+                                        continue;
+                                    }
+                                    // A timer would wait for the next whole millisecond.
+                                    drop(service);
+                                    match account.pass() {
+                                        Ok(()) => continue,
+                                        Err(stop) => Step::Stop(stop),
+                                    }
                                 }
                             }
                         }
                         Err(stop) => Step::Stop(stop),
                     }
                 }
-                StateProj::Readying { service, timer } => match service.poll_ready(cx) {
-                    Poll::Ready(Ok(())) if !account.is_wanted() => {
+                StateProj::Readying { service, timer } => match poll_in_time(service, timer, cx) {
+                    Poll::Ready(Some(Ok(()))) if !account.is_wanted() => {
                         this.state.set(State::Choosing);
                         match account.pass() {
                             Ok(()) => continue,
                             Err(stop) => Step::Stop(stop),
                         }
                     }
-                    Poll::Ready(Ok(())) => {
+                    Poll::Ready(Some(Ok(()))) => {
                         let call = call(account, this.kept, service);
                         this.state.set(State::Called { call });
                         continue;
                     }
-                    Poll::Ready(Err(error)) => {
+                    Poll::Ready(Some(Err(error))) => {
                         this.state.set(State::Choosing);
                         Step::Broken(error)
                     }
-                    Poll::Pending => {
-                        ready!(timer.as_mut().poll(cx));
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(None) => {
                         this.state.set(State::Choosing);
                         match account.pass() {
                             Ok(()) => continue,
@@ -277,6 +289,28 @@ where
     let request = account.take(kept, F::EXISTS);
     account.begin();
     service.call(request.expect("kept until an endpoint takes it"))
+}
+
+/// Whether it is ready, or `None` if its time is up.
+fn poll_in_time<S, Req>(
+    service: &mut S,
+    timer: &mut Pin<Box<Sleep>>,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<(), S::Error>>>
+where
+    S: Service<Req>,
+{
+    let has_turn = has_budget_remaining();
+    if let Poll::Ready(ready) = service.poll_ready(cx) {
+        return Poll::Ready(Some(ready));
+    }
+    let timer = timer.as_mut();
+    // It may have left nothing of what its task may do at a time, and do so each time.
+    let up = match has_turn {
+        true => pin!(unconstrained(timer)).poll(cx),
+        false => timer.poll(cx),
+    };
+    up.map(|()| None)
 }
 
 /// How an attempt went that did not go well.

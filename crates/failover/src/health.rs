@@ -39,7 +39,7 @@ struct Asks<P, T> {
 }
 
 /// One endpoint that is asked. Dropped, it is no longer.
-struct Checked(Arc<Member>);
+struct Checked(Option<Arc<Member>>);
 
 // ===== impl Probe =====
 
@@ -79,7 +79,7 @@ where
         if member.checked.swap(true, Ordering::AcqRel) {
             return;
         }
-        let checked = Checked(Arc::clone(member));
+        let checked = Checked(Some(Arc::clone(member)));
         // Without a runtime, the cool-down is as long as it is.
         let (Ok(runtime), Some(service)) = (runtime::Handle::try_current(), self.service(member))
         else {
@@ -87,28 +87,35 @@ where
         };
         let (asks, shared) = (Arc::clone(&self.asks), Weak::clone(&self.shared));
         let settings = Arc::clone(settings);
-        runtime.spawn(async move { asks.check(checked, service, shared, settings).await });
+        let member = Arc::clone(member);
+        runtime.spawn(async move {
+            let mut checked = checked;
+            while asks.check(&member, &service, &shared, &settings).await
+                && checked.goes_on(&settings)
+            {}
+        });
     }
 }
 
 // ===== impl Asks =====
 
 impl<P, T> Asks<P, T> {
+    /// Until it no longer cools down; or, and then `false`, is no longer to be asked.
     async fn check<S, Req>(
         &self,
-        checked: Checked,
-        service: S,
-        shared: Weak<Shared<S>>,
-        settings: Arc<Settings>,
-    ) where
+        member: &Arc<Member>,
+        service: &S,
+        shared: &Weak<Shared<S>>,
+        settings: &Arc<Settings>,
+    ) -> bool
+    where
         T: Fn(&Info) -> Req,
         P: Classify<S::Response, S::Error>,
         S: Service<Req> + Clone,
     {
-        let member = &checked.0;
         loop {
             let Some(drawn) = shared.upgrade().map(|shared| shared.draws.chance()) else {
-                return;
+                return false;
             };
             let wait = match member.cool.standing(now(), settings.cool.ramp) {
                 Standing::Cooling { until, asked: true } => until.duration_since(now()),
@@ -116,16 +123,16 @@ impl<P, T> Asks<P, T> {
                     let half = drawn as f64 / 2_f64.powi(64);
                     (self.every / 2).saturating_add(self.every.mul_f64(half))
                 }
-                _ => return,
+                _ => return true,
             };
             sleep(wait).await;
             match member.cool.standing(now(), settings.cool.ramp) {
-                Standing::Cooling { asked: false, .. } if member.weight() > 0 => {}
                 Standing::Cooling { asked: true, .. } => continue,
-                _ => return,
+                Standing::Cooling { .. } => {}
+                _ => return true,
             }
-            if shared.strong_count() == 0 {
-                return;
+            if shared.strong_count() == 0 || member.weight() == 0 {
+                return false;
             }
             let episode = member.cool.episode();
             let patience = self.every.max(Duration::from_secs(1));
@@ -159,8 +166,26 @@ impl<P, T> Asks<P, T> {
 
 // ===== impl Checked =====
 
+impl Checked {
+    /// It is no longer asked; unless it began to cool down again before that could be seen, and so
+    /// nobody else does.
+    fn goes_on(&mut self, settings: &Settings) -> bool {
+        let Some(member) = self.0.take() else {
+            return false;
+        };
+        member.checked.store(false, Ordering::Release);
+        let standing = member.cool.standing(now(), settings.cool.ramp);
+        let cools = matches!(standing, Standing::Cooling { .. });
+        let goes_on = cools && !member.checked.swap(true, Ordering::AcqRel);
+        self.0 = goes_on.then_some(member);
+        goes_on
+    }
+}
+
 impl Drop for Checked {
     fn drop(&mut self) {
-        self.0.checked.store(false, Ordering::Release);
+        if let Some(member) = &self.0 {
+            member.checked.store(false, Ordering::Release);
+        }
     }
 }

@@ -1,4 +1,8 @@
-use std::task::{Context, Poll};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    task::{Context, Poll},
+    thread,
+};
 
 use buttress_core::{Completion, Outcome, Progress, Refused, Report};
 
@@ -15,6 +19,16 @@ struct Duty<R: Report + ?Sized> {
     next: Next,
     watches: bool,
     completion: Completion<R>,
+}
+
+/// Does what others do as something ends, though it may end because one of them panics: a second
+/// panic while the first unwinds would end the process. The first is told.
+pub(crate) fn finish(end: impl FnOnce()) {
+    if thread::panicking() {
+        let _ = catch_unwind(AssertUnwindSafe(end));
+    } else {
+        end();
+    }
 }
 
 // ===== impl Duties =====
@@ -66,7 +80,11 @@ impl Duties {
         fn complete(first: Next, outcome: &Outcome) {
             if let Some(mut duty) = first {
                 let _rest = Rest(duty.next.take(), outcome);
-                duty.completion.complete(outcome);
+                finish(|| {
+                    // Gone with it, whatever it does then.
+                    let mut duty = duty;
+                    duty.completion.complete(outcome);
+                });
             }
         }
 
@@ -91,5 +109,62 @@ impl Duties {
             next = &mut duty.next;
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        panic::{AssertUnwindSafe, catch_unwind},
+        sync::{Arc, Mutex},
+    };
+
+    use buttress_core::{Completion, Outcome, Report};
+
+    use super::Duties;
+
+    struct Panics(&'static str, Arc<Mutex<Vec<&'static str>>>);
+
+    impl Report for Panics {
+        fn report(&mut self, _: &Outcome) {
+            self.1.lock().unwrap().push(self.0);
+            panic!("{}", self.0);
+        }
+    }
+
+    fn three() -> (Duties, Arc<Mutex<Vec<&'static str>>>) {
+        let (mut duties, log) = (Duties::default(), Arc::default());
+        for name in ["first", "second", "third"] {
+            duties.attach(Completion::new(Panics(name, Arc::clone(&log))));
+        }
+        (duties, log)
+    }
+
+    #[test]
+    fn t9_reports_that_panic_one_after_another_do_not_end_the_process() {
+        let (mut duties, log) = three();
+        let unwound = catch_unwind(AssertUnwindSafe(|| duties.complete(&Outcome::SUCCESS)));
+        assert_eq!(
+            unwound.unwrap_err().downcast_ref(),
+            Some(&String::from("first"))
+        );
+        assert_eq!(*log.lock().unwrap(), ["first", "second", "third"]);
+    }
+
+    #[test]
+    fn t9_reports_that_panic_while_another_panic_unwinds_do_not_end_the_process() {
+        struct Ends(Duties);
+        impl Drop for Ends {
+            fn drop(&mut self) {
+                self.0.complete(&Outcome::SUCCESS);
+            }
+        }
+        let (duties, log) = three();
+        let unwound = catch_unwind(AssertUnwindSafe(|| {
+            let _ends = Ends(duties);
+            panic!("on purpose");
+        }));
+        assert_eq!(unwound.unwrap_err().downcast_ref(), Some(&"on purpose"));
+        assert_eq!(*log.lock().unwrap(), ["first", "second", "third"]);
     }
 }

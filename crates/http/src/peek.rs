@@ -1,6 +1,6 @@
 use std::{
     collections::VecDeque,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -10,10 +10,14 @@ use bytes::Bytes;
 use http::{HeaderMap, Response, response::Parts};
 use http_body::{Frame, SizeHint};
 use pin_project_lite::pin_project;
-use tokio::time::{Sleep, sleep};
+use tokio::{
+    task::coop::{has_budget_remaining, unconstrained},
+    time::{Sleep, sleep},
+};
 
 use crate::{
     Body, BodyError,
+    duties::finish,
     tail::{End, Tail},
 };
 
@@ -46,7 +50,8 @@ pin_project! {
             let mut this = this.project();
             if let Some((_, mut tail)) = this.response.take() {
                 this.rest.set(Rest::Ended { trailers: None });
-                tail.end(&End::Dropped);
+                // It may be the meter that panics, once more.
+                finish(|| tail.end(&End::Dropped));
                 let outcome = tail.seen();
                 if let (Some(ledger), Some(_)) = (this.ledger, outcome.usage) {
                     ledger.add(&outcome);
@@ -89,13 +94,23 @@ where
         let Some((_, tail)) = this.response else {
             return Poll::Ready(());
         };
+        // Whether the body is polled when its task may go on, and so has no more than it gives.
+        let has_turn = this.timer.is_some() && has_budget_remaining();
         while let RestProj::Live { body } = this.rest.as_mut().project() {
             let Poll::Ready(frame) = body.poll_frame(cx) else {
+                if peek.time.is_zero() {
+                    // A timer counts whole milliseconds, and waits for the next one to begin.
+                    return Poll::Ready(());
+                }
                 if this.timer.is_none() {
                     this.timer.set(Some(sleep(peek.time)));
                 }
-                let timer = this.timer.as_mut().as_pin_mut();
-                return timer.map_or(Poll::Pending, |timer| timer.poll(cx));
+                return match this.timer.as_mut().as_pin_mut() {
+                    // Though the body may have left nothing of what its task may do at a time.
+                    Some(timer) if has_turn => pin!(unconstrained(timer)).poll(cx),
+                    Some(timer) => timer.poll(cx),
+                    None => Poll::Pending,
+                };
             };
             let rest = match frame {
                 Some(Ok(frame)) => match frame.into_data() {

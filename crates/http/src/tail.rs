@@ -11,7 +11,10 @@ use bytes::Bytes;
 use http::{Extensions, HeaderMap};
 use http_body::Frame;
 
-use crate::{Link, Meter, duties::Duties};
+use crate::{
+    Link, Meter,
+    duties::{Duties, finish},
+};
 
 /// What a body knows of its call, and whom it tells.
 pub(crate) struct Tail {
@@ -280,7 +283,11 @@ impl Tail {
 
 impl Drop for Tail {
     fn drop(&mut self) {
-        self.end(&End::Dropped);
+        if !self.over {
+            // It may be the meter that panics, once more. Who has not been told by then hears that the
+            // call was cancelled.
+            finish(|| self.end(&End::Dropped));
+        }
     }
 }
 
@@ -331,4 +338,55 @@ const fn at_once(outcome: Outcome) -> Outcome {
 
 const fn failed(class: Class) -> bool {
     Outcome::new(class).failed()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        panic::{AssertUnwindSafe, catch_unwind},
+        sync::{Arc, Mutex},
+    };
+
+    use buttress_core::{Class, Completion, Outcome, Progress, Report, Usage};
+    use bytes::Bytes;
+    use http_body::Frame;
+
+    use super::Tail;
+    use crate::Meter;
+
+    struct Broken;
+
+    impl Meter for Broken {
+        fn chunk(&mut self, _: &Bytes) -> Progress {
+            panic!("on purpose");
+        }
+
+        fn verdict(&self, _: bool) -> Option<Outcome> {
+            panic!("and ever since");
+        }
+
+        fn usage(&self) -> Option<Usage> {
+            None
+        }
+    }
+
+    struct Told(Arc<Mutex<Vec<Class>>>);
+
+    impl Report for Told {
+        fn report(&mut self, outcome: &Outcome) {
+            self.0.lock().unwrap().push(outcome.class);
+        }
+    }
+
+    #[test]
+    fn t9_a_meter_that_panics_again_as_it_goes_does_not_end_the_process() {
+        let told = Arc::default();
+        let mut tail = Tail::new(Outcome::SUCCESS, Some(Box::new(Broken)));
+        tail.attach(Completion::new(Told(Arc::clone(&told))));
+        let unwound = catch_unwind(AssertUnwindSafe(move || {
+            tail.delivers(&Frame::data(Bytes::from("hello")));
+        }));
+        assert_eq!(unwound.unwrap_err().downcast_ref(), Some(&"on purpose"));
+        assert_eq!(*told.lock().unwrap(), [Class::Cancelled]);
+    }
 }

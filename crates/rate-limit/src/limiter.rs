@@ -36,6 +36,11 @@ use crate::{
 /// under way: to forget it then changes nothing. Where no key can be forgotten, new ones are
 /// limited by [`LimitedBy::Keys`](crate::LimitedBy::Keys) until one can.
 ///
+/// # Time
+///
+/// It counts from when it is made, for 2⁵⁸ ns: nine years. Then time stands still for it, and nothing
+/// comes back any more.
+///
 /// # Examples
 ///
 /// ```

@@ -162,39 +162,45 @@ impl<K: Hash + Eq> Waiters<K> {
         let line = lines.of.get_mut(key).expect("a line that has a place");
         let at = find(line, place).expect("a place that was not left");
         let waiter = &mut line[at];
-        match &mut waiter.waker {
-            Some(waker) => waker.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
-        }
-        match at {
+        let before = match &mut waiter.waker {
+            Some(same) if same.will_wake(cx.waker()) => None,
+            other => other.replace(cx.waker().clone()),
+        };
+        let turn = match at {
             0 => Turn::First {
                 called: std::mem::take(&mut waiter.called),
             },
             _ => Turn::Behind {
                 ahead: sum(line.iter().take(at)),
             },
-        }
+        };
+        drop(lines);
+        // Without the lock: it may own another that waits here, which goes with it.
+        drop(before);
+        turn
     }
 
     /// Leaves the line; if that was the first, the next one is called.
     pub(crate) fn leave(&self, key: &K, place: Place) {
-        let woken = {
+        let (gone, woken) = {
             let mut lines = self.lock();
             let Some(line) = lines.of.get_mut(key) else {
                 return;
             };
             let Some(at) = find(line, place) else { return };
-            line.remove(at);
+            let waiter = line.remove(at);
             self.shared.waiting.fetch_sub(1, Relaxed);
-            if line.is_empty() {
-                lines.of.remove(key);
-                return;
-            }
-            if at == 0 { line[0].call() } else { None }
+            let next = line.front_mut().filter(|_| at == 0);
+            let woken = next.and_then(Waiter::call);
+            let empty = line.is_empty();
+            let line = empty.then(|| lines.of.remove_entry(key));
+            ((waiter, line), woken)
         };
         if let Some(waker) = woken {
             waker.wake();
         }
+        // Without the lock, as above.
+        drop(gone);
     }
 
     /// Whether nobody waits who could not see what the caller has changed before.

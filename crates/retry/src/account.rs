@@ -221,8 +221,7 @@ impl<P, B: Backoff, U: RetryBudget, D> Account<P, B, U, D> {
 impl<P, B: Backoff, U: RetryBudget, D> Drop for Account<P, B, U, D> {
     #[inline]
     fn drop(&mut self) {
-        self.give_back();
-        if !self.closed {
+        if !self.closed || matches!(self.paid, Paid::Ahead(_)) {
             self.dropped();
         }
     }
@@ -231,7 +230,12 @@ impl<P, B: Backoff, U: RetryBudget, D> Drop for Account<P, B, U, D> {
 impl<P, B: Backoff, U: RetryBudget, D> Account<P, B, U, D> {
     #[cold]
     fn dropped(&mut self) {
-        let mut close = || self.close(&Outcome::new(Class::Cancelled), Stop::Dropped);
+        let mut close = || {
+            self.give_back();
+            if !self.closed {
+                self.close(&Outcome::new(Class::Cancelled), Stop::Dropped);
+            }
+        };
         if thread::panicking() {
             // A second panic while the first unwinds would end the process. The first is told.
             let _ = catch_unwind(AssertUnwindSafe(close));

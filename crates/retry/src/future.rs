@@ -15,6 +15,11 @@ use crate::{Backoff, Decide, Stop, account::Account, scope::Scope};
 
 pin_project! {
     /// The future of [`Retry`](crate::Retry).
+    ///
+    /// # Panics
+    ///
+    /// When it has to wait, and there is no tokio runtime with its time enabled; and when it is
+    /// polled after its end.
     pub struct ResponseFuture<P, S, Req, B, U, D>
     where
         S: Service<Req>,
@@ -38,6 +43,7 @@ pin_project! {
         // What is sent next is where its call will be: a future is moved often.
         Waiting { #[pin] sleep: Sleep, next: Option<Req> },
         Readying { next: Option<Req> },
+        Done,
     }
 }
 
@@ -81,6 +87,8 @@ where
             match this.state.as_mut().project() {
                 StateProj::Called { call } => {
                     let mut result = ready!(call.poll(cx));
+                    // Gone before anybody hears of its result.
+                    this.state.set(State::Done);
                     let outcome = account.protocol().classify(result.as_ref());
                     let (delay, next) = match account.again(this.kept, &outcome) {
                         Ok(again) => again,
@@ -97,7 +105,6 @@ where
                     };
                     // Gone before anything is waited for: what it holds is free meanwhile.
                     drop(result);
-                    this.state.set(State::Readying { next: None });
                     account.wait(&next, outcome, delay);
                     let next = Some(next);
                     this.state.set(match delay {
@@ -115,11 +122,12 @@ where
                 }
                 StateProj::Readying { next } => {
                     if let Err(error) = ready!(this.service.poll_ready(cx)) {
+                        this.state.set(State::Done);
                         let outcome = account.protocol().classify(Err(&error));
                         account.close(&outcome, Stop::NotReady);
                         return Poll::Ready(Err(error));
                     }
-                    let next = next.take().expect("polled after completion");
+                    let next = next.take().expect("what is sent next");
                     if let Some(ledger) = &account.protocol().info(&next).ledger {
                         ledger.another();
                     }
@@ -128,6 +136,7 @@ where
                     let call = this.service.call(next);
                     this.state.set(State::Called { call });
                 }
+                StateProj::Done => panic!("polled after completion"),
             }
         }
     }

@@ -1,13 +1,18 @@
 use std::{
+    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use buttress_core::{Outcome, Progress, Refused, Report};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::{
+    task::coop::has_budget_remaining,
+    time::{Instant, Sleep, sleep_until},
+};
 
 use crate::{
+    future::poll_timer,
     layer::Observer,
     plan::Plan,
     watch::{Wake, Watch},
@@ -19,6 +24,8 @@ pub(crate) struct Follow {
     // Made when the body is waited for, and the same one to its end.
     timer: Option<Pin<Box<Sleep>>>,
     observer: Option<Arc<Observer>>,
+    // When it was asked last, nothing was left of what its task may do at a time.
+    spent: bool,
 }
 
 // ===== impl Follow =====
@@ -30,6 +37,7 @@ impl Follow {
             watch: Watch::new(plan),
             timer: None,
             observer,
+            spent: false,
         }
     }
 
@@ -54,10 +62,14 @@ impl Report for Follow {
     }
 
     fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<Refused> {
+        // A body that was polled after all that its task may do had no turn; one that is found so
+        // again took it all.
+        let spent = !has_budget_remaining();
+        let had_turn = mem::replace(&mut self.spent, spent) || !spent;
         loop {
             if !self.watch.is_new() {
                 match &mut self.timer {
-                    Some(timer) => ready!(timer.as_mut().poll(cx)),
+                    Some(timer) => ready!(poll_timer(timer.as_mut(), had_turn, cx)),
                     None => return Poll::Pending,
                 }
             }

@@ -1,13 +1,16 @@
 use std::{
     fmt,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use buttress_core::{Classify, Completion, Refuse, Track};
 use pin_project_lite::pin_project;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::{
+    task::coop::{has_budget_remaining, unconstrained},
+    time::{Instant, Sleep, sleep_until},
+};
 
 use crate::{
     Phase, TimeoutEvent,
@@ -87,6 +90,7 @@ where
         let mut this = self.project();
         let refused = match this.state.as_mut().project() {
             StateProj::Called { call, timer, plan } => {
+                let has_turn = timer.is_some() && has_budget_remaining();
                 // First, so that what is there is delivered whatever the time is.
                 if let Poll::Ready(mut result) = call.poll(cx) {
                     let plan = *plan;
@@ -102,7 +106,7 @@ where
                     }
                     return Poll::Ready(result);
                 }
-                let phase = ready!(poll_head(timer, plan, cx));
+                let phase = ready!(poll_head(timer, plan, has_turn, cx));
                 let cut = plan.cut(phase);
                 this.state.set(State::Done);
                 let refused = cut.refused(false);
@@ -125,8 +129,14 @@ where
     }
 }
 
-/// Which limit of the response has run out.
-fn poll_head(mut timer: Pin<&mut Option<Sleep>>, plan: &Plan, cx: &mut Context<'_>) -> Poll<Phase> {
+/// Which limit of the response has run out. `had_turn`: the call was polled when its task could go
+/// on, and so it has no more than it gave.
+fn poll_head(
+    mut timer: Pin<&mut Option<Sleep>>,
+    plan: &Plan,
+    had_turn: bool,
+    cx: &mut Context<'_>,
+) -> Poll<Phase> {
     let (end, phase) = plan.head();
     // A timer counts whole milliseconds, and waits for the next one to begin.
     if end.is_zero() {
@@ -138,16 +148,26 @@ fn poll_head(mut timer: Pin<&mut Option<Sleep>>, plan: &Plan, cx: &mut Context<'
     let Some(mut timer) = timer.as_pin_mut() else {
         return Poll::Pending;
     };
-    ready!(timer.as_mut().poll(cx));
+    ready!(poll_timer(timer.as_mut(), had_turn, cx));
     // Once: after that, it is set to a later time.
     if Some(timer.deadline()) == plan.at(end)
         && let Some(grace) = plan.grace(end, end, plan.since(Instant::now()))
         && let Some(at) = plan.at(grace)
     {
         timer.as_mut().reset(at);
-        ready!(timer.poll(cx));
+        ready!(poll_timer(timer, had_turn, cx));
     }
     Poll::Ready(phase)
+}
+
+/// Whether its time has come, also where whoever `had_turn` before it left nothing of what its task
+/// may do at a time: one that does so each time would never be timed out.
+pub(crate) fn poll_timer(timer: Pin<&mut Sleep>, had_turn: bool, cx: &mut Context<'_>) -> Poll<()> {
+    if had_turn {
+        pin!(unconstrained(timer)).poll(cx)
+    } else {
+        timer.poll(cx)
+    }
 }
 
 impl<F, P> fmt::Debug for ResponseFuture<F, P> {

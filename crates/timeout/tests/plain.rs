@@ -365,3 +365,27 @@ impl Error for ApiError {
         Some(refused)
     }
 }
+
+/// As a future does that goes on as long as its task may: it has had its turn before the timer's.
+#[tokio::test(start_paused = true)]
+async fn d1_a_call_that_uses_up_the_turn_of_its_task_is_ended_in_time() {
+    let busy = service_fn(|()| async {
+        loop {
+            tokio::task::coop::consume_budget().await;
+        }
+        #[expect(unreachable_code, reason = "says of what type it is")]
+        Ok::<_, BoxError>("hello")
+    });
+    let service = TimeoutLayer::new(Plain).total(secs(3)).layer(busy);
+    let call = tokio::spawn(service.oneshot(()));
+    // Nothing sleeps while it is busy: the clock goes on by hand. A look that late has its grace.
+    for _ in 0..500 {
+        advance(millis(10)).await;
+    }
+    assert!(call.is_finished(), "it has not been ended");
+    let error = call.await.unwrap().unwrap_err();
+    assert_eq!(
+        Refused::find(&*error).unwrap().reason(),
+        Reason::TotalTimeout
+    );
+}

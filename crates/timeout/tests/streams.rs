@@ -2,10 +2,14 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use buttress_core::{Class, Plain, Reason, Refused};
-use buttress_http::{Http, TrackLayer};
+use buttress_http::{BoxError, Http, TrackLayer};
 use buttress_timeout::{Limits, TimeoutLayer};
 use http::StatusCode;
 use http_body_util::BodyExt;
@@ -16,8 +20,12 @@ use support::{
         timeout,
     },
 };
-use tokio::time::{Instant, advance, sleep};
+use tokio::{
+    task::coop::poll_proceed,
+    time::{Instant, advance, sleep},
+};
 use tokio_test::task::spawn;
+use tower::{Layer, ServiceExt, service_fn};
 
 const CONTENT_TIMEOUT: (Reason, Class) = (Reason::FirstContentTimeout, Class::Unavailable);
 const STALL: (Reason, Class) = (Reason::IdleTimeout, Class::Interrupted);
@@ -598,4 +606,46 @@ async fn a_failed_response_keeps_its_class_though_its_body_is_cut() {
     let read = read(response.unwrap().into_body()).await;
     assert_eq!((read.cut(), read.ended), (Some(CONTENT_TIMEOUT), secs(3)));
     assert_eq!(seen.classes(), [Class::Throttled]);
+}
+
+/// Reads on as long as its task may, and finds nothing to deliver: what it reads is of no use.
+struct Busy;
+
+impl http_body::Body for Busy {
+    type Data = bytes::Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<bytes::Bytes>, Self::Error>>> {
+        loop {
+            ready!(poll_proceed(cx)).made_progress();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn d1_a_body_that_uses_up_the_turn_of_its_task_is_ended_in_time() {
+    for layer in [timeout().total(secs(3)), timeout().first_content(secs(3))] {
+        let busy = service_fn(|_: Req| async { Ok::<_, BoxError>(http::Response::new(Busy)) });
+        let service = layer.layer(TrackLayer::default().layer(busy));
+        let call = tokio::spawn(async move {
+            let response = service.oneshot(Req::default()).await.unwrap();
+            response
+                .into_body()
+                .collect()
+                .await
+                .map(|_| ())
+                .unwrap_err()
+        });
+        // Nothing sleeps while it is busy: the clock goes on by hand. A look that late has its grace.
+        for _ in 0..500 {
+            advance(millis(10)).await;
+        }
+        assert!(call.is_finished(), "it has not been ended");
+        let error = call.await.unwrap();
+        let class = Refused::find(&error).map(|refused| refused.class());
+        assert_eq!(class, Some(Class::Unavailable));
+    }
 }

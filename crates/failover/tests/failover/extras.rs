@@ -1,21 +1,24 @@
 //! Budget, fallback, health checks.
 
 use std::{
+    future::{Ready as Answer, ready},
     sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
 use buttress_core::{Class, Outcome, Trail};
-use buttress_failover::{Failover, Stop};
+use buttress_failover::{Failover, FailoverEvent, Stop};
 use buttress_retry::{Budget, Constant, Ratio, RetryLayer};
+use futures_util::FutureExt;
 use tokio::time::{advance, sleep};
-use tower::{Layer, ServiceExt};
+use tower::{Layer, Service, ServiceExt};
 
 use crate::{
-    Ask, DOWN, OK, Ready, Told, Upstream, accounted, ask, count, failover, log, ms, named,
+    Ask, DOWN, Failed, OK, Ready, Told, Upstream, accounted, ask, count, failover, log, ms, named,
     protocol, secs, stop,
 };
 
@@ -235,4 +238,80 @@ async fn what_asked_to_be_left_alone_is_not_checked_before_that_time() {
     advance(secs(299)).await;
     sleep(ms(500)).await;
     assert_eq!(upstreams[0].calls(), 1);
+}
+
+/// An endpoint that is well while it is checked. When the check is over that went well, it is called
+/// once more, as the instance goes that was checked.
+#[derive(Clone, Default)]
+struct Relapses {
+    down: Arc<AtomicBool>,
+    checks: Arc<AtomicUsize>,
+    as_it_goes: Hook,
+}
+
+type Hook = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
+
+impl Service<Ask> for Relapses {
+    type Response = &'static str;
+    type Error = Failed;
+    type Future = Answer<Result<&'static str, Failed>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failed>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, ask: Ask) -> Self::Future {
+        let (checked, down) = (ask.number == 1, self.down.load(Ordering::Relaxed));
+        self.checks.fetch_add(checked.into(), Ordering::Relaxed);
+        ready(match down && !checked {
+            false => Ok("well"),
+            true => Err(Failed {
+                outcome: DOWN,
+                at: "a",
+                call: 0,
+            }),
+        })
+    }
+}
+
+impl Drop for Relapses {
+    fn drop(&mut self) {
+        let act = self.as_it_goes.lock().unwrap().take();
+        if let Some(act) = act {
+            act();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_cools_down_again_while_its_check_ends_is_checked_again() {
+    let node = Relapses::default();
+    let (place, next) = (node.as_it_goes.clone(), Hook::default());
+    let act = next.clone();
+    let service = Failover::new(protocol(), [node.clone()])
+        .cool_down(secs(600), secs(6000))
+        .on_event(move |event| {
+            if let FailoverEvent::Checked { .. } = event {
+                *place.lock().unwrap() = act.lock().unwrap().take();
+            }
+        })
+        .health_check(secs(60), |_| Ask {
+            number: 1,
+            ..Ask::default()
+        });
+    node.down.store(true, Ordering::Relaxed);
+    let again = service.clone();
+    *next.lock().unwrap() = Some(Box::new(move || {
+        let call = again.oneshot(ask());
+        assert!(call.now_or_never().expect("at once").is_err());
+    }));
+    assert!(service.clone().oneshot(ask()).await.is_err());
+    sleep(secs(100)).await;
+    assert_eq!(node.checks.load(Ordering::Relaxed), 1);
+    assert!(
+        node.as_it_goes.lock().unwrap().is_none(),
+        "it was called again"
+    );
+    sleep(secs(200)).await;
+    assert!(node.checks.load(Ordering::Relaxed) > 1, "nobody checks it");
 }

@@ -18,7 +18,7 @@ use std::{
     num::NonZeroU32,
     pin::Pin,
     sync::{Arc, Mutex},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -27,7 +27,10 @@ use buttress_core::{
     Replay, Track,
 };
 use buttress_failover::{Endpoint, Failover, FailoverEvent, Stop};
-use tokio::time::{Instant, sleep};
+use tokio::{
+    task::coop::poll_proceed,
+    time::{Instant, sleep},
+};
 use tower::Service;
 
 /// A request, and what it carries.
@@ -67,6 +70,8 @@ struct Seen {
 enum Ready {
     Yes,
     Never,
+    /// It finds that out for as long as its task may.
+    Busy,
     Failing(Failed),
 }
 
@@ -250,11 +255,14 @@ impl Service<Ask> for Upstream {
     type Error = Failed;
     type Future = Pin<Box<dyn Future<Output = Result<&'static str, Failed>> + Send>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failed>> {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
         match &*self.ready.lock().unwrap() {
             Ready::Yes => Poll::Ready(Ok(())),
             // Nobody will wake it: whoever waits has a timer of its own.
             Ready::Never => Poll::Pending,
+            Ready::Busy => loop {
+                ready!(poll_proceed(cx)).made_progress();
+            },
             Ready::Failing(failed) => Poll::Ready(Err(failed.clone())),
         }
     }

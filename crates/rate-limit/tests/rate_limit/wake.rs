@@ -4,7 +4,7 @@ use std::{
     future::Ready,
     pin::Pin,
     sync::{Arc, Mutex},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
@@ -275,4 +275,53 @@ impl Future for Answer {
         let answer = self.slow.limiter.take_now(&self.key, self.cost);
         Poll::Ready(answer.expect("it answers at once"))
     }
+}
+
+/// A waker of a task that owns another call, which goes with the last of them.
+struct Owns<T>(Mutex<T>);
+
+impl<T: Send> Wake for Owns<T> {
+    fn wake(self: Arc<Self>) {}
+}
+
+#[test]
+fn l7_a_waker_that_owns_another_waiter_may_go_with_a_place() {
+    let (done, ends) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = { runtime }
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let (limiter, upstream) = (Limiter::keyed(tokens(60)), Upstream::default());
+            let service = service!(limiter, upstream);
+            let holds = limiter.reserve(&0, Cost::tokens(60, 0)).unwrap();
+            let mut calls = [40, 40, 40].map(|cost| Box::pin(service.clone().oneshot(ask(cost))));
+            for call in &mut calls {
+                assert!(
+                    call.as_mut()
+                        .poll(&mut Context::from_waker(Waker::noop()))
+                        .is_pending()
+                );
+            }
+            let [mut first, second, mut third] = calls;
+            let owner = Waker::from(Arc::new(Owns(Mutex::new(second))));
+            assert!(
+                first
+                    .as_mut()
+                    .poll(&mut Context::from_waker(&owner))
+                    .is_pending()
+            );
+            drop(owner);
+            drop(first);
+            drop(holds);
+            let third = third.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            assert!(third.is_ready(), "the others have left");
+        });
+        done.send(()).unwrap();
+    });
+    ends.recv_timeout(10 * SECOND)
+        .expect("nobody waits for a lock of its own");
 }

@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    task::Poll,
+    task::{Context, Poll},
 };
 
 use buttress_core::{
@@ -177,6 +177,56 @@ async fn t9_an_observer_that_panics_while_another_panic_unwinds_does_not_end_the
     let service = RetryLayer::new(own())
         .on_event(|_| panic!("so is this"))
         .layer(down);
+    // Dropped by the panic, and not by who catches it.
+    let call = AssertUnwindSafe(async { service.oneshot(ask()).await });
+    let panicked = call.catch_unwind().await.unwrap_err();
+    assert_eq!(panicked.downcast_ref(), Some(&"on purpose"));
+}
+
+/// Pays for everything, and takes nothing back.
+#[derive(Clone)]
+struct Gruff;
+
+impl buttress_core::RetryBudget for Gruff {
+    fn deposit(&self) {}
+
+    fn withdraw(&self, _: Class) -> Option<buttress_core::Withdrawn> {
+        Some(buttress_core::Withdrawn::new(1))
+    }
+
+    fn unspent(&self, _: buttress_core::Withdrawn) {
+        panic!("so is this");
+    }
+}
+
+/// Fails, and is then not ready in the worst way.
+#[derive(Clone)]
+struct Once(bool);
+
+impl Service<crate::Ask> for Once {
+    type Response = u32;
+    type Error = crate::Failed;
+    type Future = std::future::Ready<Result<u32, crate::Failed>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), crate::Failed>> {
+        assert!(!self.0, "on purpose");
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: crate::Ask) -> Self::Future {
+        self.0 = true;
+        std::future::ready(Err(crate::Failed {
+            outcome: DOWN,
+            call: 1,
+        }))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn t9_a_budget_that_panics_while_another_panic_unwinds_does_not_end_the_process() {
+    use futures_util::FutureExt;
+
+    let service = RetryLayer::new(own()).budget(Gruff).layer(Once(false));
     // Dropped by the panic, and not by who catches it.
     let call = AssertUnwindSafe(async { service.oneshot(ask()).await });
     let panicked = call.catch_unwind().await.unwrap_err();
