@@ -63,6 +63,32 @@ async fn a_stream_that_cannot_be_told_as_a_whole_is_asked_for_anew_and_still_kep
     assert_eq!(again.body, streamed.body);
 }
 
+/// Not more is promised than there is, or nobody could read it.
+#[tokio::test]
+async fn a_reply_that_is_whole_though_shorter_than_it_said_can_be_given_again() {
+    let mut upstream = Upstream::start().await;
+    let gateway = Gateway::start(&config("openai", &upstream.origin(), "[cache]\n"));
+    let whole =
+        "{\"choices\":[{\"index\":0,\"message\":{\"content\":\"Hi\"},\"finish_reason\":\"stop\"}]}";
+    let mut caller = Caller::connect(gateway.address).await;
+    caller.start(CHAT, "", ask("")).await;
+    upstream.request().await;
+    upstream
+        .say(format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{whole}",
+            whole.len() + 10
+        ))
+        .await;
+    upstream.hang_up();
+    caller.gone().await;
+    for _ in 0..2 {
+        let mut caller = Caller::connect(gateway.address).await;
+        let answer = caller.post(CHAT, "", ask("")).await;
+        assert_eq!((answer.status(), &*status(&answer)), (200, "hit"));
+        assert_eq!(answer.text(), whole);
+    }
+}
+
 /// Who wants it whole has no part of it.
 #[tokio::test]
 async fn c2_a_stream_that_breaks_off_is_an_error_to_those_who_wait_for_the_whole() {
