@@ -24,6 +24,8 @@ pin_project! {
     /// stays the same from one end of a stack to the other. It reports to them, inner ones first,
     /// when it has come to its end, failed or been dropped, and after the body inside is gone.
     ///
+    /// A stream that breaks off after its terminator has come to its end: nothing of it is missing.
+    ///
     /// # Examples
     ///
     /// ```
@@ -284,12 +286,17 @@ where
             Poll::Ready(Some(Err(error))) => error,
             Poll::Pending => BodyError::Refused(ready!(this.tail.poll_cut(cx))),
         };
+        let promised = this.content.size_hint().lower();
         this.content.set(Content::Gone);
         let outcome = match &cut {
             BodyError::Refused(refused) => refused.outcome(),
             _ => Outcome::new(Class::Unavailable),
         };
         this.tail.end(&End::Broken(outcome));
+        // It broke after its terminator: nothing is missing, unless it said how long it is.
+        if promised == 0 && this.tail.seen().class == Class::Success {
+            return Poll::Ready(None);
+        }
         Poll::Ready(Some(Err(cut)))
     }
 
