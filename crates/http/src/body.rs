@@ -214,9 +214,10 @@ where
     }
 
     pub(crate) fn judged(body: B, seen: Outcome, meter: Option<Box<dyn Meter>>) -> Self {
+        let tail = Tail::new(seen, meter).sized(&body.size_hint());
         Self {
             content: Content::Live { body },
-            tail: Tail::new(seen, meter),
+            tail,
         }
         .settled()
     }
@@ -286,15 +287,13 @@ where
             Poll::Ready(Some(Err(error))) => error,
             Poll::Pending => BodyError::Refused(ready!(this.tail.poll_cut(cx))),
         };
-        let promised = this.content.size_hint().lower();
         this.content.set(Content::Gone);
         let outcome = match &cut {
             BodyError::Refused(refused) => refused.outcome(),
             _ => Outcome::new(Class::Unavailable),
         };
         this.tail.end(&End::Broken(outcome));
-        // It broke after its terminator: nothing is missing, unless it said how long it is.
-        if promised == 0 && this.tail.seen().class == Class::Success {
+        if this.tail.is_whole() {
             return Poll::Ready(None);
         }
         Poll::Ready(Some(Err(cut)))

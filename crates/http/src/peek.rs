@@ -62,8 +62,7 @@ pin_project! {
     enum Rest<B: http_body::Body> {
         Live { #[pin] body: B },
         Ended { trailers: Option<HeaderMap> },
-        // How many bytes were promised beside those that came.
-        Failed { error: Option<BodyError<B::Error>>, promised: u64 },
+        Failed { error: Option<BodyError<B::Error>> },
     }
 }
 
@@ -90,8 +89,8 @@ where
         let Some((_, tail)) = this.response else {
             return Poll::Ready(());
         };
-        while let RestProj::Live { mut body } = this.rest.as_mut().project() {
-            let Poll::Ready(frame) = body.as_mut().poll_frame(cx) else {
+        while let RestProj::Live { body } = this.rest.as_mut().project() {
+            let Poll::Ready(frame) = body.poll_frame(cx) else {
                 if this.timer.is_none() {
                     this.timer.set(Some(sleep(peek.time)));
                 }
@@ -116,7 +115,6 @@ where
                 },
                 Some(Err(error)) => Rest::Failed {
                     error: Some(BodyError::Inner(error)),
-                    promised: body.size_hint().lower(),
                 },
                 None => Rest::Ended { trailers: None },
             };
@@ -178,7 +176,7 @@ where
                 ready!(body.poll_frame(cx)).map(|frame| frame.map_err(BodyError::Inner))
             }
             RestProj::Ended { trailers } => trailers.take().map(|all| Ok(Frame::trailers(all))),
-            RestProj::Failed { error, .. } => error.take().map(Err),
+            RestProj::Failed { error } => error.take().map(Err),
         })
     }
 
@@ -187,7 +185,7 @@ where
             && match &self.rest {
                 Rest::Live { body } => body.is_end_stream(),
                 Rest::Ended { trailers } => trailers.is_none(),
-                Rest::Failed { error, .. } => error.is_none(),
+                Rest::Failed { error } => error.is_none(),
             }
     }
 
@@ -195,11 +193,7 @@ where
         let rest = match &self.rest {
             Rest::Live { body } => body.size_hint(),
             Rest::Ended { .. } => SizeHint::with_exact(0),
-            Rest::Failed { promised, .. } => {
-                let mut hint = SizeHint::new();
-                hint.set_lower(*promised);
-                hint
-            }
+            Rest::Failed { .. } => SizeHint::default(),
         };
         let known = self
             .frames
