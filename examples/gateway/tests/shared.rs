@@ -63,6 +63,29 @@ async fn a_stream_that_cannot_be_told_as_a_whole_is_asked_for_anew_and_still_kep
     assert_eq!(again.body, streamed.body);
 }
 
+/// Such as what something on the way to the model says, with a status of its own choice.
+#[tokio::test]
+async fn c4_what_is_no_reply_of_a_model_is_not_kept() {
+    let mut upstream = Upstream::start().await;
+    let gateway = Gateway::start(&config("openai", &upstream.origin(), "[cache]\n"));
+    let mut caller = Caller::connect(gateway.address).await;
+    for said in [
+        "{}",
+        "[]",
+        "{\"detail\":\"try again later\"}",
+        "{\"choices\":[]}",
+        "{\"choices\":[{\"index\":0,\"message\":{\"content\":\"Hi\"},\"finish_reason\":null}]}",
+    ] {
+        caller.start(CHAT, "", ask("")).await;
+        upstream.request().await;
+        let json = "content-type: application/json\r\n";
+        upstream.reply("200 OK", json, said).await;
+        let answer = caller.answer().await;
+        assert_eq!((answer.status(), &*status(&answer)), (200, "miss"));
+        assert_eq!(answer.text(), said);
+    }
+}
+
 /// Not more is promised than there is, or nobody could read it.
 #[tokio::test]
 async fn a_reply_that_is_whole_though_shorter_than_it_said_can_be_given_again() {
