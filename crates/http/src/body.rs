@@ -24,6 +24,8 @@ pin_project! {
     /// stays the same from one end of a stack to the other. It reports to them, inner ones first,
     /// when it has come to its end, failed or been dropped, and after the body inside is gone.
     ///
+    /// A stream that breaks off after its terminator has come to its end: nothing of it is missing.
+    ///
     /// # Examples
     ///
     /// ```
@@ -212,9 +214,10 @@ where
     }
 
     pub(crate) fn judged(body: B, seen: Outcome, meter: Option<Box<dyn Meter>>) -> Self {
+        let tail = Tail::new(seen, meter).sized(&body.size_hint());
         Self {
             content: Content::Live { body },
-            tail: Tail::new(seen, meter),
+            tail,
         }
         .settled()
     }
@@ -290,6 +293,9 @@ where
             _ => Outcome::new(Class::Unavailable),
         };
         this.tail.end(&End::Broken(outcome));
+        if this.tail.is_whole() {
+            return Poll::Ready(None);
+        }
         Poll::Ready(Some(Err(cut)))
     }
 

@@ -12,7 +12,11 @@ use std::{
 
 use buttress_core::{Class, Outcome, Progress, Share};
 use bytes::Bytes;
-use http::{Response, header::SET_COOKIE, response::Parts};
+use http::{
+    Response,
+    header::{CONTENT_LENGTH, SET_COOKIE},
+    response::Parts,
+};
 use http_body_util::BodyExt as _;
 
 use self::{bill::Bill, codec::Reply, reader::Reader};
@@ -25,7 +29,8 @@ use crate::{Body, GrpcServer, Http, HttpServer, IdempotentHttp, Link, Tracked, t
 /// and then goes on live. No reader is in charge: whichever comes to the end of the recording
 /// polls the body inside, and all are woken. One that reads slowly holds nobody back.
 ///
-/// It has no `Set-Cookie`: a cookie is one client's, and a reader may be anybody.
+/// It has no `Set-Cookie`: a cookie is one client's, and a reader may be anybody. Nor has what broke
+/// off, for those who begin after that, the `Content-Length` that did not come.
 ///
 /// # How it ends
 ///
@@ -138,7 +143,7 @@ where
         let (frames, sized) = call.tape.recorded()?;
         let reply = Reply {
             status: call.head.status,
-            headers: call.head.headers.clone(),
+            headers: call.head().headers,
             outcome,
             frames,
             sized,
@@ -229,7 +234,7 @@ where
     {
         let (call, link) = (&self.call, Link::default());
         let reader = Reader::new(call, link.clone());
-        Response::from_parts(call.head.clone(), Body::linked(call.seen, link, reader))
+        Response::from_parts(call.head(), Body::linked(call.seen, link, reader))
     }
 }
 
@@ -308,6 +313,16 @@ impl<B> Call<B>
 where
     B: http_body::Body<Data = Bytes>,
 {
+    /// The head for whoever begins now.
+    fn head(&self) -> Parts {
+        let mut head = self.head.clone();
+        if self.tape.has_failed() {
+            // It promised more than came, and no more will come.
+            head.headers.remove(CONTENT_LENGTH);
+        }
+        head
+    }
+
     /// How the call ended, once the tape is over.
     fn outcome(&self) -> Outcome {
         match self.link.outcome() {

@@ -9,7 +9,7 @@ use buttress_core::{
 };
 use bytes::Bytes;
 use http::{Extensions, HeaderMap};
-use http_body::Frame;
+use http_body::{Frame, SizeHint};
 
 use crate::{
     Link, Meter,
@@ -23,6 +23,8 @@ pub(crate) struct Tail {
     known: bool,
     over: bool,
     content: bool,
+    // Its head says how long the body is.
+    sized: bool,
     // A layer's answer to whether to ask again, in place of the reply's.
     at_once: bool,
     told: Told,
@@ -78,10 +80,17 @@ impl Tail {
             known: false,
             over: false,
             content: false,
+            sized: false,
             at_once: false,
             told,
             duties: Duties::default(),
         }
+    }
+
+    /// Of a body that begins with this hint.
+    pub(crate) fn sized(mut self, hint: &SizeHint) -> Self {
+        self.sized = hint.exact().is_some();
+        self
     }
 
     pub(crate) fn seen(&self) -> Outcome {
@@ -184,6 +193,12 @@ impl Tail {
             self.at_once = false;
             self.told = Told::End;
         }
+    }
+
+    /// Whether nothing is missing of what broke off: it did so after its terminator, and promised no
+    /// more.
+    pub(crate) const fn is_whole(&self) -> bool {
+        !self.sized && matches!(self.seen.class, Class::Success)
     }
 
     /// The body is over, and gone.

@@ -258,7 +258,8 @@ where
                         let body = Body::judged(body, seen, meter);
                         return Poll::Ready(Ok(Response::from_parts(parts, body)));
                     }
-                    let held = Held::new(parts, body, Tail::new(seen, meter), ledger);
+                    let tail = Tail::new(seen, meter).sized(&body.size_hint());
+                    let held = Held::new(parts, body, tail, ledger);
                     this.state.set(State::Peek { held: Some(held) });
                 }
                 StateProj::Peek { held } => {

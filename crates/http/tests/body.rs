@@ -17,7 +17,7 @@ use buttress_core::{
 use buttress_http::{Body, BodyError, ByStatus, Http, Judge, Meter, TrackLayer, Tracked};
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, response::Parts};
-use http_body::{Body as _, Frame};
+use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
 use proptest::prelude::*;
 use tower::{ServiceBuilder, ServiceExt, service_fn};
@@ -85,6 +85,15 @@ impl http_body::Body for Scripted {
 
     fn is_end_stream(&self) -> bool {
         self.0.is_empty()
+    }
+
+    // What stands behind a break was promised, and does not come.
+    fn size_hint(&self) -> SizeHint {
+        let mut rest = self.0.iter().skip_while(|step| **step != Break).skip(1);
+        match rest.next() {
+            Some(_) => SizeHint::with_exact(100),
+            None => SizeHint::new(),
+        }
     }
 }
 
@@ -225,6 +234,30 @@ fn the_meter_decides_and_what_was_delivered_decides_with_it() {
 }
 
 #[test]
+fn what_breaks_off_after_its_terminator_has_come_to_its_end_unless_it_promised_more() {
+    let table: &[(&[Step], &[&str])] = &[
+        (&[Text, Terminator, Break], &["text", "end"]),
+        (&[Terminator, Break], &["end"]),
+        (&[Text, Terminator, Break, Text], &["text", "end", "broken"]),
+        (&[Terminator, Break, Text], &["end", "broken"]),
+        (&[Text, Break], &["text", "broken"]),
+        (&[Text, Error, Break], &["text", "error", "broken"]),
+    ];
+    for (steps, expected) in table {
+        for peek in [true, false] {
+            let found = read(&mut respond(Words, peek, 200, steps), ALL);
+            assert_eq!(found, *expected, "{steps:?} {peek}");
+            let body = respond(Words, peek, 200, steps);
+            let mut body = body.convert(|body, _| Through(body, None));
+            assert_eq!(read(&mut body, ALL), *expected, "{steps:?} {peek}");
+        }
+    }
+    // Without a meter nobody knows that it was the terminator.
+    let found = read(&mut respond(ByStatus, true, 200, &[Terminator, Break]), ALL);
+    assert_eq!(found, ["end", "broken"]);
+}
+
+#[test]
 fn a_failed_head_stands_unless_its_body_knows_better() {
     let table: &[(&[Step], usize, Class)] = &[
         (&[Text], ALL, Class::Throttled),
@@ -332,6 +365,7 @@ fn a_converted_body_goes_as_the_one_inside_unless_it_fails_by_itself() {
         (&[Text], None, ALL, Class::Interrupted),
         (&[Ping, Error], None, ALL, Class::Denied),
         (&[Text, Text], None, 1, Class::Cancelled),
+        (&[Text, Terminator, Break], None, ALL, Class::Success),
         (&[Text, Terminator], own(), ALL, Class::Interrupted),
         (&[Ping, Terminator], own(), ALL, Class::Unavailable),
     ];
@@ -513,7 +547,11 @@ proptest! {
         let frames = read(&mut body, most);
         drop(body);
 
-        let came: Vec<_> = steps.iter().filter(|step| **step != Wait).map(|step| match step {
+        // After the terminator, a break is the end.
+        let last = steps.iter().rfind(|step| matches!(step, Error | Terminator));
+        let whole = status == 200 && last == Some(&Terminator);
+        let shown = |step: &&Step| **step != Wait && !(whole && **step == Break);
+        let came: Vec<_> = steps.iter().filter(shown).map(|step| match step {
             Ping => "ping",
             Text => "text",
             Error => "error",

@@ -6,13 +6,14 @@ use buttress_cache::{
     Cache, CacheKey, CacheLayer, CacheService, Directives, Freshness, Keyed, Lifetime, Tag,
 };
 use buttress_core::Outcome;
-use buttress_http::Shared;
+use buttress_http::{Shared, sse::is_event_stream};
 use buttress_llm::{
     Dialect,
     key::{ChatKeys, Head, PerTenant},
 };
 use bytes::Bytes;
 use http::{Request, header};
+use http_body::Body as _;
 use http_body_util::Full;
 
 use crate::{
@@ -57,6 +58,9 @@ struct Keys {
 }
 
 type Tenant = for<'a> fn(Head<'a>) -> Option<Cow<'a, [u8]>>;
+
+/// How much of a reply is read before anybody sees its head.
+const PEEKED: u64 = 64 << 10;
 
 // ===== impl Replies =====
 
@@ -124,6 +128,12 @@ fn caller(head: Head<'_>) -> Option<Cow<'_, [u8]>> {
     Some(Cow::Borrowed(caller.unwrap_or_default().as_bytes()))
 }
 
+/// Whether it is no stream, and so short that it was read before anybody saw its head.
+fn is_there(reply: &Reply) -> bool {
+    let length = reply.body().size_hint().exact();
+    !is_event_stream(reply.headers()) && length.is_some_and(|length| length < PEEKED)
+}
+
 // ===== impl Lasting =====
 
 impl Lifetime<Reply> for Lasting {
@@ -131,6 +141,8 @@ impl Lifetime<Reply> for Lasting {
         match reply.headers().get(header::CONTENT_ENCODING) {
             // None was asked for, and nobody has looked whether all of it is there.
             Some(encoding) if encoding != "identity" => Freshness::NONE,
+            // What is there whole, and does not say why the model stopped, is of no model.
+            _ if seen.finish.is_none() && is_there(reply) => Freshness::NONE,
             _ => self.0.freshness(reply, seen),
         }
     }

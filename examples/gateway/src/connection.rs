@@ -73,6 +73,9 @@ const PONG: Duration = Duration::from_secs(20);
 /// How long a caller without a request may take to see that the connection closes.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// How long one who had connected when it was told to stop may take to say the first word.
+const LATE: Duration = Duration::from_millis(100);
+
 /// How many requests an HTTP/2 connection may have at the same time.
 const STREAMS: u32 = 128;
 
@@ -102,9 +105,16 @@ impl Protocols {
     pub(crate) async fn serve(mut self, stream: TcpStream, app: App) {
         let _ = stream.set_nodelay(true);
         let mut socket = Socket::new(stream, &self.limits);
-        let version = tokio::select! {
-            version = timeout(self.limits.read, socket.version()) => version,
-            () = stopped(&mut self.stop) => return,
+        let version = {
+            let mut version = pin!(timeout(self.limits.read, socket.version()));
+            tokio::select! {
+                biased;
+                version = &mut version => version,
+                () = stopped(&mut self.stop) => match timeout(LATE, version).await {
+                    Ok(version) => version,
+                    Err(_) => return,
+                },
+            }
         };
         match version {
             Ok(Ok(Version::Http1)) => self.http1(socket, app).await,

@@ -80,10 +80,12 @@ pub(crate) fn is_endpoints(name: &str) -> bool {
             | "nel"
             | "report-to"
             | "reporting-endpoints"
-            // What we did, only we can tell.
-            | "x-gateway-attempts"
-            | "x-gateway-cache"
-    ) || name.starts_with("access-control-")
+            // Like `x-accel-redirect`, an order to whatever server stands before us.
+            | "x-sendfile"
+    ) || name.starts_with("x-accel-")
+        // What we did, only we can tell.
+        || name.starts_with("x-gateway-")
+        || name.starts_with("access-control-")
 }
 
 /// Whether it tells how the account at an endpoint stood, or how long that took, when it answered: of a

@@ -1,9 +1,9 @@
 //! The sockets: who is let in, and how it ends.
 
-use std::{io, pin::pin, time::Duration};
+use std::{future::poll_fn, io, net::SocketAddr, pin::pin, task::Poll, time::Duration};
 
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinSet,
     time::{sleep, timeout},
@@ -53,11 +53,22 @@ pub(crate) async fn serve(
             },
             Some(_) = tasks.join_next() => {}
             () = &mut stop => {
+                // Whoever is connected by now may have asked already.
+                while tasks.len() < limits.connections
+                    && let Poll::Ready(Ok((stream, peer))) = waiting(&listener).await
+                {
+                    tasks.spawn(protocols.clone().serve(stream, apps.of(peer)));
+                }
                 let requests = protocols.requests();
                 return Connections { stop: stopping, tasks, requests };
             }
         }
     }
+}
+
+/// The next of those who wait to be accepted, if there is one.
+async fn waiting(listener: &TcpListener) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
+    poll_fn(|cx| Poll::Ready(listener.poll_accept(cx))).await
 }
 
 // ===== impl Connections =====

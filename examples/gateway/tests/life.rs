@@ -104,6 +104,34 @@ async fn told_to_stop_it_lets_the_reply_under_way_finish_and_accepts_no_more() {
 }
 
 #[tokio::test]
+async fn told_to_stop_it_answers_whoever_has_asked_by_then() {
+    let gateway = Gateway::start(&config("openai", "http://127.0.0.1:1", ""));
+    let mut callers = Vec::new();
+    for _ in 0..8 {
+        let mut caller = Caller::connect(gateway.address).await;
+        assert_eq!(caller.get("/healthz", "").await.status(), 200);
+        callers.push(caller);
+    }
+    // What happens now, happens to it all at once.
+    gateway.signal("STOP");
+    for _ in 0..8 {
+        callers.push(Caller::connect(gateway.address).await);
+    }
+    for caller in &mut callers {
+        caller
+            .send("GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n")
+            .await;
+    }
+    gateway.terminate();
+    gateway.signal("CONT");
+    for caller in &mut callers {
+        let answer = caller.answer().await;
+        assert_eq!(answer.status(), 200, "{answer:?}");
+    }
+    assert!(gateway.ended().success);
+}
+
+#[tokio::test]
 async fn told_to_stop_it_waits_no_longer_than_its_bound() {
     let mut upstream = Upstream::start().await;
     let gateway = Gateway::start(&config(

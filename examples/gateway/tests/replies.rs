@@ -89,6 +89,41 @@ async fn a_stream_that_breaks_off_does_not_end_as_if_it_were_whole() {
 }
 
 #[tokio::test]
+async fn a_stream_that_breaks_off_after_its_terminator_is_whole() {
+    for (path, cache) in [
+        (CHAT, ""),
+        (CHAT, "[cache]\nsampled = true\n"),
+        (MESSAGES, ""),
+        (MESSAGES, "[cache]\nsampled = true\n"),
+    ] {
+        let mut upstream = Upstream::start().await;
+        let gateway = Gateway::start(&config("openai", &upstream.origin(), cache));
+        let mut caller = Caller::connect(gateway.address).await;
+        let ask = "{\"model\":\"m-1\",\"max_tokens\":5,\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\"?\"}]}";
+        caller.start(path, "", ask).await;
+        upstream.request().await;
+        upstream.stream("").await;
+        for data in [
+            "{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hi\"}}]}",
+            "{\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}",
+            "{\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2}}",
+            "[DONE]",
+        ] {
+            upstream.chunk(format!("data: {data}\n\n")).await;
+        }
+        upstream.hang_up();
+        let answer = caller.answer().await;
+        assert!(answer.text().contains("Hi"), "{answer:?}");
+        let page = caller.get("/metrics", "").await;
+        let success = [("class", "success")];
+        let successes = metric(page.text(), "buttress_requests_total", &success);
+        assert!(successes == 1.0, "{path} {cache}: {}", page.text());
+        let log = gateway.log();
+        assert!(log.contains("status=200 class=success input=3"), "{log}");
+    }
+}
+
+#[tokio::test]
 async fn a_redirect_is_not_followed_and_not_passed_on() {
     let mut upstream = Upstream::start().await;
     let gateway = Gateway::start(&config("openai", &upstream.origin(), ""));

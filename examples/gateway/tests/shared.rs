@@ -63,6 +63,55 @@ async fn a_stream_that_cannot_be_told_as_a_whole_is_asked_for_anew_and_still_kep
     assert_eq!(again.body, streamed.body);
 }
 
+/// Such as what something on the way to the model says, with a status of its own choice.
+#[tokio::test]
+async fn c4_what_is_no_reply_of_a_model_is_not_kept() {
+    let mut upstream = Upstream::start().await;
+    let gateway = Gateway::start(&config("openai", &upstream.origin(), "[cache]\n"));
+    let mut caller = Caller::connect(gateway.address).await;
+    for said in [
+        "{}",
+        "[]",
+        "{\"detail\":\"try again later\"}",
+        "{\"choices\":[]}",
+        "{\"choices\":[{\"index\":0,\"message\":{\"content\":\"Hi\"},\"finish_reason\":null}]}",
+    ] {
+        caller.start(CHAT, "", ask("")).await;
+        upstream.request().await;
+        let json = "content-type: application/json\r\n";
+        upstream.reply("200 OK", json, said).await;
+        let answer = caller.answer().await;
+        assert_eq!((answer.status(), &*status(&answer)), (200, "miss"));
+        assert_eq!(answer.text(), said);
+    }
+}
+
+/// Not more is promised than there is, or nobody could read it.
+#[tokio::test]
+async fn a_reply_that_is_whole_though_shorter_than_it_said_can_be_given_again() {
+    let mut upstream = Upstream::start().await;
+    let gateway = Gateway::start(&config("openai", &upstream.origin(), "[cache]\n"));
+    let whole =
+        "{\"choices\":[{\"index\":0,\"message\":{\"content\":\"Hi\"},\"finish_reason\":\"stop\"}]}";
+    let mut caller = Caller::connect(gateway.address).await;
+    caller.start(CHAT, "", ask("")).await;
+    upstream.request().await;
+    upstream
+        .say(format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{whole}",
+            whole.len() + 10
+        ))
+        .await;
+    upstream.hang_up();
+    caller.gone().await;
+    for _ in 0..2 {
+        let mut caller = Caller::connect(gateway.address).await;
+        let answer = caller.post(CHAT, "", ask("")).await;
+        assert_eq!((answer.status(), &*status(&answer)), (200, "hit"));
+        assert_eq!(answer.text(), whole);
+    }
+}
+
 /// Who wants it whole has no part of it.
 #[tokio::test]
 async fn c2_a_stream_that_breaks_off_is_an_error_to_those_who_wait_for_the_whole() {

@@ -212,6 +212,32 @@ fn what_broke_off_after_its_terminator_is_whole_there_as_it_is_here() {
     assert_eq!(caller.heard.outcome().class, Class::Success);
 }
 
+/// Else whoever frames it by that length waits for bytes that nobody sends.
+#[test]
+fn what_broke_off_after_its_terminator_does_not_promise_the_length_that_did_not_come() {
+    let length = |shared: &Shared<Piped>| {
+        let response: Response<Body<Piped>> = Http.open(shared);
+        response.headers().get("content-length").cloned()
+    };
+    for (sent, breaks) in [("+one+two", false), ("+one", true)] {
+        let (pipe, source) = Pipe::with_length(11);
+        let call = Call::answer(Lines, 200, 0, source, |_| ());
+        pipe.send(sent);
+        pipe.send("END");
+        assert_eq!(length(&call.shared).unwrap(), "11", "it may still come");
+        match breaks {
+            true => pipe.fail(),
+            false => pipe.end(),
+        }
+        read(&call);
+        let there = there(&encoded(&call));
+        for shared in [&call.shared, &there.shared] {
+            let expected = (!breaks).then_some(HeaderValue::from_static("11"));
+            assert_eq!(length(shared), expected);
+        }
+    }
+}
+
 #[test]
 fn what_is_one_connections_or_one_clients_alone_stays_behind() {
     let kept = with_head(&[

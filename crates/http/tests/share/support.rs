@@ -14,6 +14,7 @@ use buttress_core::{
 use buttress_http::{Body, BodyError, Http, Judge, Meter, Shared, TrackLayer};
 use bytes::Bytes;
 use http::{Request, Response, response::Parts};
+use http_body::Body as _;
 use tower::{ServiceExt, service_fn};
 use tower_layer::Layer;
 
@@ -160,7 +161,11 @@ impl Call {
         let source = Mutex::new(Some(source));
         let client = service_fn(move |_: Request<()>| {
             let body = source.lock().unwrap().take().unwrap();
-            let response = Response::builder().status(status).header("x-head", "kept");
+            let mut response = Response::builder().status(status).header("x-head", "kept");
+            let length = body.size_hint().exact();
+            if let Some(length) = length {
+                response = response.header("content-length", length);
+            }
             std::future::ready(Ok::<_, io::Error>(response.body(body).unwrap()))
         });
         let track = TrackLayer::new(judge).peek_bytes(peek).layer(client);

@@ -15,7 +15,7 @@ use crate::{
     pattern::Pattern,
     web::Web,
 };
-use buttress_failover::MAX_ENDPOINTS;
+use buttress_failover::{MAX_ENDPOINTS, Next};
 use buttress_http::client::{Client, Proxies};
 use buttress_llm::{
     Secret,
@@ -196,8 +196,8 @@ impl<'a> Check<'a> {
         for host in &section.hosts {
             let text = host.get_ref();
             let authority = text.parse::<Authority>().ok();
-            // Without user and port.
-            if authority.is_none_or(|authority| authority.host() != text) {
+            // Without user and port; and nothing stands for several.
+            if authority.is_none_or(|authority| authority.host() != text) || text.contains('*') {
                 let found =
                     format!("found host {text:?}, expected a name or address without a port");
                 self.faults.add(&host.span(), found);
@@ -459,6 +459,9 @@ impl<'a> Check<'a> {
 
     /// What is written and has no effect.
     fn unused(&mut self, endpoints: &[Endpoint], routes: &[Route]) {
+        for route in routes {
+            self.unused_context(endpoints, route);
+        }
         for (place, endpoint) in endpoints.iter().enumerate() {
             let name = &endpoint.name;
             self.unused_layers(endpoint);
@@ -478,6 +481,17 @@ impl<'a> Check<'a> {
                     ));
                 }
             }
+        }
+    }
+
+    /// Nowhere is a larger context where nobody says how large it is.
+    fn unused_context(&mut self, endpoints: &[Endpoint], route: &Route) {
+        let said = |(place, _): &(usize, u32)| endpoints[*place].context.is_some();
+        if matches!(route.unfit, Next::LargerContext) && !route.endpoints.iter().any(said) {
+            self.notes.push(format!(
+                "route {:?}: none of its endpoints says `context`, and so none is a \"larger-context\"",
+                route.model.as_str()
+            ));
         }
     }
 

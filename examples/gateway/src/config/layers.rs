@@ -149,6 +149,12 @@ impl Check<'_> {
             .as_ref()
             .map_or(0, |listed| listed.get_ref().len());
         let Some(weights) = &entry.weights else {
+            if let (Strategy::Weighted, Some(text)) = (strategy, &entry.strategy) {
+                let what = format!(
+                    "found strategy \"weighted\" and no weights, expected {count}: one for each endpoint"
+                );
+                self.fault(&text.span(), what);
+            }
             return vec![1; count];
         };
         let found = weights.get_ref();

@@ -205,6 +205,18 @@ fn limits_that_can_never_be_reached_are_noted() {
 }
 
 #[test]
+fn a_larger_context_that_nobody_has_is_noted() {
+    let text = format!(
+        "{BASE}[[route]]\nmodel = \"n\"\nendpoints = [\"a\"]\nunfit = \"larger-context\"\n"
+    );
+    let note =
+        "route \"n\": none of its endpoints says `context`, and so none is a \"larger-context\"";
+    assert_eq!(parse(&text).unwrap().notes, [note]);
+    let text = text.replacen("name = \"a\"\n", "name = \"a\"\ncontext = 1000\n", 1);
+    assert_eq!(parse(&text).unwrap().notes, [] as [&str; 0]);
+}
+
+#[test]
 fn a_route_says_how_it_chooses_and_where_it_goes_on() {
     let text = format!(
         "{BASE}{}",

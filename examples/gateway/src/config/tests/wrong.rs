@@ -169,6 +169,14 @@ fn what_is_wrong_is_told_with_file_and_line_found_and_expected() {
             "11: found unfit \"b\", expected one of \"nowhere\", \"any\", \"larger-context\"",
         ),
         (
+            route("model = \"n\"\nendpoints = [\"a\"]\nstrategy = \"weighted\""),
+            "11: found strategy \"weighted\" and no weights, expected 1: one for each endpoint",
+        ),
+        (
+            with("[web]\nhosts = [\"*.example.com\"]"),
+            "9: found host \"*.example.com\", expected a name or address without a port",
+        ),
+        (
             route("model = \"n\"\nendpoints = [\"a\"]\nstrategy = \"weighted\"\nweights = [1, 2]"),
             "12: found 2 weights, expected 1: one for each endpoint",
         ),
