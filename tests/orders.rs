@@ -4,13 +4,14 @@
 mod toys;
 
 use std::{
+    future::poll_fn,
     panic,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Arc, Mutex, Once,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Wake, Waker, ready},
     thread,
     time::Duration,
 };
@@ -54,6 +55,8 @@ struct World {
     heard: AtomicU64,
     /// Whether what is dropped may panic.
     drops: bool,
+    /// Everything ends, and callers wait for that.
+    patient: bool,
 }
 
 struct Alive(Arc<World>);
@@ -169,7 +172,7 @@ impl Service<Req> for Upstream {
         self.world.panics(60);
         let mut work = Work { alive, sleep: None };
         Box::pin(async move {
-            std::future::poll_fn(|cx| work.poll_wait(cx)).await;
+            poll_fn(|cx| work.poll_wait(cx)).await;
             let world = work.alive.0.clone();
             world.panics(40);
             if world.chance(6) {
@@ -216,7 +219,7 @@ impl Work {
             let world = &self.alive.0;
             let millis = match world.below(10) {
                 _ if world.healthy.load(Ordering::Relaxed) => return Poll::Ready(()),
-                _ if world.chance(30) => 1 << 40,
+                _ if !world.patient && world.chance(30) => 1 << 40,
                 0..5 => return Poll::Ready(()),
                 5..9 => 30,
                 _ => 1500,
@@ -443,6 +446,28 @@ fn accounts(world: &Arc<World>, inner: Stack) -> Stack {
     }))
 }
 
+/// As if another task polled it each time: who woke the one before wakes nobody.
+async fn moved<F: Future>(call: F) -> F::Output {
+    struct Task(Waker, Arc<AtomicUsize>, usize);
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {
+            if self.1.load(Ordering::SeqCst) == self.2 {
+                self.0.wake_by_ref();
+            }
+        }
+    }
+
+    let (mut call, latest) = (pin!(call), Arc::new(AtomicUsize::new(0)));
+    poll_fn(|cx| {
+        let number = latest.fetch_add(1, Ordering::SeqCst) + 1;
+        let task = Task(cx.waker().clone(), latest.clone(), number);
+        let waker = Waker::from(Arc::new(task));
+        call.as_mut().poll(&mut Context::from_waker(&waker))
+    })
+    .await
+}
+
 /// A caller who may go away at any time.
 async fn caller(world: Arc<World>, mut stack: Stack) {
     sleep(ms(world.below(3000) as u64)).await;
@@ -453,8 +478,11 @@ async fn caller(world: Arc<World>, mut stack: Stack) {
     if world.chance(20) {
         return;
     }
-    let patience = [30_000, 1000, 100, 31][world.below(4)];
-    let Ok(Ok(response)) = timeout(ms(patience), call).await else {
+    let patience = match world.patient {
+        true => 3_600_000,
+        false => [30_000, 1000, 100, 31][world.below(4)],
+    };
+    let Ok(Ok(response)) = timeout(ms(patience), moved(call)).await else {
         return;
     };
     let (mut body, frames) = (response.into_body(), world.below(9));
@@ -465,7 +493,7 @@ async fn caller(world: Arc<World>, mut stack: Stack) {
             }
         }
     };
-    let _ = timeout(ms(30_000), read).await;
+    let _ = timeout(ms(patience), moved(read)).await;
 }
 
 /// One round: what is wrong after it.
@@ -473,6 +501,7 @@ async fn round(seed: u64) -> Result<(), String> {
     let world = Arc::new(World {
         rng: Mutex::new(Rng::with_seed(seed)),
         drops: seed % 2 == 0,
+        patient: seed % 4 > 1,
         ..World::default()
     });
     let upstream = Upstream {
