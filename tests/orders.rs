@@ -500,7 +500,7 @@ async fn caller(world: Arc<World>, mut stack: Stack) {
 async fn round(seed: u64) -> Result<(), String> {
     let world = Arc::new(World {
         rng: Mutex::new(Rng::with_seed(seed)),
-        drops: seed % 2 == 0,
+        drops: seed.is_multiple_of(2),
         patient: seed % 4 > 1,
         ..World::default()
     });
