@@ -446,8 +446,9 @@ fn accounts(world: &Arc<World>, inner: Stack) -> Stack {
     }))
 }
 
-/// As if another task polled it each time: who woke the one before wakes nobody.
-async fn moved<F: Future>(call: F) -> F::Output {
+/// As if another task polled it each time, and more often than it asks for: who woke the one before
+/// wakes nobody.
+async fn moved<F: Future>(world: &World, call: F) -> F::Output {
     struct Task(Waker, Arc<AtomicUsize>, usize);
 
     impl Wake for Task {
@@ -463,6 +464,9 @@ async fn moved<F: Future>(call: F) -> F::Output {
         let number = latest.fetch_add(1, Ordering::SeqCst) + 1;
         let task = Task(cx.waker().clone(), latest.clone(), number);
         let waker = Waker::from(Arc::new(task));
+        if world.below(3) == 0 {
+            cx.waker().wake_by_ref();
+        }
         call.as_mut().poll(&mut Context::from_waker(&waker))
     })
     .await
@@ -482,7 +486,7 @@ async fn caller(world: Arc<World>, mut stack: Stack) {
         true => 3_600_000,
         false => [30_000, 1000, 100, 31][world.below(4)],
     };
-    let Ok(Ok(response)) = timeout(ms(patience), moved(call)).await else {
+    let Ok(Ok(response)) = timeout(ms(patience), moved(&world, call)).await else {
         return;
     };
     let (mut body, frames) = (response.into_body(), world.below(9));
@@ -493,7 +497,7 @@ async fn caller(world: Arc<World>, mut stack: Stack) {
             }
         }
     };
-    let _ = timeout(ms(patience), moved(read)).await;
+    let _ = timeout(ms(patience), moved(&world, read)).await;
 }
 
 /// One round: what is wrong after it.
