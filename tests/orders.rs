@@ -9,7 +9,7 @@ use std::{
     pin::{Pin, pin},
     sync::{
         Arc, Mutex, Once,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Wake, Waker, ready},
     thread,
@@ -23,6 +23,7 @@ use buttress_core::{
 };
 use buttress_failover::{Failover, LeastLoaded};
 use buttress_http::{Body, BoxError, Http, TrackLayer};
+use buttress_metrics::MetricsLayer;
 use buttress_rate_limit::{
     Cost, Limiter, Quotas, Rate, RateLimitEvent, RateLimitLayer, SlidingLog, Unit,
 };
@@ -33,6 +34,9 @@ use fastrand::Rng;
 use http::{Request, Response};
 use http_body::Frame;
 use http_body_util::BodyExt;
+use metrics::{
+    Counter, CounterFn, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Recorder, SharedString,
+};
 use tokio::time::{Sleep, sleep, timeout};
 use tower::{Layer, Service, ServiceExt, service_fn, util::BoxCloneSyncService};
 use toys::upstream::{Lines, Req};
@@ -398,6 +402,10 @@ fn layer(which: usize, inner: Stack) -> (&'static str, Stack, Check) {
             };
             ("cache", Stack::new(layer.layer(inner)), Box::new(check))
         }
+        8 => {
+            let layer = MetricsLayer::request(Http);
+            ("metrics", Stack::new(layer.layer(inner)), nothing())
+        }
         _ => {
             let gauge = Arc::new(AtomicUsize::new(0));
             let count = gauge.clone();
@@ -444,6 +452,59 @@ fn accounts(world: &Arc<World>, inner: Stack) -> Stack {
             result
         }
     }))
+}
+
+/// What the metrics of all rounds say: how many calls are in flight, and how many were.
+#[derive(Clone, Default)]
+struct Recorded {
+    in_flight: Arc<Sum>,
+    calls: Arc<Sum>,
+}
+
+#[derive(Default)]
+struct Sum(AtomicI64);
+
+impl CounterFn for Sum {
+    fn increment(&self, value: u64) {
+        self.0.fetch_add(value.cast_signed(), Ordering::Relaxed);
+    }
+
+    fn absolute(&self, _: u64) {}
+}
+
+impl GaugeFn for Sum {
+    fn increment(&self, value: f64) {
+        self.0.fetch_add(value as i64, Ordering::Relaxed);
+    }
+
+    fn decrement(&self, value: f64) {
+        self.0.fetch_sub(value as i64, Ordering::Relaxed);
+    }
+
+    fn set(&self, _: f64) {}
+}
+
+impl Recorder for Recorded {
+    fn describe_counter(&self, _: KeyName, _: Option<metrics::Unit>, _: SharedString) {}
+
+    fn describe_gauge(&self, _: KeyName, _: Option<metrics::Unit>, _: SharedString) {}
+
+    fn describe_histogram(&self, _: KeyName, _: Option<metrics::Unit>, _: SharedString) {}
+
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        match key.name() {
+            "buttress.requests" => Counter::from_arc(self.calls.clone()),
+            _ => Counter::noop(),
+        }
+    }
+
+    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::from_arc(self.in_flight.clone())
+    }
+
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::noop()
+    }
 }
 
 /// As if another task polled it each time, and more often than it asks for: who woke the one before
@@ -519,7 +580,7 @@ async fn round(seed: u64) -> Result<(), String> {
     };
     let (mut stack, mut checks, mut names) = (Stack::new(track.layer(upstream)), vec![], vec![]);
     for _ in 0..2 + world.below(6) {
-        let (name, outer, check) = layer(world.below(9), stack);
+        let (name, outer, check) = layer(world.below(10), stack);
         stack = outer;
         names.push(name);
         checks.push((name, check));
@@ -589,9 +650,14 @@ fn hush() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn t4_t9_l6_in_any_order_nothing_is_held_when_all_is_quiet() {
+async fn t4_t9_l6_m1_in_any_order_nothing_is_held_when_all_is_quiet() {
     hush();
+    let recorded = Recorded::default();
+    let _recording = metrics::set_default_local_recorder(&recorded);
     for seed in 0..300 {
         round(seed).await.unwrap_or_else(|wrong| panic!("{wrong}"));
+        let in_flight = recorded.in_flight.0.load(Ordering::Relaxed);
+        assert_eq!(in_flight, 0, "in flight after {seed}");
     }
+    assert!(recorded.calls.0.load(Ordering::Relaxed) > 1000);
 }
