@@ -4,13 +4,14 @@
 mod toys;
 
 use std::{
+    future::poll_fn,
     panic,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Arc, Mutex, Once,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering},
     },
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Wake, Waker, ready},
     thread,
     time::Duration,
 };
@@ -22,6 +23,7 @@ use buttress_core::{
 };
 use buttress_failover::{Failover, LeastLoaded};
 use buttress_http::{Body, BoxError, Http, TrackLayer};
+use buttress_metrics::MetricsLayer;
 use buttress_rate_limit::{
     Cost, Limiter, Quotas, Rate, RateLimitEvent, RateLimitLayer, SlidingLog, Unit,
 };
@@ -32,6 +34,9 @@ use fastrand::Rng;
 use http::{Request, Response};
 use http_body::Frame;
 use http_body_util::BodyExt;
+use metrics::{
+    Counter, CounterFn, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Recorder, SharedString,
+};
 use tokio::time::{Sleep, sleep, timeout};
 use tower::{Layer, Service, ServiceExt, service_fn, util::BoxCloneSyncService};
 use toys::upstream::{Lines, Req};
@@ -54,6 +59,8 @@ struct World {
     heard: AtomicU64,
     /// Whether what is dropped may panic.
     drops: bool,
+    /// Everything ends, and callers wait for that.
+    patient: bool,
 }
 
 struct Alive(Arc<World>);
@@ -169,7 +176,7 @@ impl Service<Req> for Upstream {
         self.world.panics(60);
         let mut work = Work { alive, sleep: None };
         Box::pin(async move {
-            std::future::poll_fn(|cx| work.poll_wait(cx)).await;
+            poll_fn(|cx| work.poll_wait(cx)).await;
             let world = work.alive.0.clone();
             world.panics(40);
             if world.chance(6) {
@@ -216,7 +223,7 @@ impl Work {
             let world = &self.alive.0;
             let millis = match world.below(10) {
                 _ if world.healthy.load(Ordering::Relaxed) => return Poll::Ready(()),
-                _ if world.chance(30) => 1 << 40,
+                _ if !world.patient && world.chance(30) => 1 << 40,
                 0..5 => return Poll::Ready(()),
                 5..9 => 30,
                 _ => 1500,
@@ -395,6 +402,10 @@ fn layer(which: usize, inner: Stack) -> (&'static str, Stack, Check) {
             };
             ("cache", Stack::new(layer.layer(inner)), Box::new(check))
         }
+        8 => {
+            let layer = MetricsLayer::request(Http);
+            ("metrics", Stack::new(layer.layer(inner)), nothing())
+        }
         _ => {
             let gauge = Arc::new(AtomicUsize::new(0));
             let count = gauge.clone();
@@ -443,6 +454,85 @@ fn accounts(world: &Arc<World>, inner: Stack) -> Stack {
     }))
 }
 
+/// What the metrics of all rounds say: how many calls are in flight, and how many were.
+#[derive(Clone, Default)]
+struct Recorded {
+    in_flight: Arc<Sum>,
+    calls: Arc<Sum>,
+}
+
+#[derive(Default)]
+struct Sum(AtomicI64);
+
+impl CounterFn for Sum {
+    fn increment(&self, value: u64) {
+        self.0.fetch_add(value.cast_signed(), Ordering::Relaxed);
+    }
+
+    fn absolute(&self, _: u64) {}
+}
+
+impl GaugeFn for Sum {
+    fn increment(&self, value: f64) {
+        self.0.fetch_add(value as i64, Ordering::Relaxed);
+    }
+
+    fn decrement(&self, value: f64) {
+        self.0.fetch_sub(value as i64, Ordering::Relaxed);
+    }
+
+    fn set(&self, _: f64) {}
+}
+
+impl Recorder for Recorded {
+    fn describe_counter(&self, _: KeyName, _: Option<metrics::Unit>, _: SharedString) {}
+
+    fn describe_gauge(&self, _: KeyName, _: Option<metrics::Unit>, _: SharedString) {}
+
+    fn describe_histogram(&self, _: KeyName, _: Option<metrics::Unit>, _: SharedString) {}
+
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        match key.name() {
+            "buttress.requests" => Counter::from_arc(self.calls.clone()),
+            _ => Counter::noop(),
+        }
+    }
+
+    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::from_arc(self.in_flight.clone())
+    }
+
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::noop()
+    }
+}
+
+/// As if another task polled it each time, and more often than it asks for: who woke the one before
+/// wakes nobody.
+async fn moved<F: Future>(world: &World, call: F) -> F::Output {
+    struct Task(Waker, Arc<AtomicUsize>, usize);
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {
+            if self.1.load(Ordering::SeqCst) == self.2 {
+                self.0.wake_by_ref();
+            }
+        }
+    }
+
+    let (mut call, latest) = (pin!(call), Arc::new(AtomicUsize::new(0)));
+    poll_fn(|cx| {
+        let number = latest.fetch_add(1, Ordering::SeqCst) + 1;
+        let task = Task(cx.waker().clone(), latest.clone(), number);
+        let waker = Waker::from(Arc::new(task));
+        if world.below(3) == 0 {
+            cx.waker().wake_by_ref();
+        }
+        call.as_mut().poll(&mut Context::from_waker(&waker))
+    })
+    .await
+}
+
 /// A caller who may go away at any time.
 async fn caller(world: Arc<World>, mut stack: Stack) {
     sleep(ms(world.below(3000) as u64)).await;
@@ -453,8 +543,11 @@ async fn caller(world: Arc<World>, mut stack: Stack) {
     if world.chance(20) {
         return;
     }
-    let patience = [30_000, 1000, 100, 31][world.below(4)];
-    let Ok(Ok(response)) = timeout(ms(patience), call).await else {
+    let patience = match world.patient {
+        true => 3_600_000,
+        false => [30_000, 1000, 100, 31][world.below(4)],
+    };
+    let Ok(Ok(response)) = timeout(ms(patience), moved(&world, call)).await else {
         return;
     };
     let (mut body, frames) = (response.into_body(), world.below(9));
@@ -465,14 +558,15 @@ async fn caller(world: Arc<World>, mut stack: Stack) {
             }
         }
     };
-    let _ = timeout(ms(30_000), read).await;
+    let _ = timeout(ms(patience), moved(&world, read)).await;
 }
 
 /// One round: what is wrong after it.
 async fn round(seed: u64) -> Result<(), String> {
     let world = Arc::new(World {
         rng: Mutex::new(Rng::with_seed(seed)),
-        drops: seed % 2 == 0,
+        drops: seed.is_multiple_of(2),
+        patient: seed % 4 > 1,
         ..World::default()
     });
     let upstream = Upstream {
@@ -486,7 +580,7 @@ async fn round(seed: u64) -> Result<(), String> {
     };
     let (mut stack, mut checks, mut names) = (Stack::new(track.layer(upstream)), vec![], vec![]);
     for _ in 0..2 + world.below(6) {
-        let (name, outer, check) = layer(world.below(9), stack);
+        let (name, outer, check) = layer(world.below(10), stack);
         stack = outer;
         names.push(name);
         checks.push((name, check));
@@ -556,9 +650,14 @@ fn hush() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn t4_t9_l6_in_any_order_nothing_is_held_when_all_is_quiet() {
+async fn t4_t9_l6_m1_in_any_order_nothing_is_held_when_all_is_quiet() {
     hush();
+    let recorded = Recorded::default();
+    let _recording = metrics::set_default_local_recorder(&recorded);
     for seed in 0..300 {
         round(seed).await.unwrap_or_else(|wrong| panic!("{wrong}"));
+        let in_flight = recorded.in_flight.0.load(Ordering::Relaxed);
+        assert_eq!(in_flight, 0, "in flight after {seed}");
     }
+    assert!(recorded.calls.0.load(Ordering::Relaxed) > 1000);
 }
