@@ -102,7 +102,7 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn count<T: PartialEq>(counts: &[AtomicU64], kinds: &[T], kind: T) {
+fn count<T: Copy + PartialEq>(counts: &[AtomicU64], kinds: &[T], kind: T) {
     if let Some(place) = kinds.iter().position(|known| *known == kind) {
         counts[place].fetch_add(1, Relaxed);
     }
