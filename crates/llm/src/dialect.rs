@@ -45,7 +45,8 @@ use http::HeaderName;
 /// # Usage
 ///
 /// As [`Usage`](buttress_core::Usage) has it, whatever the provider's way to count. It is exact if it
-/// was told at the end; what a stream told before it broke off is an estimate.
+/// was told at the end; what a stream told before it broke off is an estimate. More than 2⁴⁰ tokens
+/// are not believed: the usage is unknown.
 ///
 /// | | input | output |
 /// |---|---|---|

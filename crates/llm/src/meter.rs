@@ -4,7 +4,13 @@ mod extent;
 mod stream;
 mod text;
 
+use buttress_core::Usage;
+
 pub(crate) use self::{stream::StreamMeter, text::TextMeter};
+
+/// The most tokens that a reply is believed to have used. No model takes or writes a millionth of it,
+/// and a limit that is charged more is in debt for as long as a debt may last.
+const MOST_TOKENS: u64 = 1 << 40;
 
 /// What stands after the last event of a stream that came to a clean end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +21,11 @@ pub(crate) enum Tail {
     Done,
     /// The beginning of an event: the stream was cut off.
     Cut,
+}
+
+/// What a reply says that it used, unless it cannot be.
+fn believed(usage: Usage) -> Option<Usage> {
+    (usage.input <= MOST_TOKENS && usage.output <= MOST_TOKENS).then_some(usage)
 }
 
 // ===== impl Tail =====

@@ -35,8 +35,9 @@ use crate::{
 /// much. What has drained needs no refund: it burdens nobody any more.
 ///
 /// To know where a call's place has moved to, the cell sums up what was given back. Of that sum,
-/// refunds to later calls did not move this one; they are told apart by an eighth of a burst, and
-/// within such an eighth counted as if they had, so that a little less may go back than could.
+/// refunds to later calls did not move this one; they are told apart by parts of a burst, an eighth or
+/// less, and within such a part counted as if they had, so that a little less may go back than could.
+/// What stays behind drains like any other charge.
 ///
 /// # Why the limit holds
 ///
@@ -137,6 +138,11 @@ impl Cell for Gcra {
     ) -> bool {
         let (place, exact) = (mark & !FLAG, mark & FLAG != 0);
         let returned = self.returned.load(Relaxed) & !FLAG;
+        let end = self.end.load(Acquire);
+        if end == CLOSED {
+            return false;
+        }
+        notes.pass(ticks, end.wrapping_add(returned) & !FLAG);
         let later = if exact { notes.later(ticks, place) } else { 0 };
         let moved = returned.wrapping_sub(later);
         let unused = ticks.of(units);

@@ -8,7 +8,7 @@ use buttress_http::{
 use bytes::Bytes;
 use http::Extensions;
 
-use super::Tail;
+use super::{Tail, believed};
 use crate::{reader::Reader, shape::Shapes};
 
 /// Reads a stream of server-sent events.
@@ -100,7 +100,7 @@ impl<R: Reader> Meter for StreamMeter<R> {
     }
 
     fn usage(&self) -> Option<Usage> {
-        self.reader.usage()
+        self.reader.usage().and_then(believed)
     }
 
     fn finish(&self) -> Option<Finish> {
@@ -141,7 +141,7 @@ mod tests {
     use bytes::Bytes;
     use proptest::{prelude::*, sample::Index};
 
-    use super::super::Tail;
+    use super::super::{Tail, believed};
     use super::StreamMeter;
     use crate::{
         anthropic::AnthropicReader, gemini::GeminiReader, openai::OpenAiReader, reader::Reader,
@@ -290,7 +290,7 @@ mod tests {
             by_chunk.chunk(&Bytes::copy_from_slice(&stream[split[0]..split[1]]));
         }
         prop_assert_eq!(verdicts(&by_frame), verdicts(&by_chunk));
-        prop_assert_eq!(by_frame.usage(), reader.usage());
+        prop_assert_eq!(by_frame.usage(), reader.usage().and_then(believed));
         prop_assert_eq!(by_frame.finish(), reader.finish());
         prop_assert_eq!(by_chunk.finish(), reader.finish());
         let class = |outcome: Option<buttress_core::Outcome>| outcome.map(|outcome| outcome.class);
@@ -314,6 +314,20 @@ mod tests {
             .map(|frame| meter.chunk(&Bytes::copy_from_slice(frame)).is_content())
             .collect();
         (content, meter.usage(), meter.verdict(true).is_some())
+    }
+
+    #[test]
+    fn usage_that_cannot_be_is_unknown() {
+        let told_of = |tokens: &str| {
+            let event = format!(
+                r#"{{"choices":[],"usage":{{"prompt_tokens":{tokens},"completion_tokens":2}}}}"#
+            );
+            told::<OpenAiReader>(&[&event]).1
+        };
+        assert_eq!(told_of("1099511627776"), Some(Usage::new(1 << 40, 2)));
+        for garbled in ["1099511627777", "1e30", "18446744073709551615"] {
+            assert_eq!(told_of(garbled), None, "{garbled}");
+        }
     }
 
     #[test]

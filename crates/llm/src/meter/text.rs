@@ -5,7 +5,10 @@ use buttress_http::Meter;
 use bytes::Bytes;
 use http::{Extensions, StatusCode};
 
-use super::extent::{Extent, Found, Place};
+use super::{
+    believed,
+    extent::{Extent, Found, Place},
+};
 use crate::{Dialect, ErrorBody, error, reader::Reader, shape::Lexemes};
 
 /// Reads a reply that is one JSON object, or an array of them, once each is whole.
@@ -150,7 +153,7 @@ impl<R: Reader> Meter for TextMeter<R> {
     }
 
     fn usage(&self) -> Option<Usage> {
-        self.reader.usage()
+        self.reader.usage().and_then(believed)
     }
 
     fn finish(&self) -> Option<Finish> {
@@ -285,5 +288,12 @@ mod tests {
         let (content, _, _, usage) = agree::<OpenAiReader>(Dialect::OpenAi, one);
         assert!(content);
         assert_eq!(usage, Some(Usage::new(5, 6)));
+    }
+
+    #[test]
+    fn usage_that_cannot_be_is_unknown() {
+        let text = r#"{"type":"message","usage":{"input_tokens":5,"output_tokens":1e30}}"#;
+        let (_, ended, _, usage) = agree::<AnthropicReader>(Dialect::Anthropic, text);
+        assert_eq!((ended.unwrap().class, usage), (Class::Success, None));
     }
 }

@@ -53,7 +53,8 @@ impl Window for Log {
     }
 
     fn add(&mut self, ticks: &Ticks, now: u64, units: u64) -> Mark {
-        let part = length(ticks) / PARTS;
+        // Whatever comes at one time is together, however short a window is.
+        let part = (length(ticks) / PARTS).max(1);
         if let Some(last) = self.entries.back_mut()
             && now.saturating_sub(last.first) < part
         {
@@ -97,5 +98,29 @@ impl Window for Log {
         last.map_or(0, |last| {
             last.last.saturating_add(length(ticks)).saturating_sub(now)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::Rate;
+
+    #[test]
+    fn s3_a_window_has_no_more_entries_than_parts_however_short_it_is() {
+        for nanos in [1, 100, 1_000, 100_000, 1_000_000_000] {
+            let units = (32 * nanos).min(1 << 20);
+            let rate = Rate::new(units.try_into().unwrap(), Duration::from_nanos(nanos));
+            let (ticks, mut log, mut most) = (Ticks::new(rate.unwrap()), Log::default(), 0);
+            for taken in 0..3 * units.min(100_000) {
+                let now = taken * nanos / units;
+                log.pass(&ticks, now);
+                log.add(&ticks, now, 1);
+                most = most.max(log.entries.len());
+            }
+            assert!(most <= 1025, "{most} in {nanos} ns");
+        }
     }
 }
