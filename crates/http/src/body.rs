@@ -114,6 +114,9 @@ pub enum BodyError<E> {
     Refused(Refused),
     /// A layer that made another stream of it failed.
     Layer(BoxError),
+    /// It ended cleanly, and without its terminator, where that is
+    /// [no end](crate::TrackLayer::break_unfinished).
+    Unfinished,
 }
 
 pin_project! {
@@ -125,6 +128,8 @@ pin_project! {
         Held { held: Pin<Box<Held<B>>> },
         Ready { data: Bytes },
         Boxed { body: BoxBody<B::Error> },
+        // It has ended, and is still to break off.
+        Unfinished,
         Gone,
     }
 }
@@ -139,7 +144,7 @@ where
 {
     /// Tracks `body`, of a call that went well so far, and whose clean end is its success.
     pub fn new(body: B) -> Self {
-        Self::judged(body, Outcome::SUCCESS, None)
+        Self::judged(body, Outcome::SUCCESS, None, false)
     }
 
     /// A body that is whole already, and a success.
@@ -213,8 +218,13 @@ where
         self.tail.if_dropped()
     }
 
-    pub(crate) fn judged(body: B, seen: Outcome, meter: Option<Box<dyn Meter>>) -> Self {
-        let tail = Tail::new(seen, meter).sized(&body.size_hint());
+    pub(crate) fn judged(
+        body: B,
+        seen: Outcome,
+        meter: Option<Box<dyn Meter>>,
+        strict: bool,
+    ) -> Self {
+        let tail = Tail::new(seen, meter).of(&body.size_hint(), strict);
         Self {
             content: Content::Live { body },
             tail,
@@ -248,8 +258,15 @@ where
     // Many consumers ask this after a frame, and then never poll for the end.
     fn ends_here(&mut self) {
         if self.content.is_end_stream() {
-            self.content.set(Content::Gone);
-            self.tail.end(&End::Clean);
+            self.end();
+        }
+    }
+
+    fn end(&mut self) {
+        self.content.set(Content::Gone);
+        self.tail.end(&End::Clean);
+        if self.tail.take_unfinished() {
+            self.content.set(Content::Unfinished);
         }
     }
 }
@@ -280,9 +297,11 @@ where
                 return Poll::Ready(Some(Ok(frame)));
             }
             Poll::Ready(None) => {
-                this.content.set(Content::Gone);
-                this.tail.end(&End::Clean);
-                return Poll::Ready(None);
+                this.end();
+                match *this.content {
+                    Content::Unfinished => BodyError::Unfinished,
+                    _ => return Poll::Ready(None),
+                }
             }
             Poll::Ready(Some(Err(error))) => error,
             Poll::Pending => BodyError::Refused(ready!(this.tail.poll_cut(cx))),
@@ -341,6 +360,7 @@ impl<B: http_body::Body> fmt::Debug for Body<B> {
             Content::Held { .. } => "held",
             Content::Ready { .. } => "ready",
             Content::Boxed { .. } => "boxed",
+            Content::Unfinished => "unfinished",
             Content::Gone => "gone",
         };
         f.debug_struct("Body")
@@ -372,6 +392,7 @@ where
                 Poll::Ready(Some(Ok(Frame::data(data))))
             }
             ContentProj::Boxed { body } => body.as_mut().poll_frame(cx),
+            ContentProj::Unfinished => Poll::Ready(Some(Err(BodyError::Unfinished))),
             ContentProj::Gone => Poll::Ready(None),
         }
     }
@@ -382,6 +403,7 @@ where
             Self::Held { held } => held.is_end_stream(),
             Self::Ready { .. } => false,
             Self::Boxed { body } => body.is_end_stream(),
+            Self::Unfinished => false,
             Self::Gone => true,
         }
     }
@@ -392,6 +414,7 @@ where
             Self::Held { held } => held.size_hint(),
             Self::Ready { data } => SizeHint::with_exact(data.len() as u64),
             Self::Boxed { body } => body.size_hint(),
+            Self::Unfinished => SizeHint::new(),
             Self::Gone => SizeHint::with_exact(0),
         }
     }
@@ -405,6 +428,7 @@ impl<E> fmt::Display for BodyError<E> {
             Self::Inner(_) => "the response body failed",
             Self::Refused(_) => "the response body was cut short",
             Self::Layer(_) => "the response body could not be made into another",
+            Self::Unfinished => "the response body ended without its terminator",
         })
     }
 }
@@ -415,6 +439,7 @@ impl<E: Error + 'static> Error for BodyError<E> {
             Self::Inner(error) => Some(error),
             Self::Refused(refused) => Some(refused),
             Self::Layer(error) => Some(&**error),
+            Self::Unfinished => None,
         }
     }
 }

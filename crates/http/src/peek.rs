@@ -21,11 +21,13 @@ use crate::{
     tail::{End, Tail},
 };
 
-/// How long a response may be held back.
+/// How long a response may be held back, and how it ends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peek {
     pub(crate) bytes: usize,
     pub(crate) time: Duration,
+    /// A stream without its terminator does not end as if it were whole.
+    pub(crate) strict: bool,
 }
 
 pin_project! {

@@ -25,6 +25,9 @@ pub(crate) struct Tail {
     content: bool,
     // Its head says how long the body is.
     sized: bool,
+    // Whether it may not end without its terminator; and that it did.
+    strict: bool,
+    unfinished: bool,
     // A layer's answer to whether to ask again, in place of the reply's.
     at_once: bool,
     told: Told,
@@ -81,15 +84,18 @@ impl Tail {
             over: false,
             content: false,
             sized: false,
+            strict: false,
+            unfinished: false,
             at_once: false,
             told,
             duties: Duties::default(),
         }
     }
 
-    /// Of a body that begins with this hint.
-    pub(crate) fn sized(mut self, hint: &SizeHint) -> Self {
-        self.sized = hint.exact().is_some();
+    /// Of a body that begins with this hint, and may not end without its terminator if that is
+    /// `strict`.
+    pub(crate) fn of(mut self, hint: &SizeHint, strict: bool) -> Self {
+        (self.sized, self.strict) = (hint.exact().is_some(), strict);
         self
     }
 
@@ -189,6 +195,7 @@ impl Tail {
     /// changes nothing any more.
     pub(crate) fn ends(&mut self, end: &End) {
         if !std::mem::replace(&mut self.known, true) {
+            self.unfinished = self.strict && self.is_cut(end);
             self.seen = self.outcome(end).into();
             self.at_once = false;
             self.told = Told::End;
@@ -212,6 +219,15 @@ impl Tail {
             self.ends(end);
             self.duties.complete(&self.seen());
         }
+    }
+
+    /// It ended cleanly, and without the terminator that it should have. That is told once.
+    pub(crate) const fn take_unfinished(&mut self) -> bool {
+        std::mem::replace(&mut self.unfinished, false)
+    }
+
+    fn is_cut(&self, end: &End) -> bool {
+        matches!(end, End::Clean) && !failed(self.seen.class) && self.verdict(true).is_none()
     }
 
     fn verdict(&self, clean: bool) -> Option<Outcome> {

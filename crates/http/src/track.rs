@@ -109,6 +109,7 @@ impl<J> TrackLayer<J> {
             peek: Peek {
                 bytes: 64 << 10,
                 time: Duration::from_secs(30),
+                strict: false,
             },
         }
     }
@@ -156,6 +157,18 @@ impl<J, C> TrackLayer<J, C> {
     #[must_use]
     pub const fn peek_time(mut self, time: Duration) -> Self {
         self.peek.time = time;
+        self
+    }
+
+    /// Whether a stream that ends cleanly, and without the terminator that its judge looks for, breaks
+    /// off with [`BodyError::Unfinished`](crate::BodyError::Unfinished), as it does where the connection
+    /// is lost. By default it ends as it came: its call has failed, and whoever reads it has to know
+    /// the terminator to see that.
+    ///
+    /// A server that is framed by the end of its connection, and crashes, ends its streams like that.
+    #[must_use]
+    pub const fn break_unfinished(mut self, breaks: bool) -> Self {
+        self.peek.strict = breaks;
         self
     }
 }
@@ -255,10 +268,10 @@ where
                     let tariff = this.tariff.take();
                     let meter = meter.map(|meter| PricedMeter::over(meter, tariff));
                     if meter.is_none() || this.peek.bytes == 0 || body.is_end_stream() {
-                        let body = Body::judged(body, seen, meter);
+                        let body = Body::judged(body, seen, meter, this.peek.strict);
                         return Poll::Ready(Ok(Response::from_parts(parts, body)));
                     }
-                    let tail = Tail::new(seen, meter).sized(&body.size_hint());
+                    let tail = Tail::new(seen, meter).of(&body.size_hint(), this.peek.strict);
                     let held = Held::new(parts, body, tail, ledger);
                     this.state.set(State::Peek { held: Some(held) });
                 }

@@ -139,8 +139,16 @@ fn attach(body: &mut impl Tracked, nth: usize, log: &Log) {
 
 /// The tracked body of a response with this status.
 fn respond<J: Judge + Clone>(judge: J, peek: bool, status: u16, steps: &[Step]) -> Body<Scripted> {
+    respond_with(TrackLayer::new(judge), peek, status, steps)
+}
+
+fn respond_with<J: Judge + Clone>(
+    layer: TrackLayer<J>,
+    peek: bool,
+    status: u16,
+    steps: &[Step],
+) -> Body<Scripted> {
     let steps = steps.to_vec();
-    let layer = TrackLayer::new(judge);
     let layer = if peek { layer } else { layer.peek_bytes(0) };
     let service = ServiceBuilder::new()
         .layer(layer)
@@ -255,6 +263,50 @@ fn what_breaks_off_after_its_terminator_has_come_to_its_end_unless_it_promised_m
     // Without a meter nobody knows that it was the terminator.
     let found = read(&mut respond(ByStatus, true, 200, &[Terminator, Break]), ALL);
     assert_eq!(found, ["end", "broken"]);
+}
+
+#[test]
+fn what_ends_without_its_terminator_breaks_off_where_that_is_asked_for() {
+    let table: &[(&[Step], &[&str], Class)] = &[
+        (&[Text], &["text", "broken"], Class::Interrupted),
+        (&[Ping], &["ping", "broken"], Class::Unavailable),
+        (&[Text, Wait], &["text", "broken"], Class::Interrupted),
+        (
+            &[Text, Trailers],
+            &["text", "trailers", "broken"],
+            Class::Interrupted,
+        ),
+        (&[Text, Terminator], &["text", "end"], Class::Success),
+        // What went wrong, it has said.
+        (&[Text, Error], &["text", "error"], Class::Interrupted),
+        (&[Text, Break], &["text", "broken"], Class::Interrupted),
+    ];
+    for (steps, expected, class) in table {
+        for (peek, converts) in [(true, false), (false, false), (true, true), (false, true)] {
+            let layer = TrackLayer::new(Words).break_unfinished(true);
+            let mut body = respond_with(layer, peek, 200, steps);
+            if converts {
+                body = body.convert(|body, _| Through(body, None));
+            }
+            let log = Log::default();
+            attach(&mut body, 0, &log);
+            assert_eq!(read(&mut body, ALL), *expected, "{steps:?} {peek}");
+            drop(body);
+            let log = log.0.lock().unwrap();
+            assert_eq!((log.len(), log[0].1.class), (1, *class), "{steps:?}");
+        }
+    }
+    // It has failed already, and a body that nobody meters has no terminator.
+    let failed = TrackLayer::new(Words).break_unfinished(true);
+    assert_eq!(
+        read(&mut respond_with(failed, true, 503, &[Text]), ALL),
+        ["text"]
+    );
+    let plain = TrackLayer::new(ByStatus).break_unfinished(true);
+    assert_eq!(
+        read(&mut respond_with(plain, true, 200, &[Text]), ALL),
+        ["text"]
+    );
 }
 
 #[test]

@@ -113,7 +113,8 @@ impl Endpoint {
             chat: parts.stack(
                 judged(),
                 chat(&timeouts),
-                TrackLayer::new(WithModel(dialect)),
+                // What an endpoint that crashed leaves is not passed on as if it were whole.
+                TrackLayer::new(WithModel(dialect)).break_unfinished(true),
             ),
             // What it does to ask twice, nobody knows; nor what the content of a reply is, so that
             // none of it is waited for.

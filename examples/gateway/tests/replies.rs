@@ -89,6 +89,32 @@ async fn a_stream_that_breaks_off_does_not_end_as_if_it_were_whole() {
 }
 
 #[tokio::test]
+async fn a_stream_that_ends_without_its_terminator_does_not_end_as_if_it_were_whole() {
+    let usage = ",\"stream_options\":{\"include_usage\":true}";
+    for (cache, more) in [("", ""), ("", usage), ("[cache]\nsampled = true\n", "")] {
+        let mut upstream = Upstream::start().await;
+        let gateway = Gateway::start(&config("openai", &upstream.origin(), cache));
+        let mut caller = Caller::connect(gateway.address).await;
+        let ask = format!("{{\"model\":\"m-1\",\"stream\":true,\"messages\":[]{more}}}");
+        caller.start(CHAT, "", &ask).await;
+        upstream.request().await;
+        // As from one that crashes, and whose replies end with the connection.
+        upstream
+            .say("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
+            .await;
+        upstream
+            .say("data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hi\"}}]}\n\n")
+            .await;
+        caller.head().await;
+        caller.chunk().await.unwrap();
+        upstream.hang_up();
+        assert!(caller.closed().await, "no last chunk");
+        let log = gateway.log();
+        assert!(log.contains("status=200 class=interrupted"), "{log}");
+    }
+}
+
+#[tokio::test]
 async fn a_stream_that_breaks_off_after_its_terminator_is_whole() {
     for (path, cache) in [
         (CHAT, ""),
