@@ -21,6 +21,10 @@ use crate::{
     tail::{End, Tail},
 };
 
+/// How long a failed head waits for what explains it. That is sent with it, as a rule; and of a server
+/// that is in trouble it may never come.
+const EXPLAINED: Duration = Duration::from_secs(2);
+
 /// How long a response may be held back, and how it ends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peek {
@@ -105,7 +109,11 @@ where
                     return Poll::Ready(());
                 }
                 if this.timer.is_none() {
-                    this.timer.set(Some(sleep(peek.time)));
+                    let time = match tail.seen().failed() {
+                        true => peek.time.min(EXPLAINED),
+                        false => peek.time,
+                    };
+                    this.timer.set(Some(sleep(time)));
                 }
                 return match this.timer.as_mut().as_pin_mut() {
                     // Though the body may have left nothing of what its task may do at a time.

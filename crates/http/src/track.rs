@@ -34,7 +34,7 @@ use crate::{
 /// | bound | default |
 /// |---|---|
 /// | [bytes](TrackLayer::peek_bytes) | 64 KiB |
-/// | [time](TrackLayer::peek_time) from the head on | 30 s |
+/// | [time](TrackLayer::peek_time) from the head on | 30 s; 2 s if the head says that it failed, and only the explanation is missing |
 ///
 /// # Examples
 ///
@@ -152,8 +152,9 @@ impl<J, C> TrackLayer<J, C> {
         self
     }
 
-    /// Holds a response back for at most this long after its head came. The default is 30
-    /// seconds; with zero, only what is there already is looked at.
+    /// Holds a response back for at most this long after its head came, and one whose head says that it
+    /// failed for at most two seconds of that. The default is 30 seconds; with zero, only what is there
+    /// already is looked at.
     #[must_use]
     pub const fn peek_time(mut self, time: Duration) -> Self {
         self.peek.time = time;

@@ -7,13 +7,16 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::{Outcome, Progress};
-use buttress_http::{BoxError, Judge, Meter, TrackLayer};
+use buttress_core::{Class, Outcome, Progress};
+use buttress_http::{BoxError, ByStatus, Judge, Meter, TrackLayer, Tracked};
 use bytes::Bytes;
 use http::{Request, Response, response::Parts};
 use http_body::Frame;
 use http_body_util::Full;
-use tokio::{task::coop::poll_proceed, time::advance};
+use tokio::{
+    task::coop::poll_proceed,
+    time::{Instant, advance},
+};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
 /// Replies never say what they mean. One says what nobody can read.
@@ -26,8 +29,8 @@ struct Nothing {
 }
 
 impl Judge for Dumb {
-    fn head(&self, _: &Parts) -> Outcome {
-        Outcome::SUCCESS
+    fn head(&self, parts: &Parts) -> Outcome {
+        ByStatus.head(parts)
     }
 
     fn meter(&self, _: &Parts) -> Option<Box<dyn Meter>> {
@@ -101,6 +104,22 @@ async fn a_body_that_uses_up_the_turn_of_its_task_is_held_back_no_longer() {
         advance(Duration::from_millis(10)).await;
     }
     assert!(call.is_finished(), "it is held back still");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_head_is_not_held_back_for_an_explanation_that_does_not_come() {
+    let refuses = service_fn(|_: Request<()>| async {
+        let response = Response::builder().status(429).header("retry-after", "7");
+        let body = Nothing { busy: false };
+        Ok::<_, BoxError>(response.body(body).expect("a response"))
+    });
+    let began = Instant::now();
+    let call = TrackLayer::new(Dumb(false)).layer(refuses);
+    let response = call.oneshot(Request::new(())).await.expect("a response");
+    assert_eq!(began.elapsed().as_secs(), 2);
+    let seen = response.body().seen();
+    assert_eq!(seen.class, Class::Throttled);
+    assert_eq!(seen.retry_after, Some(Duration::from_secs(7)));
 }
 
 #[tokio::test]
