@@ -300,13 +300,13 @@ fn poll_in_time<S, Req>(
 where
     S: Service<Req>,
 {
-    let has_turn = has_budget_remaining();
+    let had_turn = has_budget_remaining();
     if let Poll::Ready(ready) = service.poll_ready(cx) {
         return Poll::Ready(Some(ready));
     }
     let timer = timer.as_mut();
     // It may have left nothing of what its task may do at a time, and do so each time.
-    let up = match has_turn {
+    let up = match had_turn && !has_budget_remaining() {
         true => pin!(unconstrained(timer)).poll(cx),
         false => timer.poll(cx),
     };

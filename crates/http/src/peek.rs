@@ -101,7 +101,7 @@ where
             return Poll::Ready(());
         };
         // Whether the body is polled when its task may go on, and so has no more than it gives.
-        let has_turn = this.timer.is_some() && has_budget_remaining();
+        let had_turn = this.timer.is_some() && has_budget_remaining();
         while let RestProj::Live { body } = this.rest.as_mut().project() {
             let Poll::Ready(frame) = body.poll_frame(cx) else {
                 if peek.time.is_zero() {
@@ -117,7 +117,9 @@ where
                 }
                 return match this.timer.as_mut().as_pin_mut() {
                     // Though the body may have left nothing of what its task may do at a time.
-                    Some(timer) if has_turn => pin!(unconstrained(timer)).poll(cx),
+                    Some(timer) if had_turn && !has_budget_remaining() => {
+                        pin!(unconstrained(timer)).poll(cx)
+                    }
                     Some(timer) => timer.poll(cx),
                     None => Poll::Pending,
                 };

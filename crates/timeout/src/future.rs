@@ -90,7 +90,7 @@ where
         let mut this = self.project();
         let refused = match this.state.as_mut().project() {
             StateProj::Called { call, timer, plan } => {
-                let has_turn = timer.is_some() && has_budget_remaining();
+                let had_turn = timer.is_some() && has_budget_remaining();
                 // First, so that what is there is delivered whatever the time is.
                 if let Poll::Ready(mut result) = call.poll(cx) {
                     let plan = *plan;
@@ -106,7 +106,7 @@ where
                     }
                     return Poll::Ready(result);
                 }
-                let phase = ready!(poll_head(timer, plan, has_turn, cx));
+                let phase = ready!(poll_head(timer, plan, had_turn, cx));
                 let cut = plan.cut(phase);
                 this.state.set(State::Done);
                 let refused = cut.refused(false);
@@ -163,7 +163,7 @@ fn poll_head(
 /// Whether its time has come, also where whoever `had_turn` before it left nothing of what its task
 /// may do at a time: one that does so each time would never be timed out.
 pub(crate) fn poll_timer(timer: Pin<&mut Sleep>, had_turn: bool, cx: &mut Context<'_>) -> Poll<()> {
-    if had_turn {
+    if had_turn && !has_budget_remaining() {
         pin!(unconstrained(timer)).poll(cx)
     } else {
         timer.poll(cx)
