@@ -599,9 +599,11 @@ proptest! {
         let frames = read(&mut body, most);
         drop(body);
 
-        // After the terminator, a break is the end.
+        // After the terminator, a break is the end; unless the call was known to have failed by then.
         let last = steps.iter().rfind(|step| matches!(step, Error | Terminator));
-        let whole = status == 200 && last == Some(&Terminator);
+        let first = steps.iter().find(|step| matches!(step, Text | Error | Terminator));
+        let failed = status != 200 || peek && first == Some(&Error);
+        let whole = !failed && last == Some(&Terminator);
         let shown = |step: &&Step| **step != Wait && !(whole && **step == Break);
         let came: Vec<_> = steps.iter().filter(shown).map(|step| match step {
             Ping => "ping",
