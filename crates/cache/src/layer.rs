@@ -170,7 +170,7 @@ where
     /// ```
     /// use buttress_cache::{CacheLayer, Directives, Keyed};
     /// use buttress_http::Http;
-    /// use http::{Request, header::{AGE, CACHE_CONTROL}};
+    /// use http::{Request, header::CACHE_CONTROL};
     /// # use http_body_util::Full;
     /// # type Ask = Request<Full<bytes::Bytes>>;
     /// # type Shared = buttress_http::Shared<Full<bytes::Bytes>>;

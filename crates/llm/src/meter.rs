@@ -8,8 +8,8 @@ use buttress_core::Usage;
 
 pub(crate) use self::{stream::StreamMeter, text::TextMeter};
 
-/// The most tokens that a reply is believed to have used. No model takes or writes a millionth of it,
-/// and a limit that is charged more is in debt for as long as a debt may last.
+/// The most tokens of each kind that a reply is believed to have used. No model takes or writes a
+/// thousandth of it, and a limit that is charged more is in debt for as long as a debt may last.
 const MOST_TOKENS: u64 = 1 << 40;
 
 /// What stands after the last event of a stream that came to a clean end.
@@ -25,7 +25,19 @@ pub(crate) enum Tail {
 
 /// What a reply says that it used, unless it cannot be.
 fn believed(usage: Usage) -> Option<Usage> {
-    (usage.input <= MOST_TOKENS && usage.output <= MOST_TOKENS).then_some(usage)
+    let Usage {
+        input,
+        output,
+        cached_input,
+        cache_write,
+        reasoning,
+        ..
+    } = usage;
+    let counts = [input, output, cached_input, cache_write, reasoning];
+    counts
+        .iter()
+        .all(|count| *count <= MOST_TOKENS)
+        .then_some(usage)
 }
 
 // ===== impl Tail =====

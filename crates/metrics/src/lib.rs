@@ -190,7 +190,8 @@
 //! a tracked body there is one allocation for the duty to report its end. In the outer place, over a
 //! protocol that carries it, there is one more for the ledger: attempts write into it that may outlive
 //! the call, so it can be no part of that duty; and each attempt below such a one has its own. And
-//! `http::Extensions` that hold nothing yet take three to carry it: put a `CallInfo` into requests that have one, and there are none. Figures are in the
+//! `http::Extensions` that hold nothing yet take three to carry it: put a `CallInfo` into requests
+//! that have one, and there are none. Figures are in the
 //! [README](https://docs.rs/crate/buttress-metrics).
 
 mod call;

@@ -328,6 +328,8 @@ mod tests {
         for garbled in ["1099511627777", "1e30", "18446744073709551615"] {
             assert_eq!(told_of(garbled), None, "{garbled}");
         }
+        let cached = r#"7,"prompt_tokens_details":{"cached_tokens":1099511627777}"#;
+        assert_eq!(told_of(cached), None);
     }
 
     #[test]
